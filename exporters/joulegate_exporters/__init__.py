@@ -1,0 +1,1 @@
+"""Exporters of settled figures, one module each, loaded by name."""

@@ -1,0 +1,1 @@
+"""Sharing measured energy among concurrent requests, exactly. No I/O, no clock."""

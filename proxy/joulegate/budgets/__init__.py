@@ -1,0 +1,1 @@
+"""Limits of energy and emissions over calendar periods."""

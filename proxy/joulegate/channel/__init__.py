@@ -1,0 +1,1 @@
+"""Event frames between gates and the meter of a host. It knows nothing of what the events mean."""

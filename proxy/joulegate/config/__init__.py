@@ -1,0 +1,31 @@
+"""The configuration: frozen structs here, reading and checking in ``joulegate.config.load``."""
+
+from joulegate.config.structs import (
+    AttributionConfig,
+    BudgetConfig,
+    CarbonConfig,
+    Config,
+    EnergyConfig,
+    LedgerConfig,
+    ListenConfig,
+    MatchConfig,
+    RespondConfig,
+    TenantConfig,
+    TimeoutConfig,
+    UpstreamConfig,
+)
+
+__all__ = [
+    "AttributionConfig",
+    "BudgetConfig",
+    "CarbonConfig",
+    "Config",
+    "EnergyConfig",
+    "LedgerConfig",
+    "ListenConfig",
+    "MatchConfig",
+    "RespondConfig",
+    "TenantConfig",
+    "TimeoutConfig",
+    "UpstreamConfig",
+]

@@ -1,0 +1,157 @@
+"""The shape of the configuration. Every quantity is text with its unit, converted by ``config.quantities``."""
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+
+class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Addresses that joulegate listens on."""
+
+    address: str = "127.0.0.1:8080"
+    """Where clients come."""
+    admin: str = "127.0.0.1:9464"
+    """Metrics, health and the admin API; loopback unless you say otherwise."""
+    gates: int = 1
+    """Relay processes, all on ``address``; ``0`` is one a processor."""
+
+
+class UpstreamConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """One inference server. Without ``path``, ``host`` and ``models`` it takes what no other one takes."""
+
+    name: str
+    url: str
+    path: str | None = None
+    """Requests whose raw path is this prefix or goes on below it, for example ``/image``."""
+    strip_path: bool = False
+    """Take ``path`` off before the request goes on to the server."""
+    host: str | None = None
+    """Requests with this ``Host``, for example ``llm.example.org``."""
+    models: tuple[str, ...] = ()
+    """Requests that name one of these models; ``*`` stands for any characters."""
+    kind: str = "auto"
+    """What work it does: ``llm``, ``image`` or ``auto``."""
+    task: str | None = None
+    """Task of all its inference requests, in place of the route's own."""
+    model: str | None = None
+    """Model of requests that name none."""
+    gpus: Literal["auto"] | tuple[int | str, ...] = "auto"
+    """Devices it works on: indices or UUIDs; ``auto`` finds them by port and process."""
+    concurrency: int = 1
+    """Image servers: requests that may share one batch."""
+    max_in_flight: int = 0
+    """More than this many at once are refused with 503; ``0`` is no bound."""
+    on_client_leave: Literal["abort", "finish"] = "abort"
+    """Stop the server's work when the client has left, or let it finish."""
+
+
+class EnergyConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where energy is read."""
+
+    source: str = "auto"
+    """``auto`` takes the best that works: nvml, rapl, cpu_estimate."""
+    period: str = "100 ms"
+    """Time between readings of a device."""
+    deadline: str = "250 ms"
+    """A reading that takes longer is a failure."""
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Settings of each source by its name, for example ``[energy.options.rapl] root = "/sys"``."""
+
+
+class AttributionConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """How energy is shared among requests."""
+
+    method: str = "auto"
+    """``auto`` is the best rule there is; the others are named in docs/attribution.md."""
+    settle: str = "30 s"
+    """Time from the end of a request to its final figure, for rules that learn."""
+
+
+class CarbonConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """How energy becomes emissions. Without ``zone`` or ``intensity`` there are no CO2e figures."""
+
+    zone: str | None = None
+    """ISO 3166 alpha-3 code, for example ``FRA``; ``WORLD`` for the world average."""
+    intensity: str | None = None
+    """An intensity of your own, for example ``56 g/kWh``."""
+    source: str = "table"
+    pue: float = 1.0
+    """Power usage effectiveness of the site: above 1 the boundary is ``facility``."""
+
+
+class MatchConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which requests a rule is about; all given fields must agree."""
+
+    task: str | None = None
+    model: str | None = None
+    upstream: str | None = None
+    tenant: str | None = None
+
+
+class BudgetConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """A limit of energy or emissions over a calendar period."""
+
+    name: str
+    limit: str
+    """``40 kWh``, ``500 Wh``, ``3 MJ``, ``8 kg`` or ``750 g``."""
+    period: Literal["hour", "day", "week", "month", "year"] = "month"
+    timezone: str = "UTC"
+    match: MatchConfig = MatchConfig()
+
+
+class TenantConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who pays, known by the credential that its requests carry."""
+
+    name: str
+    key_env: str
+    """Environment variable with the API key (``Authorization: Bearer`` or ``X-API-Key``)."""
+
+
+class LedgerConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The durable record."""
+
+    path: str = ""
+    """A file; empty is ``$XDG_STATE_HOME/joulegate/ledger.db``; ``:memory:`` keeps nothing."""
+    keep_requests: str = "30 d"
+    """Single requests older than this are dropped; the sums stay."""
+
+
+class TimeoutConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the gate waits."""
+
+    connect: str = "10 s"
+    first_byte: str = "600 s"
+    """For the head of an answer."""
+    idle: str = "600 s"
+    """For the next bytes of an answer."""
+    head: str = "10 s"
+    """For the head of a request."""
+    body: str = "60 s"
+    """For the next bytes of a request body."""
+    drain: str = "60 s"
+    """For running requests after SIGTERM."""
+
+
+class RespondConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """What joulegate adds for the client."""
+
+    request_id: bool = True
+    """The header ``Joulegate-Request-Id``."""
+    ask_usage: bool = True
+    """Ask servers for token counts where the client did not, and take them out of its answer again."""
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings."""
+
+    upstream: tuple[UpstreamConfig, ...] = ()
+    listen: ListenConfig = ListenConfig()
+    energy: EnergyConfig = EnergyConfig()
+    attribution: AttributionConfig = AttributionConfig()
+    carbon: CarbonConfig = CarbonConfig()
+    budget: tuple[BudgetConfig, ...] = ()
+    tenant: tuple[TenantConfig, ...] = ()
+    ledger: LedgerConfig = LedgerConfig()
+    timeout: TimeoutConfig = TimeoutConfig()
+    respond: RespondConfig = RespondConfig()
+    exporters: tuple[str, ...] = ("prometheus",)

@@ -1,0 +1,43 @@
+"""The errors of joulegate: one class per thing that a caller does differently."""
+
+
+class JoulegateError(Exception):
+    """Base of every error that joulegate raises on purpose."""
+
+
+class ConfigError(JoulegateError):
+    """The user's configuration is wrong: exit 2. The message names the file, the key and the remedy."""
+
+
+class PluginError(JoulegateError):
+    """A plug-in is missing, ambiguous or does not keep its contract: joulegate refuses to start."""
+
+
+class SourceUnavailable(JoulegateError):
+    """An energy source cannot be read now: mark the gap and try again later."""
+
+    def __init__(self, message: str, *, code: str = "unavailable") -> None:
+        super().__init__(message)
+        self.code = code
+        """Short stable word for metrics, for example ``NVMLError_GpuIsLost``."""
+
+
+class SourceInvalid(JoulegateError):
+    """A reading makes no sense: drop it and count it."""
+
+
+class TraceError(JoulegateError):
+    """A recorded trace is malformed. The message names the file, the line and the field."""
+
+
+class ProtocolParseError(JoulegateError):
+    """A body is not what its protocol says: count it and relay on; the bytes are never touched."""
+
+
+class UpstreamError(JoulegateError):
+    """The upstream failed before its answer began: answer 502, 503 or 504 by the one table."""
+
+    def __init__(self, outcome: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        """An ``Outcome`` value, for example ``upstream_refused``."""

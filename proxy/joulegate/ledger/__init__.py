@@ -1,0 +1,1 @@
+"""Durable records of settled requests and of the books."""

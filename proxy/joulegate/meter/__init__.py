@@ -1,0 +1,1 @@
+"""The one owner of a host's devices: samples, settles, keeps the books, answers the admin API."""

@@ -1,0 +1,118 @@
+"""What each request is charged, and the books that prove that nothing is lost."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from joulegate.model.energy import Component, DeviceId
+from joulegate.model.requests import Asked, Outcome, SpanId, Task, TaskFacts, WorkClass
+from joulegate.units import Micrograms, Microjoules, Nanoseconds
+
+
+class Method(StrEnum):
+    """How a request's energy was got."""
+
+    MODEL = "model"
+    """The fitted step-clock model, scaled to the counter."""
+    TOKENS = "tokens"
+    """Each small cell's energy by the tokens and image work in it."""
+    OVERLAP = "overlap"
+    """Each small cell's energy in equal parts to those present."""
+    OVERLAP_SERVICE = "overlap-service"
+    TOKENS_CAPPED = "tokens-capped"
+    WINDOW = "window"
+    ESTIMATE = "estimate"
+    """Start-up coefficients, scaled to the counter."""
+    UNMEASURED = "unmeasured"
+    """No part of the request lies inside a span whose energy is known: its energy is ``None``."""
+
+
+class UpstreamSetup(Struct, frozen=True):
+    """What settlement must know about an upstream."""
+
+    kind: str = "auto"
+    """``llm``, ``image``, or ``auto``: as each request's own facts say."""
+    devices: tuple[DeviceId, ...] = ()
+    concurrency: int = 1
+    """Image upstreams: requests that may share one batch."""
+
+
+class DeviceEnergy(Struct, frozen=True, array_like=True):
+    """A request's energy on one device."""
+
+    device: DeviceId
+    energy: Microjoules
+    static: Microjoules | None = None
+    """The part of ``energy`` that the device draws just for being awake; ``None`` if it was not split."""
+
+
+class Settled(Struct, frozen=True):
+    """The figure of one request. A later one with the same id replaces a provisional one."""
+
+    id: SpanId
+    energy: Microjoules | None
+    """Sum over devices; ``None`` if no part of it was measured."""
+    sigma: Microjoules | None
+    """One standard deviation; ``None`` for a method that has none."""
+    method: Method
+    final: bool
+    by_device: tuple[DeviceEnergy, ...] = ()
+    wasted: Microjoules = Microjoules(0)
+    """The part of ``energy`` spent after the client had left."""
+
+
+class WindowBooks(Struct, frozen=True):
+    """The books of one device over one closed window: ``counter = requests + idle + unattributed``."""
+
+    device: DeviceId
+    start: Nanoseconds
+    end: Nanoseconds
+    counter: Microjoules
+    requests: Microjoules
+    idle: Microjoules
+    unattributed: tuple[tuple[str, Microjoules], ...] = ()
+    """By reason: foreign, crash, restart, meter."""
+    gap: Nanoseconds = Nanoseconds(0)
+    """Time in the window whose energy is unknown; it is in none of the accounts."""
+
+    def error(self) -> int:
+        """Give what is missing from the books in microjoules: zero, always."""
+        return self.counter - self.requests - self.idle - sum(energy for _, energy in self.unattributed)
+
+
+class Emissions(Struct, frozen=True):
+    """Operational emissions of one request."""
+
+    mass: Micrograms
+    zone: str
+    intensity: Micrograms
+    """Per kWh, as in force over the span."""
+    basis: str = "location"
+
+
+class RequestRecord(Struct, frozen=True, omit_defaults=True):
+    """Everything that is kept about one finished request: the ledger's row and the exporters' input."""
+
+    id: SpanId
+    upstream: str
+    protocol: str
+    task: Task
+    work: WorkClass
+    model: str | None
+    outcome: Outcome
+    settled: Settled
+    started: Nanoseconds
+    """Wall clock, since the Unix epoch."""
+    duration: Nanoseconds
+    components: tuple[tuple[Component, Microjoules], ...] = ()
+    """``settled.energy`` by the component of its devices."""
+    asked: Asked = Asked()
+    facts: TaskFacts = TaskFacts()
+    emissions: Emissions | None = None
+    tenant: str | None = None
+    status: int | None = None
+    client_request_id: str | None = None
+    first_byte: Nanoseconds | None = None
+    """Time from the request's arrival to the first content byte."""
+    overhead_request: Nanoseconds | None = None
+    overhead_response: Nanoseconds | None = None

@@ -1,0 +1,129 @@
+"""What the meter shows of itself: the body of ``/v1/status`` and the gauges of the exporters."""
+
+from msgspec import Struct
+
+from joulegate.model.energy import Device
+from joulegate.model.requests import Task
+from joulegate.units import Micrograms, Microjoules, Microwatts, Nanoseconds
+
+
+class DeviceStatus(Struct, frozen=True):
+    """One metered device and its books since the ledger began."""
+
+    device: Device
+    up: bool
+    power: Microwatts | None
+    idle_power: Microwatts | None
+    measured: Microjoules
+    """Counter energy of all closed windows; equals the sum of the three accounts below."""
+    requests: Microjoules
+    idle: Microjoules
+    unattributed: tuple[tuple[str, Microjoules], ...]
+    conservation_error: int
+    """Microjoules; zero, always."""
+    gap: Nanoseconds
+    resets: int
+    stalled: bool
+    errors: tuple[tuple[str, int], ...]
+    """Failed readings by code."""
+    rejected: tuple[tuple[str, int], ...]
+    """Dropped counter steps by reason."""
+    last_sample_age: Nanoseconds | None
+
+
+class UpstreamStatus(Struct, frozen=True):
+    """One configured server."""
+
+    name: str
+    url: str
+    kind: str
+    in_flight: int
+    devices: tuple[str, ...]
+    up: bool | None
+    """``None``: not known yet."""
+    note: str = ""
+
+
+class TaskTotals(Struct, frozen=True):
+    """Settled figures of one task on one model since the ledger began."""
+
+    task: Task
+    model: str
+    requests: int
+    energy: Microjoules
+    emissions: Micrograms | None
+
+
+class GateStatus(Struct, frozen=True):
+    """One gate as the meter sees it."""
+
+    id: str
+    pid: int
+    connected: bool
+    in_flight: int
+    dropped_events: int
+    parse_failures: int
+    loop_lag: Nanoseconds
+
+
+class BudgetStatus(Struct, frozen=True):
+    """One budget in its present period; joules or micrograms, as ``unit`` says."""
+
+    name: str
+    unit: str
+    """``joules`` or ``grams``."""
+    limit: int
+    """Microjoules or micrograms."""
+    used: int
+    total: int
+    """All that was ever charged to it: a counter."""
+    period: Nanoseconds
+    period_end: Nanoseconds
+    """Wall clock."""
+
+
+class CarbonStatus(Struct, frozen=True):
+    """The carbon intensity in force."""
+
+    zone: str
+    source: str
+    year: int | None
+    licence: str
+    basis: str
+    intensity: Micrograms
+    """Per kWh."""
+    age: Nanoseconds | None
+
+
+class LedgerStatus(Struct, frozen=True):
+    """Health of the durable record."""
+
+    path: str
+    rows: int
+    backlog: int
+    write_errors: int
+    dropped: int
+    lag: Nanoseconds
+
+
+class MeterStatus(Struct, frozen=True):
+    """Everything at one instant."""
+
+    version: str
+    now: Nanoseconds
+    """Wall clock."""
+    uptime: Nanoseconds
+    method: str
+    boundary: str
+    ready: bool
+    degraded: str
+    """Why figures are missing or modelled; empty when all is well."""
+    devices: tuple[DeviceStatus, ...]
+    upstreams: tuple[UpstreamStatus, ...]
+    gates: tuple[GateStatus, ...]
+    totals: tuple[TaskTotals, ...]
+    budgets: tuple[BudgetStatus, ...]
+    carbon: CarbonStatus | None
+    ledger: LedgerStatus | None
+    pending: int
+    """Requests that ended and are not settled finally yet."""

@@ -1,0 +1,1 @@
+"""Inference protocols, one module each: bytes seen in passing become facts. No I/O, no clock."""
