@@ -7,6 +7,7 @@ looked up in the entry points ``joulegate.protocols``, ``joulegate.sources``, ``
 """
 
 import pkgutil
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -54,5 +55,5 @@ def _built_in(kind: str) -> set[str]:
     }
 
 
-def _offers(points: list[object], built_in: bool) -> str:
+def _offers(points: Iterable[object], built_in: bool) -> str:
     return ", ".join([*("joulegate itself" for _ in range(built_in)), *(str(point) for point in points)])

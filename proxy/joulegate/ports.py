@@ -14,6 +14,7 @@ from joulegate.model import (
     Device,
     DeviceId,
     EnergySample,
+    GateReport,
     MeterStatus,
     RequestRecord,
     ServerTimings,
@@ -22,10 +23,11 @@ from joulegate.model import (
     SpanEvent,
     Task,
     TaskFacts,
+    UpstreamSetup,
     WindowBooks,
     WorkClass,
 )
-from joulegate.units import Micrograms, Nanoseconds
+from joulegate.units import Micrograms, Microwatts, Nanoseconds
 
 # --- inference protocols -----------------------------------------------------------------------------
 
@@ -190,6 +192,17 @@ class CarbonSource(Protocol):
 # --- attribution -------------------------------------------------------------------------------------
 
 
+class DeviceHealth(Struct, frozen=True):
+    """What settlement found out about the readings of one device."""
+
+    idle_power: Microwatts | None
+    """Power with no request present, learned when quiet; ``None`` until known."""
+    resets: int
+    gap: Nanoseconds
+    rejected: tuple[tuple[str, int], ...]
+    """Dropped readings by reason."""
+
+
 class Attributor(Protocol):
     """Settles requests: events and samples in, figures and books out. Pure: time is an argument.
 
@@ -211,6 +224,45 @@ class Attributor(Protocol):
 
     def drain(self, now: Nanoseconds) -> tuple[Sequence[Settled], Sequence[WindowBooks]]:
         """Settle everything up to the last reading, because no more will come."""
+        ...
+
+    def assign(self, upstream: str, setup: UpstreamSetup) -> None:
+        """Learn or change what is known of an upstream; windows that are closed stay as they are."""
+        ...
+
+    def health(self, device: DeviceId) -> DeviceHealth:
+        """Give what was found out about a device's readings."""
+        ...
+
+
+# --- the channel between gates and meter ---------------------------------------------------------------
+
+
+class EventSink(Protocol):
+    """Where a gate's events go."""
+
+    def emit(self, event: SpanEvent) -> None:
+        """Take one event. Never blocks and never raises; what overflows its bound is counted."""
+        ...
+
+
+class EventHandler(Protocol):
+    """Who listens to the gates: the meter."""
+
+    def gate_connected(self, report: GateReport) -> None:
+        """Learn that a gate came, or came back."""
+        ...
+
+    def gate_reported(self, report: GateReport) -> None:
+        """Take the gate's own figures, about once a second."""
+        ...
+
+    def gate_lost(self, gate: str) -> None:
+        """Learn that a gate died: its open spans will not be closed by anyone else."""
+        ...
+
+    def event(self, gate: str, event: SpanEvent) -> None:
+        """Take one event; after a reconnection the same event may come again."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The shape of the configuration. Every quantity is text with its unit, converted by ``config.quantities``."""
+"""The shape of the configuration. A quantity is text with its unit, converted by ``config.quantities``."""
 
 from typing import Any, Literal
 

@@ -183,7 +183,7 @@ class SpanJob(Struct, frozen=True, tag="job"):
 
 
 class SpanClosed(Struct, frozen=True, tag="closed", omit_defaults=True):
-    """The request is over: its last byte was sent, it failed, or the upstream stopped after the client left."""
+    """The request is over: its last byte was sent, it failed, or the upstream stopped after a cancel."""
 
     id: SpanId
     t: Nanoseconds

@@ -54,6 +54,21 @@ class TaskTotals(Struct, frozen=True):
     emissions: Micrograms | None
 
 
+class GateReport(Struct, frozen=True):
+    """What a gate says of itself."""
+
+    id: str
+    pid: int
+    in_flight: tuple[tuple[str, int], ...] = ()
+    """Requests under way by upstream."""
+    dropped_events: int = 0
+    parse_failures: int = 0
+    refused: tuple[tuple[str, int], ...] = ()
+    """Requests refused before any upstream was asked, by reason."""
+    loop_lag: Nanoseconds = Nanoseconds(0)
+    """Longest stall of the event loop since the last report."""
+
+
 class GateStatus(Struct, frozen=True):
     """One gate as the meter sees it."""
 
