@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from joulegate.model import (
     Asked,
+    Balance,
     Device,
     DeviceId,
     EnergySample,
@@ -292,4 +293,16 @@ class Exporter(Protocol):
 
     def render(self, frozen: object, accept: str) -> tuple[bytes, str]:
         """Give the document and its content type; slow, off the loop."""
+        ...
+
+
+class Continuous(Protocol):
+    """Optional abilities of an exporter with counters. Both are called on the meter's loop."""
+
+    def restore(self, balances: Iterable[Balance]) -> None:
+        """Open the counters with the sums that the ledger kept; once, before the first record."""
+        ...
+
+    def expect(self, task: Task, work: WorkClass, model: str | None, upstream: str) -> None:
+        """Begin the series of a coming record at zero, so that a rate sees its first energy."""
         ...

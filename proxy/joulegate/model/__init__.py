@@ -26,11 +26,13 @@ from joulegate.model.requests import (
     WorkClass,
 )
 from joulegate.model.settlement import (
+    Balance,
     DeviceEnergy,
     Emissions,
     Method,
     RequestRecord,
     Settled,
+    Share,
     UpstreamSetup,
     WindowBooks,
 )
@@ -48,6 +50,7 @@ from joulegate.model.status import (
 
 __all__ = [
     "Asked",
+    "Balance",
     "BudgetStatus",
     "CarbonStatus",
     "Component",
@@ -70,6 +73,7 @@ __all__ = [
     "RequestRecord",
     "ServerTimings",
     "Settled",
+    "Share",
     "SourceFailure",
     "SpanChunks",
     "SpanClosed",

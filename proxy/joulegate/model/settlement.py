@@ -37,6 +37,17 @@ class UpstreamSetup(Struct, frozen=True):
     """Image upstreams: requests that may share one batch."""
 
 
+class Share(StrEnum):
+    """What part of a device's power an energy is."""
+
+    ACTIVE = "active"
+    """Drawn because of work."""
+    IDLE = "idle"
+    """Drawn just for being awake."""
+    UNSPLIT = "unsplit"
+    """Both: the idle power was not known."""
+
+
 class DeviceEnergy(Struct, frozen=True, array_like=True):
     """A request's energy on one device."""
 
@@ -116,3 +127,46 @@ class RequestRecord(Struct, frozen=True, omit_defaults=True):
     """Time from the request's arrival to the first content byte."""
     overhead_request: Nanoseconds | None = None
     overhead_response: Nanoseconds | None = None
+
+    def shares(self) -> tuple[tuple[Component, Share, Microjoules], ...]:
+        """Give ``settled.energy`` by component and share; the parts add up to it.
+
+        Devices are not told apart by component here, so energy of more than one component is not split.
+        """
+        statics = [part.static for part in self.settled.by_device]
+        known = [static for static in statics if static is not None]
+        if len(self.components) != 1 or not known or len(known) < len(statics):
+            return tuple((component, Share.UNSPLIT, energy) for component, energy in self.components)
+        component, energy = self.components[0]
+        idle = min(sum(known), energy)
+        return (
+            (component, Share.ACTIVE, Microjoules(energy - idle)),
+            (component, Share.IDLE, Microjoules(idle)),
+        )
+
+
+class Balance(Struct, frozen=True):
+    """Sums over all final records that share these words: what the exporters' counters open with."""
+
+    task: Task
+    work: WorkClass
+    model: str | None
+    upstream: str
+    outcome: Outcome
+    tenant: str | None
+    requests: int
+    unmeasured: int = 0
+    """Those of them without a known energy."""
+    energy: tuple[tuple[Component, Share, Microjoules], ...] = ()
+    """As ``RequestRecord.shares`` gives it."""
+    wasted: Microjoules = Microjoules(0)
+    """After the clients had left."""
+    emissions: tuple[tuple[str, Micrograms], ...] = ()
+    """By basis."""
+    prompt_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    images: int = 0
+    pixel_steps: int = 0
+    """Sum of pixels times steps."""
