@@ -1,0 +1,222 @@
+"""What the relay costs, as ratios to nginx and to a plain aiohttp relay in one alternated run.
+
+    python bench/relay.py [--rounds 5] [--write]
+
+Each proxy is pinned to one processor, the mock server and the load to the other. In every round each
+proxy carries the same load in turn, so that a drift of the machine meets all of them. Figures are
+processor time of the whole process tree for one unit of work, read from the operating system. ``--write``
+puts the tables into ``docs/performance.md``. Needs two processors, nginx and joulegate's own environment.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import load
+import psutil
+import uvloop
+
+HERE = Path(__file__).parent
+PROXY_CPU, LOAD_CPU = 0, 1
+UNARY = (64, 100)
+"""Connections, and requests over each."""
+SINGLE = (1, 1500)
+STREAMS = (256, 100)
+"""Streams, and tokens of each at 50 a second."""
+HELD = (1000, 200)
+PAGE = HERE.parent / "docs" / "performance.md"
+MARKS = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One proxy under test: its processes and its port."""
+
+    name: str
+    process: psutil.Process
+    port: int
+
+    def tree(self) -> list[psutil.Process]:
+        """Give all its processes."""
+        return [self.process, *self.process.children(recursive=True)]
+
+    def cpu(self) -> float:
+        """Give the processor seconds of all its processes so far."""
+        return sum(sum(process.cpu_times()[:2]) for process in self.tree())
+
+    def memory(self) -> int:
+        """Give the resident bytes of all its processes."""
+        return sum(process.memory_info().rss for process in self.tree())
+
+
+def main() -> None:
+    """Run the rounds and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, {LOAD_CPU})
+    with ExitStack() as stack:
+        upstream = stack.enter_context(_mock())
+        peers = [stack.enter_context(start(upstream)) for start in (_nginx, _aiohttp, _joulegate)]
+        rounds = [_round(peers, number) for number in range(arguments.rounds)]
+        held = {peer.name: uvloop.run(_hold(peer)) for peer in peers}
+    page = _page(rounds, held)
+    print(page)
+    if arguments.write:
+        _write(page)
+
+
+def _round(peers: list[Peer], number: int) -> dict[str, dict[str, float]]:
+    turn = number % len(peers)
+    figures = {peer.name: uvloop.run(_measure(peer)) for peer in peers[turn:] + peers[:turn]}
+    print(f"round {number + 1}: {json.dumps(figures)}", file=sys.stderr, flush=True)
+    return figures
+
+
+async def _measure(peer: Peer) -> dict[str, float]:
+    await load.run(peer.port, load.request(), 16, 20)
+    before = peer.cpu()
+    unary = await load.run(peer.port, load.request(), *UNARY)
+    between = peer.cpu()
+    single = await load.run(peer.port, load.request(), *SINGLE)
+    streaming = peer.cpu()
+    streams = await load.run(peer.port, load.request(tokens=STREAMS[1]), STREAMS[0], 1)
+    after = peer.cpu()
+    return {
+        "CPU per request, 64 connections (us)": 1e6 * (between - before) / unary.answers,
+        "median latency, 1 connection (us)": single.latency(),
+        "CPU per SSE chunk, 256 streams (us)": 1e6 * (after - streaming) / streams.chunks,
+        "median delay of an SSE chunk, 256 streams (us)": streams.delay(),
+    }
+
+
+async def _hold(peer: Peer) -> float:
+    """Give the resident KiB for one open stream."""
+    connections, tokens = HELD
+    before = peer.memory()
+    grown: list[int] = []
+
+    async def look() -> None:
+        grown.append(peer.memory() - before)
+
+    await load.hold(peer.port, load.request(tokens=tokens), connections, look)
+    return grown[0] / 1024 / connections
+
+
+@contextmanager
+def _mock() -> Iterator[int]:
+    port = _free_port()
+    with _process([sys.executable, str(HERE / "mock.py"), str(port)], port, LOAD_CPU):
+        yield port
+
+
+@contextmanager
+def _nginx(upstream: int) -> Iterator[Peer]:
+    program = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+    if program is None:
+        raise SystemExit("nginx is not installed: apt-get install nginx-light")
+    port = _free_port()
+    with tempfile.TemporaryDirectory() as prefix:
+        text = (HERE / "peers" / "nginx.conf").read_text()
+        for word, value in (("PREFIX", prefix), ("UPSTREAM", str(upstream)), ("PORT", str(port))):
+            text = text.replace(word, value)
+        config = Path(prefix) / "nginx.conf"
+        config.write_text(text)
+        with _process([program, "-p", prefix, "-c", str(config)], port, PROXY_CPU) as process:
+            yield Peer("nginx", process, port)
+
+
+@contextmanager
+def _aiohttp(upstream: int) -> Iterator[Peer]:
+    port = _free_port()
+    command = [sys.executable, str(HERE / "peers" / "aiohttp_relay.py"), str(port), str(upstream)]
+    with _process(command, port, PROXY_CPU) as process:
+        yield Peer("plain aiohttp", process, port)
+
+
+@contextmanager
+def _joulegate(upstream: int) -> Iterator[Peer]:
+    port, admin = _free_port(), _free_port()
+    command = [
+        sys.executable, "-m", "joulegate", "run", "--upstream", f"http://127.0.0.1:{upstream}",
+        "--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}", "--source", "fake",
+        "--ledger", ":memory:", "--quiet",
+    ]  # fmt: skip
+    with _process(command, port, PROXY_CPU) as process:
+        yield Peer("joulegate", process, port)
+
+
+@contextmanager
+def _process(command: list[str], port: int, cpu: int) -> Iterator[psutil.Process]:
+    child = subprocess.Popen(command, preexec_fn=lambda: os.sched_setaffinity(0, {cpu}))
+    try:
+        _wait(child, port)
+        yield psutil.Process(child.pid)
+    finally:
+        child.terminate()
+        child.wait(timeout=60)
+
+
+def _wait(child: "subprocess.Popen[bytes]", port: int) -> None:
+    for _ in range(300):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        try:
+            raise SystemExit(f"{child.args} ended with {child.wait(timeout=0.1)}")
+        except subprocess.TimeoutExpired:
+            continue
+    raise SystemExit(f"{child.args} does not listen on {port}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _page(rounds: list[dict[str, dict[str, float]]], held: dict[str, float]) -> str:
+    names = list(rounds[0])
+    names.sort(key=["nginx", "plain aiohttp", "joulegate"].index)
+    rows = [["figure (median of rounds)", *names, "joulegate / nginx", "joulegate / plain aiohttp"]]
+    for figure in rounds[0][names[0]]:
+        medians = {name: statistics.median(each[name][figure] for each in rounds) for name in names}
+        ratios = [
+            statistics.median(each["joulegate"][figure] / each[peer][figure] for each in rounds)
+            for peer in ("nginx", "plain aiohttp")
+        ]
+        rows.append(
+            [figure, *(f"{medians[name]:.0f}" for name in names), *(f"{ratio:.2f}" for ratio in ratios)]
+        )
+    ratios = [held["joulegate"] / held[peer] for peer in ("nginx", "plain aiohttp")]
+    rows.append(
+        ["RSS per open stream, 1000 streams (KiB)", *(f"{held[name]:.1f}" for name in names)]
+        + [f"{ratio:.2f}" for ratio in ratios]
+    )
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|---" * len(rows[0]) + "|")
+    machine = f"Python {platform.python_version()}, {platform.machine()}, {len(rounds)} alternated rounds."
+    return "\n".join([machine, "", *lines])
+
+
+def _write(page: str) -> None:
+    text = PAGE.read_text()
+    head, rest = text.split(MARKS[0])
+    _, tail = rest.split(MARKS[1])
+    PAGE.write_text(f"{head}{MARKS[0]}\n{page}\n{MARKS[1]}{tail}")
+
+
+if __name__ == "__main__":
+    main()
