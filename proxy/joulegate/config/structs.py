@@ -20,7 +20,9 @@ class UpstreamConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """One inference server. Without ``path``, ``host`` and ``models`` it takes what no other one takes."""
 
     name: str
+    """In metrics, reports and the path of a second ``--upstream``."""
     url: str
+    """``http://host:port`` or ``https://host:port``."""
     path: str | None = None
     """Requests whose raw path is this prefix or goes on below it, for example ``/image``."""
     strip_path: bool = False
@@ -75,6 +77,7 @@ class CarbonConfig(Struct, frozen=True, forbid_unknown_fields=True):
     intensity: str | None = None
     """An intensity of your own, for example ``56 g/kWh``."""
     source: str = "table"
+    """``table`` is the yearly factors shipped with joulegate."""
     pue: float = 1.0
     """Power usage effectiveness of the site: above 1 the boundary is ``facility``."""
 
@@ -83,26 +86,35 @@ class MatchConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Which requests a rule is about; all given fields must agree."""
 
     task: str | None = None
+    """A task of docs/metrics.md, for example ``chat``."""
     model: str | None = None
+    """A model as the metrics name it."""
     upstream: str | None = None
+    """Name of an upstream."""
     tenant: str | None = None
+    """Name of a tenant."""
 
 
 class BudgetConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """A limit of energy or emissions over a calendar period."""
 
     name: str
+    """In metrics and alerts."""
     limit: str
     """``40 kWh``, ``500 Wh``, ``3 MJ``, ``8 kg`` or ``750 g``."""
     period: Literal["hour", "day", "week", "month", "year"] = "month"
+    """Calendar period after which it begins anew."""
     timezone: str = "UTC"
+    """Where the period begins at midnight, for example ``Europe/Paris``."""
     match: MatchConfig = MatchConfig()
+    """What it counts; without it everything."""
 
 
 class TenantConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Who pays, known by the credential that its requests carry."""
 
     name: str
+    """In metrics and budgets."""
     key_env: str
     """Environment variable with the API key (``Authorization: Bearer`` or ``X-API-Key``)."""
 
@@ -120,6 +132,7 @@ class TimeoutConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """How long the gate waits."""
 
     connect: str = "10 s"
+    """For the connection to a server."""
     first_byte: str = "600 s"
     """For the head of an answer."""
     idle: str = "600 s"
@@ -155,3 +168,4 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     timeout: TimeoutConfig = TimeoutConfig()
     respond: RespondConfig = RespondConfig()
     exporters: tuple[str, ...] = ("prometheus",)
+    """Where settled figures are published."""

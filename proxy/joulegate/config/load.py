@@ -1,0 +1,138 @@
+"""Reads a configuration: the only file access of this room. All problems come out at once."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+import msgspec
+
+from joulegate.config import shape, validate
+from joulegate.config.layers import Flags, Layer, from_flags, merged, origin_of
+from joulegate.config.lines import Path, lines_of
+from joulegate.config.problems import Problem, dotted
+from joulegate.config.structs import Config
+from joulegate.config.validate import Plugins
+from joulegate.errors import ConfigError
+
+LARGEST = 1 << 20
+"""Bytes; more is not a configuration but a mistake in the path."""
+
+_LINE = re.compile(r"\(at line (\d+), column \d+\)")
+
+
+class Resolved(msgspec.Struct, frozen=True):
+    """A checked configuration and where its values came from."""
+
+    config: Config
+    layer: Layer
+
+
+def load(path: FilePath | str, *, plugins: Plugins | None = None) -> Config:
+    """Give the configuration in a TOML file, or in a JSON file if its name ends so.
+
+    Raises ``ConfigError`` with a line for each problem: file, line, key, what is wrong, what is allowed.
+    """
+    return resolve(path, plugins=plugins).config
+
+
+def resolve(
+    path: FilePath | str | None = None, flags: Flags | None = None, *, plugins: Plugins | None = None
+) -> Resolved:
+    """Give the configuration of a file with the command line laid over it, each value with its origin."""
+    below = read(path) if path is not None else Layer({}, {})
+    layer = merged(below, from_flags(flags)) if flags else below
+    return Resolved(_checked(layer, plugins or {}, str(path) if path is not None else ""), layer)
+
+
+def read(path: FilePath | str) -> Layer:
+    """Give the values of a file and their lines, unchecked. Raises ``ConfigError``."""
+    text = _text(path)
+    try:
+        values = _parsed(str(path), text)
+        lines = {} if _is_json(path) else lines_of(text)
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply to be a configuration") from None
+    return Layer(values, {place: f"{path}:{line}" for place, line in lines.items()})
+
+
+def _text(path: FilePath | str) -> str:
+    try:
+        with FilePath(path).open("rb") as file:
+            raw = file.read(LARGEST + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            f"{str(path)!r}: cannot be read: {reason}; check the path given to --config"
+        ) from error
+    if len(raw) > LARGEST:
+        raise ConfigError(f"{path}: is larger than {LARGEST} bytes, so it is no configuration")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}:{line}: is not UTF-8 text: byte {raw[error.start]:#04x}; save it as UTF-8"
+        ) from error
+
+
+def _is_json(path: FilePath | str) -> bool:
+    return str(path).endswith(".json")
+
+
+def _parsed(path: str, text: str) -> dict[str, Any]:
+    try:
+        values = msgspec.json.decode(text) if _is_json(path) else tomllib.loads(text)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: is no JSON: {error}") from error
+    except ValueError as error:  # TOMLDecodeError, but also a number or date that Python cannot hold
+        raise ConfigError(f"{path}{_place(text, str(error))}: is no TOML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds no table of settings")
+    return values
+
+
+def _place(text: str, message: str) -> str:
+    """Give ``:line`` where the parser's message names it."""
+    found = _LINE.search(message)
+    if found:
+        return f":{found[1]}"
+    return f":{text.count(chr(10)) + 1}" if "end of document" in message else ""
+
+
+def _checked(layer: Layer, plugins: Plugins, file: str) -> Config:
+    try:
+        wrong = shape.misshapen(layer.values)
+        config = shape.well_shaped(layer.values, wrong)
+    except RecursionError:
+        raise ConfigError(f"{file}: is nested too deeply to be a configuration") from None
+    wrong += _apart(validate.problems(config, plugins), wrong)
+    if wrong:
+        raise ConfigError("\n".join(_told(layer, wrong, file)))
+    return config
+
+
+def _apart(found: Iterable[Problem], known: Sequence[Problem]) -> list[Problem]:
+    """Give the problems that do not just follow from those that are known."""
+    return [problem for problem in found if not any(_overlap(problem.path, other.path) for other in known)]
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    shared = min(len(one), len(other))
+    return one[:shared] == other[:shared]
+
+
+def _told(layer: Layer, problems: Iterable[Problem], file: str) -> list[str]:
+    """Give a line for each problem, in the order of the file."""
+    placed = [(origin_of(layer, problem.path) or file, problem) for problem in problems]
+    placed.sort(key=lambda item: _line_number(item[0]))
+    return [
+        ": ".join(part for part in (where, dotted(problem.path), problem.what) if part)
+        for where, problem in placed
+    ]
+
+
+def _line_number(where: str) -> int:
+    line = where.rpartition(":")[2]
+    return int(line) if line.isdecimal() else 0

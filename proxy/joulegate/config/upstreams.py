@@ -1,0 +1,122 @@
+"""Whether the upstreams make sense, each by itself and all together. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from joulegate.config.addresses import address, endpoint
+from joulegate.config.lines import Path
+from joulegate.config.problems import Problem
+from joulegate.config.rules import between, name, one_of, parsed, task, unique
+from joulegate.config.structs import Config, UpstreamConfig
+from joulegate.errors import ConfigError
+
+_KINDS = ("auto", "llm", "image")
+_MOST = 1_000_000
+
+
+def problems(config: Config) -> Iterator[Problem]:
+    """Give what is wrong with the upstreams."""
+    upstreams = config.upstream
+    if not upstreams:
+        yield Problem(
+            ("upstream",), "no upstream: add [[upstream]] with name and url, or give --upstream URL"
+        )
+    for index, upstream in enumerate(upstreams):
+        yield from _one(("upstream", index), upstream)
+    yield from unique("upstream", "name", [upstream.name for upstream in upstreams])
+    yield from _same_rules(upstreams)
+    yield from _loops(config)
+
+
+def _one(at: Path, upstream: UpstreamConfig) -> Iterator[Problem]:
+    yield from name((*at, "name"), upstream.name)
+    yield from parsed((*at, "url"), endpoint, upstream.url)
+    yield from _path(at, upstream)
+    yield from _host(at, upstream)
+    yield from one_of((*at, "kind"), upstream.kind, _KINDS)
+    yield from task((*at, "task"), upstream.task)
+    for key in ("models", "gpus"):
+        yield from _items((*at, key), getattr(upstream, key))
+    if upstream.model == "":
+        yield Problem((*at, "model"), "is empty: name the model or leave the key out")
+    yield from between((*at, "concurrency"), upstream.concurrency, 1, _MOST)
+    yield from between((*at, "max_in_flight"), upstream.max_in_flight, 0, _MOST)
+
+
+def _path(at: Path, upstream: UpstreamConfig) -> Iterator[Problem]:
+    path = upstream.path
+    if path is None:
+        if upstream.strip_path:
+            yield Problem((*at, "strip_path"), 'there is no path to strip: add path = "/prefix"')
+    elif not path.startswith("/") or path == "/":
+        yield Problem(
+            (*at, "path"),
+            f"{path[:60]!r} is no prefix: begin with a slash and name a part, for example '/image'",
+        )
+    elif path.endswith("/"):
+        yield Problem(
+            (*at, "path"), f"{path[:60]!r}: leave the last slash out: {path.rstrip('/')[:60] or '/image'!r}"
+        )
+    elif not path.isascii() or not path.isprintable() or set(path) & set(" ?#"):
+        yield Problem(
+            (*at, "path"), f"{path[:60]!r} has a character that no raw path has; write it percent-encoded"
+        )
+
+
+def _host(at: Path, upstream: UpstreamConfig) -> Iterator[Problem]:
+    host = upstream.host
+    if host is None:
+        return
+    if "://" in host or "/" in host:
+        yield Problem((*at, "host"), f"{host[:60]!r} is no host: leave scheme and path out")
+        return
+    port = "" if host.rpartition(":")[2].isdecimal() else ":0"
+    yield from parsed((*at, "host"), address, host + port)
+
+
+def _items(path: Path, items: Sequence[int | str]) -> Iterator[Problem]:
+    """Model patterns and devices: none empty, none negative, none twice. ``"auto"`` has no repeats."""
+    if items == "auto":
+        return
+    if not items and path[-1] == "gpus":
+        yield Problem(path, 'is empty: write gpus = "auto", or leave the key out')
+    for index, item in enumerate(items):
+        if item in items[:index]:
+            yield Problem((*path, index), f"{item!r} stands there twice")
+        if (isinstance(item, str) and not item.strip()) or (isinstance(item, int) and item < 0):
+            yield Problem((*path, index), f"{item!r} names nothing")
+
+
+def _same_rules(upstreams: Sequence[UpstreamConfig]) -> Iterator[Problem]:
+    """Two upstreams with the same rules could not be told apart."""
+    first: dict[tuple[object, ...], UpstreamConfig] = {}
+    for index, upstream in enumerate(upstreams):
+        rules = (upstream.path, upstream.host and upstream.host.lower(), tuple(sorted(upstream.models)))
+        other = first.setdefault(rules, upstream)
+        if other is not upstream:
+            yield Problem(
+                ("upstream", index),
+                f"{upstream.name[:60]!r} takes the same requests as {other.name[:60]!r}: "
+                "give one of them a path, a host or models of its own",
+            )
+
+
+def _loops(config: Config) -> Iterator[Problem]:
+    """An upstream that is joulegate itself would send every request round for ever."""
+    for key in ("address", "admin"):
+        try:
+            listening = address(getattr(config.listen, key))
+        except ConfigError:
+            continue
+        for index, upstream in enumerate(config.upstream):
+            if _where(upstream.url) == listening and listening[1]:
+                yield Problem(
+                    ("upstream", index, "url"), f"is joulegate's own listen.{key}: it would call itself"
+                )
+
+
+def _where(url: str) -> tuple[str, int] | None:
+    try:
+        found = endpoint(url)
+    except ConfigError:
+        return None
+    return ("127.0.0.1" if found.host == "localhost" else found.host), found.port
