@@ -1,0 +1,113 @@
+"""The one place that asks the operating system which processes run: who serves a port, who its children are.
+
+Slow (milliseconds, all of ``/proc``): never on a request's path, seldom on a sampler's.
+"""
+
+import socket
+from collections.abc import Iterable, Sequence
+
+import psutil
+from msgspec import Struct
+
+FORWARDERS = frozenset({"docker-proxy", "rootlessport", "rootlesskit", "slirp4netns", "pasta", "conmon"})
+"""Processes that hold a port on behalf of a container: the work is done elsewhere."""
+
+ANY = frozenset({"0.0.0.0", "::", ""})
+
+
+class Serving(Struct, frozen=True):
+    """The processes that serve an address, or why they are not known."""
+
+    pids: tuple[int, ...]
+    """Holders of the listening socket; empty if not known."""
+    reason: str = ""
+    """Why ``pids`` is empty, in words for a person."""
+    local: bool = True
+    """The address is one of this host's own."""
+
+
+def serving(host: str, port: int) -> Serving:
+    """Give the processes on this host that listen on an address."""
+    addresses = _addresses(host)
+    if not addresses:
+        return Serving((), f"the name {host} has no address now")
+    if not addresses & _own_addresses():
+        return Serving((), f"{host} is another host", local=False)
+    listening = [
+        (pid, address)
+        for address, number, pid in _listeners()
+        if number == port and _fits(address, addresses)
+    ]
+    pids = sorted({pid for pid, _ in listening if pid is not None})
+    if not listening:
+        return Serving((), f"nothing listens on {host}:{port}")
+    if not pids:
+        return Serving((), f"the process on {host}:{port} belongs to another user or container")
+    forwarders = sorted({name for name in map(_name, pids) if name in FORWARDERS})
+    if forwarders:
+        return Serving((), f"{host}:{port} is forwarded by {forwarders[0]}: the server runs in a container")
+    return Serving(tuple(pids))
+
+
+def with_children(pids: Iterable[int]) -> Sequence[psutil.Process]:
+    """Give these processes and all that descend from them, each once; those that are gone are left out."""
+    found: dict[int, psutil.Process] = {}
+    for pid in pids:
+        try:
+            root = psutil.Process(pid)
+            for process in [root, *root.children(recursive=True)]:
+                found.setdefault(process.pid, process)
+        except psutil.Error:
+            continue
+    return list(found.values())
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        return {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return set()
+
+
+def _own_addresses() -> set[str]:
+    interfaces = psutil.net_if_addrs().values()
+    own = {address.address.partition("%")[0] for addresses in interfaces for address in addresses}
+    return own | {"127.0.0.1", "::1"} | ANY
+
+
+def _fits(listening: str, asked: set[str]) -> bool:
+    address = listening.removeprefix("::ffff:")
+    return address in ANY or address in asked or bool(asked & ANY)
+
+
+def _listeners() -> list[tuple[str, int, int | None]]:
+    """Give address, port and process of every listening TCP socket."""
+    try:
+        return _listening(None)
+    except psutil.Error:  # macOS: the table of all is for root only
+        return [listener for pid in psutil.pids() for listener in _listeners_of(pid)]
+
+
+def _listeners_of(pid: int) -> list[tuple[str, int, int | None]]:
+    try:
+        return _listening(psutil.Process(pid))
+    except psutil.Error:
+        return []
+
+
+def _listening(process: psutil.Process | None) -> list[tuple[str, int, int | None]]:
+    """Ask for one process, or for all at once."""
+    found = psutil.net_connections(kind="tcp") if process is None else process.net_connections(kind="tcp")
+    listening = [connection for connection in found if connection.status == psutil.CONN_LISTEN]
+    return [
+        (connection.laddr.ip, connection.laddr.port, process.pid if process else connection.pid)
+        for connection in listening
+        if connection.laddr
+    ]
+
+
+def _name(pid: int) -> str:
+    try:
+        return psutil.Process(pid).name()
+    except psutil.Error:
+        return ""
