@@ -23,7 +23,7 @@ PACKAGES = {
 }
 """Kind of plug-in and the package whose public modules are the built-in ones."""
 
-NOT_PLUGINS = {"catalogue"}
+NOT_PLUGINS = {"catalogue", "emissions"}
 """Public modules of those packages that help plug-ins but are none."""
 
 
