@@ -69,7 +69,9 @@ UUID = Label("uuid", 16, "stable identity of the device")
 NAME = Label("name", 16, "product name of the device")
 BUCKET = Label("bucket", 3, "`request`, `idle`, `unattributed`")
 BOOKS_REASON = Label("reason", 8, "`foreign`, `crash`, `restart`, `meter`; `other`")
-WASTE_REASON = Label("reason", 5, "`client_left`, `upstream_error`, `truncated`, `upstream_failed`, `orphaned`")
+WASTE_REASON = Label(
+    "reason", 5, "`client_left`, `upstream_error`, `truncated`, `upstream_failed`, `orphaned`"
+)
 CODE = Label("code", 32, "error code of the driver; `other`")
 REJECT_REASON = Label("reason", 8, "why a reading made no sense; `other`")
 SOURCE = Label("source", 8, "where the figure is read")
@@ -211,15 +213,15 @@ def _introduction() -> list[str]:
         "",
         "<!-- Generated: python -m joulegate_exporters.catalogue > docs/metrics.md -->",
         "",
-        "Served on the admin address under `/metrics`, as Prometheus text 0.0.4 or OpenMetrics 1.0.0, as the",
-        "scraper asks. Units are base units; a figure that is not known has no series. Ratios are not exported:",
-        "they are recording rules (`grafana/rules/joulegate.rules.yml`).",
+        "Served on the admin address under `/metrics`, as Prometheus text 0.0.4 or OpenMetrics 1.0.0, as",
+        "the scraper asks. Units are base units; a figure that is not known has no series. Ratios are not",
+        "exported: they are recording rules (`grafana/rules/joulegate.rules.yml`).",
         "",
-        "Request and device counters go on from the ledger after a restart; histograms and health counters",
-        "begin again, which `rate()` and `increase()` understand.",
+        "The counters of requests, devices and budgets go on from the ledger after a restart; histograms and",
+        "health counters begin again, which `rate()` and `increase()` understand.",
         "",
-        "Work that is no inference (loading a model, administration, probes) is metered like any request, but",
-        "its `task` is the class of that work, so that it never enters the figures of an inference task.",
+        "Work that is no inference (loading a model, administration, probes) is metered like any request,",
+        "but its `task` is the class of that work, so that it never enters the figures of a task.",
         "",
         "A model named only in requests that the server refused (4xx) gets no label value of its own.",
         "",
@@ -233,7 +235,7 @@ def _family_table() -> Iterator[str]:
     yield "| name | type | labels | meaning | from |"
     yield "|---|---|---|---|---|"
     for family in FAMILIES:
-        labels = ", ".join(label.name for label in family.labels) or "–"
+        labels = ", ".join(label.name for label in family.labels) or "none"
         yield f"| `{family.full_name}` | {family.kind} | {labels} | {family.help} | {family.origin} |"
 
 

@@ -297,12 +297,12 @@ class Exporter(Protocol):
 
 
 class Continuous(Protocol):
-    """Optional abilities of an exporter with counters. Both are called on the meter's loop."""
+    """Optional ability of an exporter with counters."""
 
     def restore(self, balances: Iterable[Balance]) -> None:
-        """Open the counters with the sums that the ledger kept; once, before the first record."""
-        ...
+        """Add sums to the counters: at start those that the ledger kept, from before the restart.
 
-    def expect(self, task: Task, work: WorkClass, model: str | None, upstream: str) -> None:
-        """Begin the series of a coming record at zero, so that a rate sees its first energy."""
+        A balance of zeros begins the series of a coming record, so that a rate sees its first energy.
+        Called on the meter's loop.
+        """
         ...

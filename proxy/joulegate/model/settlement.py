@@ -5,7 +5,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from joulegate.model.energy import Component, DeviceId
-from joulegate.model.requests import Asked, Outcome, SpanId, Task, TaskFacts, WorkClass
+from joulegate.model.requests import Asked, Fact, Outcome, SpanId, Task, TaskFacts, WorkClass
 from joulegate.units import Micrograms, Microjoules, Nanoseconds
 
 
@@ -143,6 +143,37 @@ class RequestRecord(Struct, frozen=True, omit_defaults=True):
             (component, Share.ACTIVE, Microjoules(energy - idle)),
             (component, Share.IDLE, Microjoules(idle)),
         )
+
+    def balance(self) -> "Balance":
+        """Give this record as sums; counts of hostile size are cut at ``MOST``."""
+        facts, settled, emissions = self.facts, self.settled, self.emissions
+        return Balance(
+            task=self.task,
+            work=self.work,
+            model=self.model,
+            upstream=self.upstream,
+            outcome=self.outcome,
+            tenant=self.tenant,
+            requests=1,
+            unmeasured=int(settled.energy is None),
+            energy=self.shares(),
+            wasted=settled.wasted,
+            emissions=((emissions.basis, emissions.mass),) if emissions else (),
+            prompt_tokens=_count(facts.prompt_tokens),
+            cached_prompt_tokens=_count(facts.cached_prompt_tokens),
+            completion_tokens=_count(facts.completion_tokens),
+            reasoning_tokens=_count(facts.reasoning_tokens),
+            images=_count(facts.images),
+            pixel_steps=min(_count(facts.pixels) * _count(facts.steps), MOST),
+        )
+
+
+MOST = 10**15
+"""Largest count that one record adds: what a server claims must never make a sum useless."""
+
+
+def _count(fact: Fact | None) -> int:
+    return 0 if fact is None else min(max(fact.value, 0), MOST)
 
 
 class Balance(Struct, frozen=True):

@@ -1,0 +1,156 @@
+"""Integer sums over final records, by label values: the counters and histograms of requests."""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+
+from joulegate.model import Balance, Outcome, RequestRecord, WorkClass
+from joulegate_exporters._labels import OTHER, Guard
+from joulegate_exporters.catalogue import (
+    DURATION_BOUNDS,
+    ENERGY_BOUNDS,
+    MODEL,
+    OVERHEAD_BOUNDS,
+    TENANT,
+    UPSTREAM,
+)
+
+Labels = tuple[str, ...]
+Counts = dict[Labels, int]
+Buckets = dict[Labels, list[int]]
+"""Observations by bucket, the one above the last bound included, and at the end their sum."""
+
+COUNTERS = (
+    "energy_joules_total", "co2e_grams_total", "tenant_energy_joules_total", "wasted_energy_joules_total",
+    "requests_total", "unmeasured_requests_total", "tokens_total", "images_total", "pixel_steps_total",
+)  # fmt: skip
+HISTOGRAMS: Mapping[str, tuple[int, ...]] = {
+    "request_energy_joules": ENERGY_BOUNDS,
+    "request_duration_seconds": DURATION_BOUNDS,
+    "proxy_overhead_seconds": OVERHEAD_BOUNDS,
+}
+
+CLIENT_LEFT = "client_left"
+WASTE: Mapping[Outcome, str] = {
+    Outcome.UPSTREAM_ERROR: "upstream_error",
+    Outcome.UPSTREAM_TRUNCATED: "truncated",
+    Outcome.UPSTREAM_REFUSED: "upstream_failed",
+    Outcome.UPSTREAM_RESET: "upstream_failed",
+    Outcome.UPSTREAM_TIMEOUT: "upstream_failed",
+    Outcome.STREAM_IDLE_TIMEOUT: "upstream_failed",
+    Outcome.UPSTREAM_PROTOCOL_ERROR: "upstream_failed",
+    Outcome.ORPHANED: "orphaned",
+}
+"""Outcomes whose whole energy was for nothing, and why."""
+
+
+class Tally:
+    """All sums over requests. Additions only; a negative amount counts as nothing."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, Counts] = {name: {} for name in COUNTERS}
+        self.histograms: dict[str, Buckets] = {name: {} for name in HISTOGRAMS}
+        self._guards = {label.name: Guard(label.bound) for label in (MODEL, TENANT, UPSTREAM)}
+        for reason in (CLIENT_LEFT, *WASTE.values()):
+            self._rise("wasted_energy_joules_total", (reason,), 0)
+
+    def record(self, record: RequestRecord) -> None:
+        """Take one final record."""
+        task, model = self.add(record.balance())
+        if record.settled.energy is not None:
+            self._observe("request_energy_joules", (task, model), record.settled.energy)
+        self._observe("request_duration_seconds", (task, model), record.duration)
+        if record.overhead_request is not None:
+            self._observe("proxy_overhead_seconds", ("request",), record.overhead_request)
+        if record.overhead_response is not None:
+            self._observe("proxy_overhead_seconds", ("response",), record.overhead_response)
+
+    def add(self, balance: Balance) -> tuple[str, str]:
+        """Add sums, and give the labels ``task`` and ``model`` under which they went."""
+        task = task_label(balance)
+        model = self._model(balance)
+        upstream = self._guards["upstream"].admit(balance.upstream)
+        self._rise("requests_total", (task, model, upstream, balance.outcome.value), balance.requests)
+        self._rise("unmeasured_requests_total", (task, model), balance.unmeasured)
+        self._add_energy(balance, task, model, upstream)
+        self._add_work(balance, task, model)
+        return task, model
+
+    def overflows(self) -> Counts:
+        """Give how often each label overflowed."""
+        return {(label,): guard.overflows for label, guard in self._guards.items()}
+
+    def _model(self, balance: Balance) -> str:
+        # What a server refused may be any name that a client made up: it takes no place of a real one.
+        guard = self._guards["model"]
+        name = balance.model or "unknown"
+        return guard.known(name) if balance.outcome is Outcome.CLIENT_ERROR else guard.admit(name)
+
+    def _add_energy(self, balance: Balance, task: str, model: str, upstream: str) -> None:
+        if not balance.energy:
+            return  # not known: no series, rather than one that says zero
+        energy = 0
+        for component, share, part in balance.energy:
+            self._rise("energy_joules_total", (task, model, upstream, component.value, share.value), part)
+            energy += part
+        tenant = self._guards["tenant"].admit(balance.tenant or "none")
+        self._rise("tenant_energy_joules_total", (tenant, task), energy)
+        self._rise("wasted_energy_joules_total", (CLIENT_LEFT,), balance.wasted)
+        if reason := WASTE.get(balance.outcome):
+            self._rise("wasted_energy_joules_total", (reason,), energy - balance.wasted)
+        for basis, mass in balance.emissions:
+            self._rise("co2e_grams_total", (task, model, _basis(basis)), mass)
+
+    def _add_work(self, balance: Balance, task: str, model: str) -> None:
+        for direction, tokens in (
+            ("input", balance.prompt_tokens),
+            ("cached", balance.cached_prompt_tokens),
+            ("output", balance.completion_tokens),
+            ("reasoning", balance.reasoning_tokens),
+        ):
+            if tokens > 0:
+                self._rise("tokens_total", (model, task, direction), tokens)
+        if balance.images > 0:
+            self._rise("images_total", (model, task), balance.images)
+        if balance.pixel_steps > 0:
+            self._rise("pixel_steps_total", (model,), balance.pixel_steps)
+
+    def _rise(self, name: str, labels: Labels, amount: int) -> None:
+        counts = self.counters[name]
+        counts[labels] = counts.get(labels, 0) + max(amount, 0)
+
+    def _observe(self, name: str, labels: Labels, value: int) -> None:
+        bounds = HISTOGRAMS[name]
+        buckets = self.histograms[name].get(labels)
+        if buckets is None:
+            buckets = self.histograms[name][labels] = [0] * (len(bounds) + 2)
+        value = max(value, 0)
+        buckets[bisect_left(bounds, value)] += 1
+        buckets[-1] += value
+
+
+def task_label(balance: Balance) -> str:
+    """Give the task, or for work that is no inference its class."""
+    return balance.task.value if balance.work is WorkClass.INFERENCE else balance.work.value
+
+
+def folded(counts: Mapping[Labels, int], *, keep: int) -> Counts:
+    """Give sums over all labels but the first ``keep``."""
+    sums: Counts = {}
+    for labels, value in counts.items():
+        key = labels[:keep]
+        sums[key] = sums.get(key, 0) + value
+    return sums
+
+
+def bounded(counts: Sequence[tuple[str, int]], bound: int) -> Iterator[tuple[str, int]]:
+    """Give pairs with clean and distinct names, at most ``bound``; the rest is summed under ``other``."""
+    guard = Guard(bound)
+    sums: dict[str, int] = {}
+    for name, value in counts:
+        label = guard.admit(name)
+        sums[label] = sums.get(label, 0) + value
+    yield from sums.items()
+
+
+def _basis(basis: str) -> str:
+    return basis if basis in ("location", "market") else OTHER

@@ -1,0 +1,104 @@
+"""Prometheus: counters of settled figures and the meter's status on one page."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from joulegate.model import Balance, DeviceId, MeterStatus, RequestRecord, WindowBooks
+from joulegate_exporters._status import gpu_labels, samples
+from joulegate_exporters._tally import Buckets, Counts, Tally, folded
+from joulegate_exporters._text import OPENMETRICS, TEXT, Renderer, negotiate
+
+
+class Frozen(Struct, frozen=True):
+    """All figures at one instant."""
+
+    status: MeterStatus
+    counters: dict[str, Counts]
+    histograms: dict[str, Buckets]
+
+
+class Plugin:
+    """Exporter for Prometheus and everything that reads its formats."""
+
+    content_types: Sequence[str] = (TEXT, OPENMETRICS)
+
+    def __init__(self) -> None:
+        self._tally = Tally()
+        self._unbalanced: dict[DeviceId, int] = {}
+        self._gates = _Gates()
+        self._renderer = Renderer()
+
+    def restore(self, balances: Iterable[Balance]) -> None:
+        """Open the counters with what the ledger kept; the largest take the first label places."""
+        for balance in sorted(balances, key=lambda balance: -balance.requests):
+            self._tally.add(balance)
+
+    def settled(self, record: RequestRecord) -> None:
+        """Take one final record."""
+        self._tally.record(record)
+
+    def booked(self, books: WindowBooks) -> None:
+        """Check the books of one closed window; their sums come with the status."""
+        wrong = int(books.error() != 0)
+        self._unbalanced[books.device] = self._unbalanced.get(books.device, 0) + wrong
+
+    def freeze(self, status: MeterStatus) -> Frozen:
+        """Give an immutable copy of all figures."""
+        counters = {name: counts.copy() for name, counts in self._tally.counters.items()}
+        counters["label_overflow_total"] = self._tally.overflows()
+        counters["unbalanced_windows_total"] = self._unbalanced_by_gpu(status)
+        counters |= self._gates.counters(status)
+        histograms = {
+            name: {labels: observed.copy() for labels, observed in buckets.items()}
+            for name, buckets in self._tally.histograms.items()
+        }
+        return Frozen(status, counters, histograms)
+
+    def render(self, frozen: object, accept: str) -> tuple[bytes, str]:
+        """Give the page in the format that the scraper prefers."""
+        if not isinstance(frozen, Frozen):
+            raise TypeError(f"render takes what freeze gave, not {type(frozen).__name__}")
+        content_type = negotiate(accept)
+        return self._renderer.page(_counts(frozen), frozen.histograms, content_type), content_type
+
+    def _unbalanced_by_gpu(self, status: MeterStatus) -> Counts:
+        devices = [device.device for device in status.devices]
+        return {
+            (gpu,): self._unbalanced.get(device.id, 0)
+            for gpu, device in zip(gpu_labels(devices), devices, strict=True)
+        }
+
+
+class _Gates:
+    """Sums over gates that come and go: each counts from zero again, the sums never fall."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[int, int]] = {}
+        self._dropped = 0
+        self._failures = 0
+
+    def counters(self, status: MeterStatus) -> dict[str, Counts]:
+        for gate in status.gates:
+            dropped, failures = self._last.get(gate.id, (0, 0))
+            self._dropped += _rise(dropped, gate.dropped_events)
+            self._failures += _rise(failures, gate.parse_failures)
+            self._last[gate.id] = (gate.dropped_events, gate.parse_failures)
+        return {
+            "channel_dropped_events_total": {(): self._dropped},
+            "observer_parse_failures_total": {(): self._failures},
+        }
+
+
+def _rise(before: int, now: int) -> int:
+    return now - before if now >= before else now
+
+
+def _counts(frozen: Frozen) -> dict[str, Counts]:
+    """Give all plain samples by family; the headline families are folds of the detailed ones."""
+    counts = dict(frozen.counters)
+    counts["energy_kwh_total"] = folded(counts["energy_joules_total"], keep=2)
+    counts["co2e_kilograms_total"] = folded(counts["co2e_grams_total"], keep=2)
+    for name, labels, value in samples(frozen.status):
+        counts.setdefault(name, {})[labels] = value
+    return counts

@@ -1,0 +1,43 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from joulegate.model import Outcome
+from joulegate.units import Nanoseconds
+from joulegate_exporters._tally import HISTOGRAMS, WASTE, Tally, bounded, folded
+
+LABELS = st.tuples(st.sampled_from("ab"), st.sampled_from("cd"), st.sampled_from("ef"))
+
+
+@given(st.dictionaries(LABELS, st.integers(0, 10**18)), st.integers(0, 3))
+def test_folding_keeps_the_sum(counts, keep):
+    """Sums over labels lose nothing."""
+    assert sum(folded(counts, keep=keep).values()) == sum(counts.values())
+
+
+@given(st.lists(st.tuples(st.text(max_size=3), st.integers(0, 100))), st.integers(1, 5))
+def test_bounding_keeps_the_sum(pairs, bound):
+    """Names beyond a bound go into ``other`` with all that they had, and no name comes twice."""
+    found = list(bounded(pairs, bound))
+    assert sum(value for _, value in found) == sum(value for _, value in pairs)
+    assert len(dict(found)) == len(found) <= bound
+
+
+@pytest.mark.parametrize(
+    ("duration", "bucket"),
+    [(0, 0), (10_000_000, 0), (10_000_001, 1), (81_920_000_000, 13), (81_920_000_001, 14), (-5, 0)],
+)
+def test_bucket_of_a_value(make_record, duration, bucket):
+    """A bucket holds what is at most its bound, as ``le`` says; the last one holds the rest."""
+    tally = Tally()
+    tally.record(make_record(duration=Nanoseconds(duration)))
+    (observed,) = tally.histograms["request_duration_seconds"].values()
+    assert observed.index(1) == bucket
+    assert len(observed) == len(HISTOGRAMS["request_duration_seconds"]) + 2
+    assert observed[-1] == max(duration, 0)
+
+
+def test_every_outcome_is_waste_or_not():
+    """The outcomes whose energy is not waste are those in which somebody got an answer, or had left."""
+    received = {Outcome.OK, Outcome.CLIENT_ERROR, Outcome.CANCELLED, Outcome.CLIENT_TIMEOUT}
+    assert set(Outcome) - set(WASTE) == received
