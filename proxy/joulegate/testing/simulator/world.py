@@ -49,9 +49,8 @@ def simulate(scenario: Scenario, seed: int = 1) -> World:
     end = max([scenario.seconds, *(burst.end for burst in bursts)]) + 2
     present = _presence(requests)
     segments += _static(scenario, present, end)
-    times, joules = _accumulate(segments)
-    foreign = sum(joules for _, _, joules in (segment for segment in _foreign(bursts, scales)))
-    return World(scenario, sorted(requests, key=lambda request: request.arrival), times, joules, foreign)
+    foreign = sum(scale * burst.joules() for burst, scale in zip(bursts, scales, strict=True) if not burst.engine)
+    return World(scenario, requests, *_accumulate(segments), foreign)
 
 
 def _engines(scenario: Scenario, requests: Sequence[Request], rng: random.Random) -> list[Engine]:
@@ -107,7 +106,9 @@ def _presence(requests: Sequence[Request]) -> list[tuple[float, float, list[Requ
         if request.admitted is not None and request.ended is not None:
             edges += [(request.admitted, 1, request), (request.ended, -1, request)]
     edges.sort(key=lambda edge: (edge[0], edge[1]))
-    intervals, here, last = [], {}, 0.0
+    intervals: list[tuple[float, float, list[Request]]] = []
+    here: dict[str, Request] = {}
+    last = 0.0
     for time, step, request in edges:
         if here and time > last:
             intervals.append((last, time, list(here.values())))
@@ -145,14 +146,6 @@ def _tail(scenario: Scenario, start: float, stop: float) -> list[tuple[float, fl
         segments.append((time, after, watts * (after - time)))
         time = after
     return segments
-
-
-def _foreign(bursts: Sequence[Burst], scales: Sequence[float]) -> list[tuple[float, float, float]]:
-    return [
-        (burst.start, burst.end, scale * burst.joules())
-        for burst, scale in zip(bursts, scales, strict=True)
-        if not burst.engine
-    ]
 
 
 def _accumulate(segments: Sequence[tuple[float, float, float]]) -> tuple[Floats, Floats]:
