@@ -29,7 +29,7 @@ import uvloop
 
 HERE = Path(__file__).parent
 PROXY_CPU, LOAD_CPU = 0, 1
-UNARY = (64, 100)
+UNARY = (64, 300)
 """Connections, and requests over each."""
 SINGLE = (1, 1500)
 STREAMS = (256, 100)

@@ -1,5 +1,6 @@
 """The serving simulator keeps its own books, or nothing measured against it means anything."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_a_reset_restarts_the_counter_and_a_gap_only_hides_it(tmp_path: Path) ->
     write(simulate(SCENARIOS["sensor_faults"], seed=1), tmp_path, seed=1)
     rows = [json.loads(line) for line in (tmp_path / "nvml.jsonl").read_text().splitlines()]
     counters = [row["energy_mj"] for row in rows if "energy_mj" in row]
-    falls = sum(after < before for before, after in zip(counters, counters[1:], strict=False))
+    falls = sum(after < before for before, after in itertools.pairwise(counters))
     assert falls == 1
     assert any("error" in row for row in rows)
 

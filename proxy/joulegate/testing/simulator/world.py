@@ -49,7 +49,8 @@ def simulate(scenario: Scenario, seed: int = 1) -> World:
     end = max([scenario.seconds, *(burst.end for burst in bursts)]) + 2
     present = _presence(requests)
     segments += _static(scenario, present, end)
-    foreign = sum(scale * burst.joules() for burst, scale in zip(bursts, scales, strict=True) if not burst.engine)
+    booked = zip(bursts, scales, strict=True)
+    foreign = sum(scale * burst.joules() for burst, scale in booked if not burst.engine)
     return World(scenario, requests, *_accumulate(segments), foreign)
 
 
