@@ -24,6 +24,8 @@ class Serving(Struct, frozen=True):
     """Why ``pids`` is empty, in words for a person."""
     local: bool = True
     """The address is one of this host's own."""
+    hidden: bool = False
+    """A process of this host listens, but this user may not see which."""
 
 
 def serving(host: str, port: int) -> Serving:
@@ -42,7 +44,7 @@ def serving(host: str, port: int) -> Serving:
     if not listening:
         return Serving((), f"nothing listens on {host}:{port}")
     if not pids:
-        return Serving((), f"the process on {host}:{port} belongs to another user or container")
+        return Serving((), f"the process on {host}:{port} belongs to another user", hidden=True)
     forwarders = sorted({name for name in map(_name, pids) if name in FORWARDERS})
     if forwarders:
         return Serving((), f"{host}:{port} is forwarded by {forwarders[0]}: the server runs in a container")
@@ -83,27 +85,18 @@ def _fits(listening: str, asked: set[str]) -> bool:
 def _listeners() -> list[tuple[str, int, int | None]]:
     """Give address, port and process of every listening TCP socket."""
     try:
-        return _listening(None)
+        everyone = psutil.net_connections(kind="tcp")
     except psutil.Error:  # macOS: the table of all is for root only
         return [listener for pid in psutil.pids() for listener in _listeners_of(pid)]
+    return [(c.laddr.ip, c.laddr.port, c.pid) for c in everyone if c.status == psutil.CONN_LISTEN and c.laddr]
 
 
 def _listeners_of(pid: int) -> list[tuple[str, int, int | None]]:
     try:
-        return _listening(psutil.Process(pid))
+        own = psutil.Process(pid).net_connections(kind="tcp")
     except psutil.Error:
         return []
-
-
-def _listening(process: psutil.Process | None) -> list[tuple[str, int, int | None]]:
-    """Ask for one process, or for all at once."""
-    found = psutil.net_connections(kind="tcp") if process is None else process.net_connections(kind="tcp")
-    listening = [connection for connection in found if connection.status == psutil.CONN_LISTEN]
-    return [
-        (connection.laddr.ip, connection.laddr.port, process.pid if process else connection.pid)
-        for connection in listening
-        if connection.laddr
-    ]
+    return [(c.laddr.ip, c.laddr.port, pid) for c in own if c.status == psutil.CONN_LISTEN and c.laddr]
 
 
 def _name(pid: int) -> str:

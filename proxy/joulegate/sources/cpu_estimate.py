@@ -18,7 +18,9 @@ from joulegate.processes import Serving, serving, with_children
 from joulegate.units import NANO, Microjoules, Microwatts, Nanoseconds, energy_over, nanoseconds, watts
 
 LOOK_AGAIN = Nanoseconds(NANO)
-"""Time between two looks for the server's processes, which cost milliseconds."""
+"""Time between two looks for the server's children, or for the server if it is missing."""
+FIND_AGAIN = Nanoseconds(10 * NANO)
+"""Time between two searches for who holds the port of a server that runs: they cost tens of milliseconds."""
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +45,8 @@ class _Upstream:
         self.lock = threading.Lock()
         self.processes: Sequence[psutil.Process] = ()
         self._host, self._port, self._find = host, port, find
-        self._next_look = Nanoseconds(0)
+        self._roots: Sequence[psutil.Process] = ()
+        self._next_look = self._next_find = Nanoseconds(0)
         self._seen: dict[psutil.Process, float] = {}
         self._missing = "nobody looked yet"
         self._last: Nanoseconds | None = None
@@ -56,7 +59,6 @@ class _Upstream:
         used = self._cpu_time()
         if not self._seen:
             self._last = None
-            self._next_look = min(self._next_look, Nanoseconds(t + LOOK_AGAIN))
             raise SourceUnavailable(f"{self.device.name}: {self._missing}", code="no_process")
         self._energy += energy_over(core, used)
         if self._last is not None:
@@ -66,10 +68,13 @@ class _Upstream:
 
     def _look(self, t: Nanoseconds) -> None:
         """Find the processes; the work of those that were there before the meter is not counted."""
-        found = self._find(self._host, self._port)
-        self.processes = with_children(found.pids)
-        self._missing = found.reason or "its process ended"
         self._next_look = Nanoseconds(t + LOOK_AGAIN)
+        if t >= self._next_find or not any(_serves(root) for root in self._roots):
+            self._next_find = Nanoseconds(t + FIND_AGAIN)
+            found = self._find(self._host, self._port)
+            self._missing = found.reason or "its process ended"
+            self._roots = [process for process in with_children(found.pids) if process.pid in found.pids]
+        self.processes = with_children(root.pid for root in self._roots)
         if not self._seen:
             self._seen = {process: used for process in self.processes if (used := _used(process)) is not None}
 
@@ -167,3 +172,10 @@ def _used(process: psutil.Process) -> float | None:
     except psutil.Error:
         return None
     return float(times.user + times.system)
+
+
+def _serves(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
