@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -16,8 +16,14 @@ from joulegate.config.structs import Config
 from joulegate.config.validate import Plugins
 from joulegate.errors import ConfigError
 
-LARGEST = 1 << 20
+LARGEST = 1 << 18
 """Bytes; more is not a configuration but a mistake in the path."""
+
+_DEEP = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){32}""")
+"""A key of more than 32 parts: time and memory to read one grow with the square of its length."""
+
+_MOST_TOLD = 100
+"""Problems; nobody reads more at once."""
 
 _LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
@@ -83,7 +89,7 @@ def _is_json(path: FilePath | str) -> bool:
 
 def _parsed(path: str, text: str) -> dict[str, Any]:
     try:
-        values = msgspec.json.decode(text) if _is_json(path) else tomllib.loads(text)
+        values = msgspec.json.decode(text) if _is_json(path) else _toml(text)
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: is no JSON: {error}") from error
     except ValueError as error:  # TOMLDecodeError, but also a number or date that Python cannot hold
@@ -91,6 +97,12 @@ def _parsed(path: str, text: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no table of settings")
     return values
+
+
+def _toml(text: str) -> dict[str, Any]:
+    if _DEEP.search(text):
+        raise RecursionError
+    return tomllib.loads(text)
 
 
 def _place(text: str, message: str) -> str:
@@ -113,24 +125,28 @@ def _checked(layer: Layer, plugins: Plugins, file: str) -> Config:
     return config
 
 
-def _apart(found: Iterable[Problem], known: Sequence[Problem]) -> list[Problem]:
+def _apart(found: Iterable[Problem], known: Iterable[Problem]) -> list[Problem]:
     """Give the problems that do not just follow from those that are known."""
-    return [problem for problem in found if not any(_overlap(problem.path, other.path) for other in known)]
+    paths = {problem.path for problem in known}
+    holders = {path[:end] for path in paths for end in range(1, len(path))}
+    return [
+        problem for problem in found if problem.path not in holders and not paths & _prefixes(problem.path)
+    ]
 
 
-def _overlap(one: Path, other: Path) -> bool:
-    shared = min(len(one), len(other))
-    return one[:shared] == other[:shared]
+def _prefixes(path: Path) -> set[Path]:
+    return {path[:end] for end in range(1, len(path) + 1)}
 
 
 def _told(layer: Layer, problems: Iterable[Problem], file: str) -> list[str]:
     """Give a line for each problem, in the order of the file."""
     placed = [(origin_of(layer, problem.path) or file, problem) for problem in problems]
     placed.sort(key=lambda item: _line_number(item[0]))
-    return [
+    told = [
         ": ".join(part for part in (where, dotted(problem.path), problem.what) if part)
-        for where, problem in placed
+        for where, problem in placed[:_MOST_TOLD]
     ]
+    return [*told, f"{file}: and {len(placed) - _MOST_TOLD} more"] if len(placed) > _MOST_TOLD else told
 
 
 def _line_number(where: str) -> int:

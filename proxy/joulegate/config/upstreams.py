@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from joulegate.config.addresses import address, endpoint
 from joulegate.config.lines import Path
-from joulegate.config.problems import Problem
+from joulegate.config.problems import Problem, shown
 from joulegate.config.rules import between, name, one_of, parsed, task, unique
 from joulegate.config.structs import Config, UpstreamConfig
 from joulegate.errors import ConfigError
@@ -79,11 +79,13 @@ def _items(path: Path, items: Sequence[int | str]) -> Iterator[Problem]:
         return
     if not items and path[-1] == "gpus":
         yield Problem(path, 'is empty: write gpus = "auto", or leave the key out')
+    seen: set[int | str] = set()
     for index, item in enumerate(items):
-        if item in items[:index]:
-            yield Problem((*path, index), f"{item!r} stands there twice")
+        if item in seen:
+            yield Problem((*path, index), f"{shown((), item)} stands there twice")
         if (isinstance(item, str) and not item.strip()) or (isinstance(item, int) and item < 0):
             yield Problem((*path, index), f"{item!r} names nothing")
+        seen.add(item)
 
 
 def _same_rules(upstreams: Sequence[UpstreamConfig]) -> Iterator[Problem]:

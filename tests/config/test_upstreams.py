@@ -1,0 +1,88 @@
+"""Upstreams must make sense each by itself and all together."""
+
+from typing import Any
+
+import pytest
+
+from joulegate.config.structs import Config, ListenConfig, UpstreamConfig
+from joulegate.config.upstreams import problems
+
+URL = "http://127.0.0.1:8000"
+
+
+def config(*upstreams: dict[str, Any], **listen: Any) -> Config:
+    given = tuple(UpstreamConfig(**{"name": "a", "url": URL, **upstream}) for upstream in upstreams)
+    return Config(upstream=given, listen=ListenConfig(**listen))
+
+
+@pytest.mark.parametrize(
+    ("upstream", "key", "what"),
+    [
+        ({"name": "a b"}, "name", "no name"),
+        ({"url": "host:1"}, "url", "no upstream URL"),
+        ({"path": "image"}, "path", "begin with a slash"),
+        ({"path": "/"}, "path", "begin with a slash"),
+        ({"path": "/image/"}, "path", "'/image'"),
+        ({"path": "/a b"}, "path", "percent-encoded"),
+        ({"path": "/ä"}, "path", "percent-encoded"),
+        ({"strip_path": True}, "strip_path", "no path to strip"),
+        ({"host": "http://x"}, "host", "leave scheme and path out"),
+        ({"host": "a b"}, "host", "no host"),
+        ({"kind": "imgae"}, "kind", "did you mean 'image'?"),
+        ({"task": "chatt"}, "task", "did you mean 'chat'?"),
+        ({"model": ""}, "model", "empty"),
+        ({"concurrency": 0}, "concurrency", "between 1"),
+        ({"max_in_flight": -1}, "max_in_flight", "between 0"),
+        ({"gpus": ()}, "gpus", "auto"),
+        ({"gpus": (0, 0)}, 1, "twice"),
+        ({"gpus": (-1,)}, 0, "names nothing"),
+        ({"models": ("",)}, 0, "names nothing"),
+    ],
+)
+def test_one_slip_gives_one_problem(upstream: dict[str, Any], key: str, what: str) -> None:
+    """Each wrong value is named at its place with the remedy."""
+    (problem,) = problems(config(upstream))
+    assert problem.path[-1] == key
+    assert what in problem.what
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    [
+        {"path": "/image", "strip_path": True},
+        {"host": "llm.example.org"},
+        {"host": "llm.example.org:8080"},
+        {"models": ("llama*", "gemma")},
+        {"gpus": (0, "GPU-1")},
+        {"url": "https://h"},
+    ],
+)
+def test_good_upstreams(upstream: dict[str, Any]) -> None:
+    """What makes sense has no problem."""
+    assert not list(problems(config(upstream)))
+
+
+def test_no_upstream_at_all() -> None:
+    """Without an upstream there is nothing to stand in front of."""
+    (problem,) = problems(config())
+    assert "--upstream" in problem.what
+
+
+def test_two_upstreams_must_differ() -> None:
+    """Two upstreams for the same requests, or with the same name, are refused."""
+    found = [problem.what for problem in problems(config({}, {}))]
+    assert "is already upstream[0].name" in found[0]
+    assert "takes the same requests" in found[1]
+    assert not list(problems(config({}, {"name": "b", "path": "/b"})))
+
+
+@pytest.mark.parametrize("key", ["address", "admin"])
+def test_joulegate_is_not_its_own_upstream(key: str) -> None:
+    """A request must not go round for ever."""
+    (problem,) = problems(config({"url": "http://localhost:7777"}, **{key: "127.0.0.1:7777"}))
+    assert f"listen.{key}" in problem.what
+
+
+def test_broken_addresses_do_not_break_the_loop_check() -> None:
+    """A wrong address is another check's concern."""
+    assert not list(problems(config({}, address="nonsense")))
