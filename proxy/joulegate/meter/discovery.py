@@ -32,8 +32,8 @@ def locate(
 
     A source with one device per upstream names it ``cpu:<upstream>``. Else the processes on the port and
     their children are looked for on the GPUs. A local server whose processes are on none of them or are
-    hidden from this user, or whose source cannot tell, gets all devices. A server in a container has no process here that could be
-    followed: ``None``, as for another host.
+    hidden from this user, or whose source cannot tell, gets all devices. A server in a container has no
+    process here that could be followed: ``None``, as for another host.
     """
     own = DeviceId(f"cpu:{upstream}")
     if any(device.id == own for device in devices):

@@ -1,6 +1,7 @@
 """Compiles the fake library and loads it into this process."""
 
 import ctypes
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -52,7 +53,12 @@ def load(library: Path) -> ctypes.CDLL:
 
     A process has at most one library of that name: a second call gives the first one again.
     """
-    loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    try:
+        loaded = ctypes.CDLL(SONAME, mode=os.RTLD_NOLOAD)
+    except OSError:
+        loaded = ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    if not hasattr(loaded, "fake_nvml_size"):
+        raise ConfigError("this process has loaded NVIDIA's own library already: load the fake one first")
     loaded.fake_nvml_size.restype = ctypes.c_size_t
     loaded.fake_nvml_open.argtypes = [ctypes.c_char_p]
     return loaded
