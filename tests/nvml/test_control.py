@@ -86,7 +86,7 @@ def test_updates_come_on_the_sensors_grid(driver: Callable[..., Control]) -> Non
     control = driver(Gpu("GPU-a", watts=100.0, profile=PROFILES["hopper"]))
     t = time.monotonic_ns()
     values = sorted({control.counter(0, t + step * 10**6) for step in range(1, 1000)})
-    steps = {after - before for before, after in pairwise(values)}
+    steps = {after - before for before, after in pairwise(values[1:])}
     assert len(values) in (10, 11)
     assert steps == {10_000_000}
 
