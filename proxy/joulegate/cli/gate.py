@@ -1,0 +1,26 @@
+"""``joulegate gate``: one relay process; ``joulegate run`` starts these by itself."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from joulegate.cli.options import Settings, serving, socket_path
+
+
+@click.command("gate")
+@click.option("--upstream", multiple=True, metavar="[NAME=]URL", help="As in joulegate run.")
+@socket_path
+@serving
+@click.pass_context
+def command(ctx: click.Context, /, upstream: tuple[str, ...], socket: Path, **options: Any) -> None:
+    """Run one relay process alone.
+
+    It reports to the meter that listens on the socket, and relays on when that one is gone.
+    """
+    settings = Settings(**options)
+    config = settings.resolved(upstream).config
+    from joulegate import app  # late: a wrong option is told before anything heavy is imported
+
+    settings.start_log()
+    ctx.exit(app.run_gate(config, socket=socket))
