@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.budgets.windows import Budget, Budgets, Charge, matches
+from joulegate.budgets.windows import Budget, Budgets, matches
 from joulegate.config import BudgetConfig, MatchConfig
 from joulegate.model import (
+    BudgetCharge,
     Emissions,
     Method,
     Outcome,
@@ -106,7 +107,7 @@ def test_a_request_is_charged_to_the_period_of_its_end() -> None:
     (charge,) = [
         budget.charge(record(wall(2026, 3, 19), started=wall(2026, 3, 18), duration=wall(1970, 1, 2)))
     ]
-    assert charge == Charge("day", wall(2026, 3, 19), 5)
+    assert charge == BudgetCharge("day", wall(2026, 3, 19), 5)
 
 
 def test_a_budget_of_mass_counts_micrograms_and_an_unknown_is_not_charged() -> None:
@@ -140,9 +141,9 @@ def test_charges_of_the_ledger_open_the_budgets() -> None:
     budgets = Budgets([BudgetConfig("day", "1 kWh", "day")])
     budgets.take(
         [
-            Charge("day", wall(2026, 3, 18), 40),
-            Charge("day", wall(2026, 3, 17), 2),
-            Charge("old", wall(2026, 1, 1), 9),
+            BudgetCharge("day", wall(2026, 3, 18), 40),
+            BudgetCharge("day", wall(2026, 3, 17), 2),
+            BudgetCharge("old", wall(2026, 1, 1), 9),
         ]
     )
     (status,) = budgets.status(wall(2026, 3, 18, 5))

@@ -9,23 +9,12 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct
-
 from joulegate.config import BudgetConfig, MatchConfig
 from joulegate.config.quantities import energy_or_mass
-from joulegate.model import BudgetStatus, RequestRecord
+from joulegate.model import BudgetCharge, BudgetStatus, RequestRecord
 from joulegate.units import NANO, Nanoseconds
 
 _HOUR = 3_600 * NANO
-
-
-class Charge(Struct, frozen=True, array_like=True):
-    """What one request takes from one budget: microjoules or micrograms, as the budget's limit is."""
-
-    budget: str
-    period: Nanoseconds
-    """Wall clock at which the period began."""
-    amount: int
 
 
 class Budget:
@@ -40,15 +29,15 @@ class Budget:
         self._used: dict[Nanoseconds, int] = {}
         self._total = 0
 
-    def charge(self, record: RequestRecord) -> Charge | None:
+    def charge(self, record: RequestRecord) -> BudgetCharge | None:
         """Give what a final record takes; ``None`` if it is not of this budget or its figure is unknown."""
         amount = self._amount(record)
         if amount is None or not matches(self._match, record):
             return None
         start, _ = self.period(Nanoseconds(record.started + record.duration))
-        return Charge(self.name, start, amount)
+        return BudgetCharge(self.name, start, amount)
 
-    def take(self, charge: Charge) -> None:
+    def take(self, charge: BudgetCharge) -> None:
         """Add what a record takes."""
         self._used[charge.period] = self._used.get(charge.period, 0) + charge.amount
         self._total += charge.amount
@@ -97,12 +86,12 @@ class Budgets:
     def __init__(self, configs: Iterable[BudgetConfig]) -> None:
         self._budgets = {config.name: Budget(config) for config in configs}
 
-    def charges(self, record: RequestRecord) -> tuple[Charge, ...]:
+    def charges(self, record: RequestRecord) -> tuple[BudgetCharge, ...]:
         """Give what a final record takes from each budget that it falls under."""
         found = (budget.charge(record) for budget in self._budgets.values())
         return tuple(charge for charge in found if charge is not None)
 
-    def take(self, charges: Iterable[Charge]) -> None:
+    def take(self, charges: Iterable[BudgetCharge]) -> None:
         """Add charges, new ones or at start those that the ledger kept."""
         for charge in charges:
             if budget := self._budgets.get(charge.budget):

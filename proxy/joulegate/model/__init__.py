@@ -6,6 +6,7 @@ that is not known is ``None``, never zero.
 """
 
 from joulegate.model.energy import Component, Device, DeviceId, EnergySample, SourceFailure, Tier
+from joulegate.model.report import ReportRow
 from joulegate.model.requests import (
     Asked,
     Fact,
@@ -37,6 +38,7 @@ from joulegate.model.settlement import (
     WindowBooks,
 )
 from joulegate.model.status import (
+    BudgetCharge,
     BudgetStatus,
     CarbonStatus,
     DeviceStatus,
@@ -51,6 +53,7 @@ from joulegate.model.status import (
 __all__ = [
     "Asked",
     "Balance",
+    "BudgetCharge",
     "BudgetStatus",
     "CarbonStatus",
     "Component",
@@ -70,6 +73,7 @@ __all__ = [
     "Method",
     "Outcome",
     "Phase",
+    "ReportRow",
     "RequestRecord",
     "ServerTimings",
     "Settled",

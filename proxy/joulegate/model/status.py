@@ -81,6 +81,15 @@ class GateStatus(Struct, frozen=True):
     loop_lag: Nanoseconds
 
 
+class BudgetCharge(Struct, frozen=True, array_like=True):
+    """What one request takes from one budget: microjoules or micrograms, as the budget's limit is."""
+
+    budget: str
+    period: Nanoseconds
+    """Wall clock at which the period began."""
+    amount: int
+
+
 class BudgetStatus(Struct, frozen=True):
     """One budget in its present period; joules or micrograms, as ``unit`` says."""
 

@@ -1,0 +1,186 @@
+"""Writes one backlog in one transaction: all of it, or nothing."""
+
+import sqlite3
+from collections.abc import Iterable
+
+import msgspec
+
+from joulegate.ledger.backlog import Backlog
+from joulegate.ledger.rows import BooksTotal, Entry, Reading, added, key, recorded
+from joulegate.model import Balance, BudgetCharge, DeviceId, RequestRecord
+from joulegate.units import Nanoseconds
+
+MODELS = 1_000
+"""Names of models that have totals of their own; what comes later adds up under ``other``."""
+OTHER = "other"
+PRUNED = 5_000
+"""Rows dropped at a time, so that a commit stays short."""
+
+_INSERT = """
+INSERT OR IGNORE INTO requests VALUES (
+  :id, :client_request_id, :ended, :task, :work, :model, :upstream, :tenant, :outcome, :method,
+  :energy, :sigma, :emissions, :record
+)"""
+
+
+class Writer:
+    """Puts backlogs into the file. Used by one thread; raises ``sqlite3.Error`` with nothing written."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._models: set[str] | None = None
+        self.refused = 0
+        """Records that SQLite cannot hold, for example with a lone surrogate in a name."""
+
+    def write(self, backlog: Backlog) -> int:
+        """Commit everything in it; give the number of new rows of requests."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            new = [entry for entry in backlog.entries.values() if self._insert(entry.record)]
+            self._settle(new)
+            self._provisional(backlog)
+            self._book([*backlog.books.values(), *_recorded(new)])
+            self._read(backlog.readings.values())
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._undo()
+            raise
+        return len(new)
+
+    def add_balances(self, balances: Iterable[Balance], books: Iterable[BooksTotal]) -> None:
+        """Commit sums that belong to no request, with the books that they come from."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._total(balances)
+            self._book(books)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._undo()
+            raise
+
+    def prune(self, before: Nanoseconds) -> int:
+        """Drop some single requests that ended before a wall-clock time; the sums stay."""
+        oldest = "SELECT id FROM requests WHERE ended_ns < ? ORDER BY ended_ns LIMIT ?"
+        cursor = self._connection.execute(f"DELETE FROM requests WHERE id IN ({oldest})", (before, PRUNED))  # noqa: S608 (constant)
+        return cursor.rowcount
+
+    def _insert(self, record: RequestRecord) -> bool:
+        try:
+            return self._connection.execute(_INSERT, self._row(record)).rowcount == 1
+        except (UnicodeError, OverflowError):
+            # One such record must not keep all others from the disk.
+            self.refused += 1
+            return False
+
+    def _row(self, record: RequestRecord) -> dict[str, object]:
+        settled = record.settled
+        return {
+            "id": record.id,
+            "client_request_id": record.client_request_id,
+            "ended": record.started + record.duration,
+            "task": record.task.value,
+            "work": record.work.value,
+            "model": record.model,
+            "upstream": record.upstream,
+            "tenant": record.tenant,
+            "outcome": record.outcome.value,
+            "method": settled.method.value,
+            "energy": settled.energy,
+            "sigma": settled.sigma,
+            "emissions": record.emissions.mass if record.emissions else None,
+            "record": _json(record),
+        }
+
+    def _settle(self, entries: Iterable[Entry]) -> None:
+        entries = list(entries)
+        self._total(entry.record.balance() for entry in entries)
+        for entry in entries:
+            self._charge(entry.charges)
+
+    def _total(self, balances: Iterable[Balance]) -> None:
+        for balance in _folded(self._bounded(balance) for balance in balances):
+            words = key(balance)
+            found = self._connection.execute(
+                "SELECT balance FROM totals WHERE (task, work, model, upstream, outcome, tenant) "
+                "= (?, ?, ?, ?, ?, ?)",
+                words,
+            ).fetchone()
+            total = added(msgspec.json.decode(found[0], type=Balance), balance) if found else balance
+            energy = sum(part for _, _, part in total.energy)
+            self._connection.execute(
+                "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*words, total.requests, energy, _json(total)),
+            )
+
+    def _bounded(self, balance: Balance) -> Balance:
+        if self._models is None:
+            self._models = {
+                model for (model,) in self._connection.execute("SELECT DISTINCT model FROM totals")
+            }
+        model = balance.model or ""
+        if model not in self._models and len(self._models) >= MODELS:
+            return msgspec.structs.replace(balance, model=OTHER)
+        self._models.add(model)
+        return balance
+
+    def _charge(self, charges: Iterable[BudgetCharge]) -> None:
+        self._connection.executemany(
+            "INSERT INTO budgets VALUES (?, ?, ?) "
+            "ON CONFLICT (budget, period_ns) DO UPDATE SET used = used + excluded.used",
+            [(charge.budget, charge.period, charge.amount) for charge in charges],
+        )
+
+    def _provisional(self, backlog: Backlog) -> None:
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO provisional VALUES (?, ?, ?)",
+            [(record.id, record.client_request_id, _json(record)) for record in backlog.provisional.values()],
+        )
+        self._connection.executemany(
+            "DELETE FROM provisional WHERE id = ?", [(id_,) for id_ in backlog.entries]
+        )
+
+    def _book(self, totals: Iterable[BooksTotal]) -> None:
+        for total in _books(totals):
+            found = self._connection.execute(
+                "SELECT books FROM books WHERE device = ?", (total.device,)
+            ).fetchone()
+            books = msgspec.json.decode(found[0], type=BooksTotal).merged(total) if found else total
+            unattributed = sum(energy for _, energy in books.unattributed)
+            self._connection.execute(
+                "INSERT OR REPLACE INTO books VALUES (?, ?, ?, ?, ?, ?)",
+                (books.device, books.counter, books.requests, books.idle, unattributed, _json(books)),
+            )
+
+    def _read(self, readings: Iterable[Reading]) -> None:
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?)",
+            [(reading.device, reading.t, reading.counter, reading.boot) for reading in readings],
+        )
+
+    def _undo(self) -> None:
+        self._models = None
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+
+def _folded(balances: Iterable[Balance]) -> list[Balance]:
+    sums: dict[tuple[str, ...], Balance] = {}
+    for balance in balances:
+        words = key(balance)
+        sums[words] = added(sums[words], balance) if words in sums else balance
+    return list(sums.values())
+
+
+def _books(totals: Iterable[BooksTotal]) -> list[BooksTotal]:
+    sums: dict[DeviceId, BooksTotal] = {}
+    for total in totals:
+        sums[total.device] = sums[total.device].merged(total) if total.device in sums else total
+    return list(sums.values())
+
+
+def _recorded(entries: Iterable[Entry]) -> list[BooksTotal]:
+    return [books for entry in entries for books in recorded(entry.record)]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
