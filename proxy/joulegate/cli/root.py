@@ -32,7 +32,9 @@ class Refused(click.ClickException):
 
     def __init__(self, error: JoulegateError) -> None:
         super().__init__(str(error))
-        self.exit_code = MISUSED if isinstance(error, ConfigError | PluginError) else FAILED
+        self.exit_code = (  # type: ignore[misc]  # click reads it from the instance
+            MISUSED if isinstance(error, ConfigError | PluginError) else FAILED
+        )
 
     def show(self, file: object = None) -> None:  # noqa: ARG002 (click's signature)
         """Print each line of the message to standard error."""

@@ -1,0 +1,63 @@
+"""Asks a running joulegate over its admin address."""
+
+from http.client import HTTPConnection, HTTPException
+from typing import TypeVar
+
+import msgspec
+
+from joulegate.config.addresses import address
+from joulegate.errors import JoulegateError
+from joulegate.model import MeterStatus
+
+PATIENCE = 5.0
+"""Seconds for an answer."""
+_LARGEST = 64 << 20
+
+Answer = TypeVar("Answer")
+
+
+class NoAnswer(JoulegateError):
+    """Nobody answers there, or not as joulegate does: try again later or name the right address."""
+
+
+def ask(admin: str, path: str) -> bytes:
+    """Give the body of a GET. Raises ``NoAnswer`` with the reason and ``ConfigError`` for a wrong address."""
+    host, port = address(admin)
+    connection = HTTPConnection(_reachable(host), port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read(_LARGEST)
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise NoAnswer(
+            f"no meter answers on {admin}: {reason}; is `joulegate run` up? Name its address with --admin"
+        ) from error
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise NoAnswer(
+            f"{admin}{path} answers {response.status}: {body[:200].decode(errors='replace').strip()}"
+        )
+    return body
+
+
+def decoded(admin: str, body: bytes, shape: type[Answer]) -> Answer:
+    """Give what a body says. Raises ``NoAnswer`` if it is not what joulegate writes."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NoAnswer(
+            f"{admin} does not answer as joulegate's admin address does ({error}); "
+            "name the right one with --admin"
+        ) from error
+
+
+def status(admin: str) -> MeterStatus:
+    """Give what the meter shows of itself now."""
+    return decoded(admin, ask(admin, "/v1/status"), MeterStatus)
+
+
+def _reachable(host: str) -> str:
+    """A server that listens on all interfaces is asked on this one."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
