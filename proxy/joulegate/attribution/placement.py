@@ -1,0 +1,385 @@
+"""Where the work of each request lies in time: its prefill, its decoding, its images.
+
+Time before the service starts is queue and costs nothing. What the server itself reports of its timing
+beats all inference from chunks.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
+
+from joulegate.attribution.habits import Habits
+from joulegate.attribution.spans import Span
+from joulegate.attribution.stepclock import Floats, StepClock, Stream, pace
+from joulegate.units import NANO
+
+CHUNK_DELAY = 0.0022
+"""s from the end of a step to the arrival of its chunk (loopback and one event loop)."""
+END_DELAY = 0.003
+"""s from the last step to the end of the answer."""
+ABORT_DELAY = 0.020
+"""s until an engine notices that its client has left."""
+IMAGE_DELAY = 0.005
+"""s from the last denoising step to the end of the answer."""
+SHORTEST = 0.002
+"""s: no prefill is shorter."""
+LATE_CHUNK = 0.001
+BUDGET = 2048
+"""Tokens that an engine prefills in one step, unless known."""
+SNAP_PROMPT = 300
+"""Tokens: the prefill of a shorter prompt leaves no long step to be found by."""
+CACHED_PROMPT = 400
+CACHED_SEEN = 0.55
+BATCH_APART = 0.060
+"""s: images whose answers end closer than this were drawn in one batch."""
+
+
+class Placed(Struct):
+    """The work of one text request."""
+
+    span: Span
+    start: float
+    """Prefill starts: s."""
+    prefilled: float
+    """Prefill ends, the first token is there: s."""
+    end: float
+    prompt: float
+    """Tokens to prefill."""
+    context: float
+    """Tokens of the whole prompt, cached ones too."""
+    prefill_steps: float
+    times: Floats
+    """Instants of the decoding curve: s."""
+    tokens: Floats
+    """Answer tokens there are at ``times``."""
+    steps: Floats
+    """Decode steps done at ``times``."""
+    guessed: bool
+    """The prompt's tokens were estimated from its bytes."""
+    doubtful: bool
+    """The instant of the prefill, or the tokens, were guessed."""
+
+    @property
+    def finish(self) -> float:
+        """Give the end of the presence on the device in s."""
+        return max(self.end, self.prefilled, self.start + SHORTEST)
+
+
+class PlacedImage(Struct):
+    """The work of one image request."""
+
+    span: Span
+    start: float
+    end: float
+    megapixels: float
+    steps: float
+    images: float
+    guessed: bool = False
+
+    @property
+    def finish(self) -> float:
+        """Give the end of the presence on the device in s."""
+        return self.end
+
+
+class Counts(Struct, frozen=True):
+    """The tokens of one request, reported or estimated."""
+
+    prompt: float
+    context: float
+    out: float
+    guessed_prompt: bool
+    guessed_out: bool
+
+
+def count(span: Span, habits: Habits) -> Counts:
+    """Give the tokens of a request as far as they are known now."""
+    reported = span.prompt_tokens
+    context = float(reported) if reported else habits.prompt(span.opened.body_bytes)
+    reported_out = span.completion_tokens
+    out = float(reported_out) if reported_out is not None else habits.tokens(span.response_bytes)
+    ceiling = _token_ceiling(span)
+    return Counts(
+        prompt=max(1.0, context - span.cached_tokens),
+        context=context,
+        out=min(out, ceiling),
+        guessed_prompt=not reported,
+        guessed_out=reported_out is None,
+    )
+
+
+def stream_of(span: Span, out: float, *, known: bool) -> Stream:
+    """Give the chunks of a streamed request as the step clock takes them."""
+    return Stream(np.asarray(span.times) - CHUNK_DELAY, out if known else None)
+
+
+class Placer:
+    """Places the text requests of one engine by its step clock."""
+
+    def __init__(self, clock: StepClock, habits: Habits, now: float, budget: int = BUDGET) -> None:
+        self._clock = clock
+        self._habits = habits
+        self._now = now
+        self._budget = budget
+        self._claimed: set[int] = set()
+
+    def place(self, spans: Sequence[Span]) -> list[Placed]:
+        """Place all of them: streamed ones first, for they claim the steps in which they were prefilled."""
+        streamed = [span for span in spans if span.times]
+        others = sorted(
+            (span for span in spans if not span.times), key=lambda span: (self._end(span), span.place)
+        )
+        return [*map(self._streamed, streamed), *map(self._whole, others)]
+
+    def _end(self, span: Span) -> float:
+        if span.end is None:
+            return self._now
+        return span.end - END_DELAY if span.finished else span.end + ABORT_DELAY
+
+    def _prefill_steps(self, prompt: float) -> int:
+        return max(1, math.ceil(prompt / self._budget))
+
+    def _streamed(self, span: Span) -> Placed:
+        counts = count(span, self._habits)
+        stream = stream_of(span, counts.out, known=not counts.guessed_out)
+        end = self._end(span)
+        if not self._clock.speculative and (stream.lumpiness or 1.0) >= 1.15:
+            return self._lumpy_stream(span, counts, stream, end)
+        first = float(stream.times[0])
+        start = self._start_before(span, first, counts)
+        if span.finished:
+            end = min(end, float(stream.times[-1]) + LATE_CHUNK)
+        prompt = self._uncached(counts, start, first)
+        sizes = np.cumsum(span.sizes, dtype=np.float64)
+        share = sizes / sizes[-1] if sizes[-1] > 0 else np.arange(1, len(sizes) + 1) / len(sizes)
+        factor = 1.0 if self._clock.speculative else pace(stream)
+        return Placed(
+            span=span,
+            start=start,
+            prefilled=first,
+            end=end,
+            prompt=prompt,
+            context=counts.context,
+            prefill_steps=self._prefill_steps(prompt),
+            times=stream.times,
+            tokens=share * max(counts.out, 1.0),
+            steps=np.arange(len(sizes), dtype=np.float64) * factor,
+            guessed=counts.guessed_prompt,
+            doubtful=counts.guessed_prompt or counts.guessed_out,
+        )
+
+    def _start_before(self, span: Span, prefilled: float, counts: Counts) -> float:
+        """Give the start of a prefill that ended at a step end that was seen, and claim that step."""
+        reported = _reported(span, "prefill")
+        if reported is not None:
+            return max(span.start, prefilled - max(reported, SHORTEST))
+        clock = self._clock
+        steps = self._prefill_steps(counts.prompt)
+        place = clock.first_end(prefilled - 0.6 * clock.step)
+        self._claimed.add(place)
+        if steps == 1 and 0 < place <= len(clock.ends):
+            start = clock.ends[place - 1]
+            if place < len(clock.ends) and span.start < start:
+                self._learn_tau(span, counts.prompt, prefilled - start)
+        else:
+            start = clock.back(prefilled, steps)
+        return max(span.start, min(start, prefilled - SHORTEST))
+
+    def _learn_tau(self, span: Span, prompt: float, took: float) -> None:
+        if 500 < prompt <= 1900 and span.closed is not None and span.prompt_tokens and not span.cached_tokens:
+            self._habits.learn_prefill(span, (took - self._clock.step) / prompt)
+
+    def _uncached(self, counts: Counts, start: float, prefilled: float) -> float:
+        """Give the tokens that were computed: a prefill that went far too fast found a cached prefix."""
+        tau = self._habits.tau
+        if tau is None or counts.prompt <= CACHED_PROMPT:
+            return counts.prompt
+        steps = self._prefill_steps(counts.prompt)
+        seen = (prefilled - start - 0.7 * steps * self._clock.step) / tau
+        return max(16.0, seen) if seen < CACHED_SEEN * counts.prompt else counts.prompt
+
+    def _lumpy_stream(self, span: Span, counts: Counts, stream: Stream, end: float) -> Placed:
+        """Place a stream whose chunks were coalesced on their way: the clock knows better than they do."""
+        clock = self._clock
+        sizes = sum(span.sizes)
+        ahead = counts.out * span.sizes[0] / sizes if sizes else 1.0
+        first = float(stream.times[0])
+        prefilled = max(
+            span.start + SHORTEST, clock.when(clock.at(first) - max(ahead - 1, 0) / clock.per_step)
+        )
+        prefilled = min(prefilled, first)
+        start = self._start_before(span, prefilled, counts)
+        decode = max(counts.out - 1, 1)
+        end = max(prefilled, min(end, clock.when(clock.at(prefilled) + decode)))
+        return self._ridden(span, counts, start, prefilled, end, decode)
+
+    def _whole(self, span: Span) -> Placed:
+        counts = count(span, self._habits)
+        end = max(self._end(span), span.start + SHORTEST)
+        if span.end is None:
+            return self._running(span, counts, end)
+        if span.streamed and not span.finished:
+            return self._unanswered(span, counts, end)
+        if not span.finished or (counts.guessed_out and not span.response_bytes):
+            counts = self._cut_short(span, counts, end)
+        steps = max(round(counts.out / self._clock.per_step) - 1, 0)
+        prefilled = self._prefill_end(span, counts, end, steps)
+        return self._ridden(span, counts, self._start_of(span, counts, prefilled), prefilled, end, steps)
+
+    def _prefill_end(self, span: Span, counts: Counts, end: float, steps: int) -> float:
+        decode = _reported(span, "decode")
+        if decode is not None:
+            return min(max(end - decode, span.start + SHORTEST), end)
+        prefilled = self._clock.when(self._clock.at(end) - steps)
+        if counts.prompt > SNAP_PROMPT:
+            prefilled = self._snap(span, prefilled, end)
+        return min(max(prefilled, span.start + SHORTEST), end)
+
+    def _start_of(self, span: Span, counts: Counts, prefilled: float) -> float:
+        reported = _reported(span, "prefill")
+        if reported is None:
+            begun = self._clock.back(prefilled, self._prefill_steps(counts.prompt))
+        else:
+            begun = prefilled - reported
+        return max(span.start, min(begun, prefilled - SHORTEST))
+
+    def _snap(self, span: Span, guess: float, end: float) -> float:
+        """Move a guessed prefill to the long step near it that no stream explains."""
+        clock = self._clock
+        reach = max(0.020, 0.04 * (end - guess)) + 2 * clock.step
+        best, best_score = None, -math.inf
+        for place in range(max(clock.first_end(guess - reach), 1), len(clock.ends)):
+            t = clock.ends[place]
+            if t > guess + reach:
+                break
+            length = t - clock.ends[place - 1]
+            score = length - 0.15 * abs(t - guess)
+            fits = 1.7 * clock.step < length < 0.6 and span.start <= t <= end
+            if fits and place not in self._claimed and score > best_score:
+                best, best_score = place, score
+        if best is None:
+            return guess
+        self._claimed.add(best)
+        return clock.ends[best]
+
+    def _running(self, span: Span, counts: Counts, end: float) -> Placed:
+        """Place a request that still runs and has shown nothing: it decodes since its prefill."""
+        steps = self._prefill_steps(counts.prompt)
+        took = steps * self._clock.step + counts.prompt * (self._habits.tau or 0.0)
+        prefilled = min(max(span.start + took, span.start + SHORTEST), end)
+        decode = max(self._clock.at(end) - self._clock.at(prefilled), 0.0)
+        limit = span.opened.asked.max_tokens or math.inf
+        known = replace(counts, out=min(decode * self._clock.per_step, limit))
+        return self._ridden(span, known, span.start, prefilled, end, decode)
+
+    def _unanswered(self, span: Span, counts: Counts, end: float) -> Placed:
+        steps = self._prefill_steps(counts.prompt)
+        start = max(span.start, min(self._clock.back(end, steps), end - SHORTEST))
+        known = replace(counts, prompt=max(1.0, counts.prompt / 2), out=0.0)
+        return self._ridden(span, known, start, end, end, 0.0)
+
+    def _cut_short(self, span: Span, counts: Counts, end: float) -> Counts:
+        """Give the tokens of an answer that nobody saw: it decoded in all steps that its prefill left."""
+        clock = self._clock
+        seen = clock.first_end(end) - clock.first_end(span.start)
+        steps = seen if clock.ends else clock.at(end) - clock.at(span.start)
+        steps -= self._prefill_steps(counts.prompt)
+        limit = span.opened.asked.max_tokens or math.inf
+        return replace(counts, out=float(min(max(steps * clock.per_step, 0.0), limit)))
+
+    def _ridden(
+        self, span: Span, counts: Counts, start: float, prefilled: float, end: float, steps: float
+    ) -> Placed:
+        """Place a request whose decoding shows only at its ends: tokens run evenly between them."""
+        out = max(counts.out, 0.0)
+        return Placed(
+            span=span,
+            start=start,
+            prefilled=prefilled,
+            end=end,
+            prompt=counts.prompt,
+            context=counts.context,
+            prefill_steps=self._prefill_steps(counts.prompt),
+            times=np.array([prefilled, max(end, prefilled)]),
+            tokens=np.array([min(1.0, out), out]),
+            steps=np.array([0.0, max(steps, 1.0) if end > prefilled else 0.0]),
+            guessed=counts.guessed_prompt,
+            doubtful=True,
+        )
+
+
+def place_images(spans: Sequence[Span], concurrency: int, now: float) -> list[PlacedImage]:
+    """Place image requests: jobs by their own signs, others as batches that left one after the other."""
+    jobs = sorted(
+        (span for span in spans if span.is_job), key=lambda span: (span.running or span.start, span.place)
+    )
+    plain = sorted(
+        (span for span in spans if not span.is_job), key=lambda span: (_image_end(span, now), span.place)
+    )
+    return [*_place_jobs(jobs, now), *_place_batches(_batches(plain, max(concurrency, 1), now), now)]
+
+
+def _place_jobs(jobs: Sequence[Span], now: float) -> list[PlacedImage]:
+    placed = []
+    for place, span in enumerate(jobs):
+        end = _image_end(span, now)
+        follower = next((job.running for job in jobs[place + 1 :] if job.running is not None), None)
+        start = span.running if span.running is not None else span.start
+        if follower is not None and span.running is not None:
+            end = min(end, follower)
+        placed.append(_image(span, start, max(end, start + SHORTEST)))
+    return placed
+
+
+def _batches(spans: Sequence[Span], concurrency: int, now: float) -> list[list[Span]]:
+    batches: list[list[Span]] = []
+    for span in spans:
+        head = batches[-1][0] if batches else None
+        near = head is not None and _image_end(span, now) - _image_end(head, now) <= BATCH_APART
+        if near and len(batches[-1]) < concurrency:
+            batches[-1].append(span)
+        else:
+            batches.append([span])
+    return batches
+
+
+def _place_batches(batches: Sequence[Sequence[Span]], now: float) -> list[PlacedImage]:
+    placed: list[PlacedImage] = []
+    free = -math.inf
+    for batch in batches:
+        end = min(_image_end(span, now) for span in batch)
+        start = max(free, max(span.start for span in batch))
+        start = min(start, end - SHORTEST)
+        placed.extend(_image(span, max(start, span.start), max(end, span.start + SHORTEST)) for span in batch)
+        free = end
+    return placed
+
+
+def _image_end(span: Span, now: float) -> float:
+    if span.end is None:
+        return now
+    return span.end - IMAGE_DELAY
+
+
+def _image(span: Span, start: float, end: float) -> PlacedImage:
+    megapixels, steps, images = span.image_work()
+    return PlacedImage(span, start, end, megapixels, steps, images)
+
+
+def _reported(span: Span, phase: str) -> float | None:
+    """Give what the server says a phase of the request took, in s."""
+    if span.closed is None:
+        return None
+    timings = span.closed.timings
+    took = timings.prefill if phase == "prefill" else timings.decode
+    return None if took is None or took < 0 else took / NANO
+
+
+def _token_ceiling(span: Span) -> float:
+    """Give more tokens than the answer can have: what lies beyond is a lie that must not poison a fit."""
+    asked = span.opened.asked.max_tokens or 0
+    took = (span.end - span.start) if span.end is not None else math.inf
+    return max(float(span.response_bytes), float(asked), 5_000.0 * took, 1.0)

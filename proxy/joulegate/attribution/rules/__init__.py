@@ -1,0 +1,23 @@
+"""The rules by which a window's energy is shared: one file a rule, one small interface."""
+
+from typing import Protocol
+
+from joulegate.attribution.scene import Scene, Shares
+
+
+class Rule(Protocol):
+    """Shares energy among the requests of a scene."""
+
+    name: str
+    learns: bool
+    """It fits coefficients: its figures are final only after a later fit."""
+    queue_pays: bool
+    """It looks at requests from arrival to end, not at their work."""
+
+    def learn(self, scene: Scene, now: int) -> None:
+        """Fit to all that is known now."""
+        ...
+
+    def share(self, scene: Scene) -> Shares:
+        """Give each window's energy to the requests in it, to idle and to nobody."""
+        ...

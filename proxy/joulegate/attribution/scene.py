@@ -1,0 +1,105 @@
+"""Everything that a rule looks at: consecutive windows with their energy, and the work in them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from joulegate.attribution.cells import Cells, Ints, Track, sums
+from joulegate.attribution.spans import Span
+from joulegate.attribution.stepclock import Floats
+
+
+class Scene:
+    """One stretch of time of one GPU group."""
+
+    def __init__(
+        self,
+        cells: Cells,
+        energy: Floats,
+        tracks: dict[str, Track],
+        *,
+        idle_power: float,
+        devices: int,
+    ) -> None:
+        self.cells = cells
+        self.energy = energy
+        """Measured energy of each window in J, summed over the group's devices."""
+        self.tracks = tracks
+        """By upstream and kind, for example ``llm/llm``."""
+        self.idle_power = idle_power
+        """W of the whole group with nobody present."""
+        self.devices = devices
+        self.spans: list[Span] = [one.span for track in tracks.values() for one in track.placed]
+        self.offsets = dict(
+            zip(tracks, np.cumsum([0, *(len(t.placed) for t in tracks.values())]), strict=False)
+        )
+
+    def present(self) -> Floats:
+        """Give the seconds of presence in each cell, summed over all requests."""
+        total = np.zeros(len(self.cells))
+        for track in self.tracks.values():
+            total += track.per_cell(track.present)
+        return total
+
+    def active(self) -> Floats:
+        """Give the time of each cell in which somebody was present."""
+        return np.minimum(self.cells.width, self.present())
+
+    def cell_energy(self) -> Floats:
+        """Give the energy of each cell in J, even within its window."""
+        span = np.maximum(np.diff(self.cells.bounds), 1e-12)
+        return self.energy[self.cells.window] * self.cells.width / span[self.cells.window]
+
+    def gather(self, name: str, track: Track, values: Floats) -> "Claims":
+        """Give the sums of a value a pair by window and request."""
+        window = self.cells.window[track.cell]
+        key = (track.request + int(self.offsets[name])) * self.cells.windows + window
+        if len(key) == 0:
+            return Claims.none(values.shape[1:])
+        bounds = np.concatenate([[0], np.flatnonzero(np.diff(key)) + 1])
+        request, window = np.divmod(key[bounds], self.cells.windows)
+        return Claims(window, request, np.add.reduceat(values, bounds, axis=0))
+
+
+class Claims(Struct):
+    """Values by window and request, as parallel arrays."""
+
+    window: Ints
+    request: Ints
+    """Place in ``Scene.spans``."""
+    value: Floats
+
+    @classmethod
+    def none(cls, shape: tuple[int, ...] = ()) -> "Claims":
+        """Give no claims."""
+        empty = np.empty(0, dtype=np.int64)
+        return cls(empty, empty, np.empty((0, *shape)))
+
+    @classmethod
+    def join(cls, parts: Sequence["Claims"]) -> "Claims":
+        """Put claims together."""
+        if not parts:
+            return cls.none()
+        return cls(
+            np.concatenate([part.window for part in parts]),
+            np.concatenate([part.request for part in parts]),
+            np.concatenate([part.value for part in parts]),
+        )
+
+    def total(self, windows: int) -> Floats:
+        """Give the sum of each window."""
+        return sums(self.window, self.value, windows)
+
+
+class Shares(Struct):
+    """A rule's verdict: joules by window and account. Only their proportions in a window count."""
+
+    claims: Claims
+    idle: Floats
+    unattributed: Floats
+    method: str
+    static: Floats | None = None
+    """Of each claim, in J: what the devices draw just for being awake."""
+    alternatives: Floats | None = None
+    """Of each claim, a column for each fit that leaves out a block of the past: in J."""

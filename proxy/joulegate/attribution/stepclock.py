@@ -1,0 +1,183 @@
+"""The step clock of one engine: when its steps ended, read from the arrivals of streamed chunks.
+
+All sequences of a continuously batching engine advance at one rate, a token a step. So the chunks of any
+clean stream tick for all of them, also for those that are not streamed.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+Floats = npt.NDArray[np.float64]
+
+USUAL_STEP = 0.009
+"""s: length of a step until one was seen."""
+SHORTEST_STEP = 2e-4
+"""s: no engine is faster; chunks that came in one read are not steps."""
+TICK = 0.010
+"""s: resolution of the clock."""
+MOST_TICKS = 100_000
+"""The clock looks back a quarter of an hour at most; before that its usual step holds."""
+BURST = 0.0026
+"""s: the chunks of one step reach the gate within this time."""
+NEWS = 0.45
+"""Part of a typical step that must have passed since the last step end."""
+QUORUM = 0.3
+"""Part of the running streams that must tick together."""
+CLEAN = 1.15
+"""Tokens a chunk below which a stream shows every step."""
+CLEAN_SHARE = 0.15
+"""Part of the streams that must be clean; with fewer the engine itself gives several tokens a step."""
+SEVERAL = 1.25
+"""Tokens a chunk above which an engine decodes speculatively."""
+
+
+class Stream(Struct, frozen=True):
+    """The chunks of one streamed answer."""
+
+    times: Floats
+    """Arrivals less the usual delay, in s."""
+    tokens: float | None
+    """Tokens of the answer, if they are known."""
+
+    @property
+    def lumpiness(self) -> float | None:
+        """Give the tokens a chunk; ``None`` if the tokens are not known."""
+        return None if self.tokens is None else self.tokens / len(self.times)
+
+
+class StepClock:
+    """Steps of one engine over a stretch of time."""
+
+    def __init__(self, streams: Sequence[Stream], start: float, end: float, usual: float | None) -> None:
+        self.speculative = _speculative(streams)
+        self.clean = _clean(streams, speculative=self.speculative)
+        gaps = _gaps(self.clean)
+        self.step = max(float(np.median(gaps)), SHORTEST_STEP) if len(gaps) > 3 else usual or USUAL_STEP
+        """Typical length of a step in s."""
+        self.learned = len(gaps) > 3
+        self.per_step = _per_step(streams) if self.speculative else 1.0
+        """Tokens a step and sequence."""
+        self.ends: list[float] = _step_ends(self.clean, self.step)
+        self._edges = _ticks(start, end)
+        self._steps = _running_sum(self.clean, self._edges, self.step, speculative=self.speculative)
+
+    def at(self, t: float) -> float:
+        """Give the steps done until ``t``, counted from an arbitrary origin."""
+        if t <= self._edges[0]:
+            return float((t - self._edges[0]) / self.step)
+        if t >= self._edges[-1]:
+            return float(self._steps[-1] + (t - self._edges[-1]) / self.step)
+        return float(np.interp(t, self._edges, self._steps))
+
+    def when(self, steps: float) -> float:
+        """Give the instant at which so many steps were done: the inverse of ``at``."""
+        if steps <= 0:
+            return float(self._edges[0] + steps * self.step)
+        if steps >= self._steps[-1]:
+            return float(self._edges[-1] + (steps - self._steps[-1]) * self.step)
+        return float(np.interp(steps, self._steps, self._edges))
+
+    def back(self, t: float, steps: int) -> float:
+        """Give the step end that lies so many steps before the one at ``t``."""
+        place = bisect_right(self.ends, t + 0.4 * self.step) - 1 - steps
+        plain = t - steps * self.step
+        if place < 0:
+            return plain
+        found = self.ends[place]
+        return plain if t - found > max(steps, 1) else found
+
+    def first_end(self, t: float) -> int:
+        """Give the place of the first step end at or after ``t``."""
+        return bisect_left(self.ends, t)
+
+
+def _speculative(streams: Sequence[Stream]) -> bool:
+    known = [stream for stream in streams if stream.tokens is not None and len(stream.times) >= 3]
+    if len(known) < 2:
+        return False
+    clean = sum((stream.lumpiness or 0) < CLEAN for stream in known)
+    return clean < CLEAN_SHARE * len(known) and _per_step(known) > SEVERAL
+
+
+def _per_step(streams: Sequence[Stream]) -> float:
+    known = [stream for stream in streams if stream.tokens is not None]
+    chunks = sum(len(stream.times) for stream in known)
+    return max(1.0, sum(stream.tokens or 0 for stream in known) / chunks) if chunks else 1.0
+
+
+def _clean(streams: Sequence[Stream], *, speculative: bool) -> list[Stream]:
+    """Give the streams whose chunks are steps."""
+    if speculative:
+        return list(streams)
+    clean = [stream for stream in streams if (stream.lumpiness or 1.0) < CLEAN]
+    return clean or list(streams)
+
+
+def _gaps(streams: Sequence[Stream]) -> Floats:
+    """Give the times between chunks, without each stream's first: it holds the tail of a prefill."""
+    gaps = [np.diff(stream.times)[1:] for stream in streams if len(stream.times) > 2]
+    return np.concatenate(gaps) if gaps else np.empty(0)
+
+
+def _step_ends(streams: Sequence[Stream], step: float) -> list[float]:
+    if not streams:
+        return []
+    chunks = np.sort(np.concatenate([stream.times for stream in streams]))
+    firsts = np.sort([stream.times[0] for stream in streams])
+    lasts = np.sort([stream.times[-1] for stream in streams])
+    running = np.searchsorted(firsts, chunks, "right") - np.searchsorted(lasts, chunks, "left")
+    burst = min(BURST, 0.4 * step)
+    together = np.searchsorted(chunks, chunks + burst, "right") - np.arange(len(chunks))
+    return _spaced(chunks[together >= QUORUM * running].tolist(), NEWS * step)
+
+
+def _spaced(times: list[float], apart: float) -> list[float]:
+    kept: list[float] = []
+    place = 0
+    while place < len(times):
+        kept.append(times[place])
+        place = bisect_right(times, times[place] + apart, lo=place + 1)
+    return kept
+
+
+def _ticks(start: float, end: float) -> Floats:
+    count = min(max(2, int((end - start) / TICK) + 2), MOST_TICKS)
+    start = max(start, end - TICK * MOST_TICKS)
+    return np.asarray(start + TICK * np.arange(count), dtype=np.float64)
+
+
+def _running_sum(streams: Sequence[Stream], edges: Floats, step: float, *, speculative: bool) -> Floats:
+    """Give the steps done until each edge: the mean over the running streams, not the maximum.
+
+    The maximum would count jitter: 31 % error in place of 6.5 % on mixed prompts.
+    """
+    total, running = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
+    for stream in streams:
+        if len(stream.times) >= 3:
+            _tick(stream, edges, total, running, speculative=speculative)
+    usual = TICK / step
+    rate = np.where(running > 0, total / np.maximum(running, 1), usual)
+    return np.concatenate([[0.0], np.cumsum(rate)])
+
+
+def _tick(stream: Stream, edges: Floats, total: Floats, running: Floats, *, speculative: bool) -> None:
+    low, high = np.searchsorted(edges, stream.times[[0, -1]])
+    high = int(high) - 1
+    low = int(low)
+    if high <= low:
+        return
+    factor = 1.0 if speculative else pace(stream)
+    steps = np.interp(edges[low : high + 1], stream.times, np.arange(len(stream.times)) * factor)
+    total[low:high] += np.diff(steps)
+    running[low:high] += 1
+
+
+def pace(stream: Stream) -> float:
+    """Give the steps a chunk: above 1 if some chunks hold several steps' tokens."""
+    if stream.tokens is None or len(stream.times) < 2:
+        return 1.0
+    return max(stream.tokens - 1, 1) / (len(stream.times) - 1)
