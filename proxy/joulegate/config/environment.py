@@ -33,6 +33,16 @@ def ledger_path(config: Config, environment: Mapping[str, str] = _ENVIRONMENT) -
     return str(base / "joulegate" / "ledger.db")
 
 
+def variable(name: str, environment: Mapping[str, str] = _ENVIRONMENT) -> str:
+    """Give a variable, empty if it is not set."""
+    return environment.get(name, "")
+
+
+def changed(changes: Mapping[str, str], environment: Mapping[str, str] = _ENVIRONMENT) -> dict[str, str]:
+    """Give the environment for a process to start, with some variables changed."""
+    return {**environment, **changes}
+
+
 def _key_problems(tenant: TenantConfig, environment: Mapping[str, str]) -> list[str]:
     key = environment.get(tenant.key_env)
     where = f"tenant {tenant.name!r}: the environment variable {tenant.key_env}"
