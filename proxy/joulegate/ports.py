@@ -44,6 +44,8 @@ class Route(Struct, frozen=True):
     """The request body may say the model or the size of the work."""
     dialect: str = "openai"
     """How errors of the gate are written for this caller: openai, anthropic, ollama, plain."""
+    model: str | None = None
+    """The model, where the path names it."""
 
 
 Headers = Sequence[tuple[bytes, bytes]]

@@ -1,0 +1,25 @@
+"""How bodies are cut into pieces and read in passing, and the words that all protocols find in them.
+
+``records`` cuts streams into events and lines, ``scan`` and ``multipart`` peek into bodies of any size in
+constant memory, ``values`` and ``usage`` turn what was found into facts. Nothing here
+changes a byte, knows a socket or reads a clock.
+"""
+
+from joulegate.framing.multipart import MultipartPeek
+from joulegate.framing.records import LIMIT, EventSplitter, Frame, LineSplitter
+from joulegate.framing.scan import Found, JsonPeek, Scanner, Span, spans
+from joulegate.framing.usage import Accounts
+
+__all__ = [
+    "LIMIT",
+    "Accounts",
+    "EventSplitter",
+    "Found",
+    "Frame",
+    "JsonPeek",
+    "LineSplitter",
+    "MultipartPeek",
+    "Scanner",
+    "Span",
+    "spans",
+]

@@ -1,0 +1,102 @@
+"""Reads small fields out of a ``multipart/form-data`` body that passes by; files are skipped unread.
+
+The grammar is RFC 7578 over RFC 2046, section 5.1 (https://www.rfc-editor.org/rfc/rfc2046#section-5.1).
+"""
+
+import re
+from collections.abc import Iterable
+from enum import Enum
+
+import msgspec
+
+from joulegate.framing.scan import Found
+
+_FIELD_LIMIT = 4 * 1024
+_HEAD_LIMIT = 16 * 1024
+_BOUNDARY = re.compile(rb'boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
+_NAME = re.compile(rb'[;\s]name="?([^";]*)"?')
+_FILE = re.compile(rb"[;\s]filename\*?=")
+
+
+class _Place(Enum):
+    BODY = "in a part, or before the first"
+    MARK = "behind a boundary"
+    HEAD = "in the head of a part"
+    DONE = "behind the last boundary, or lost"
+
+
+class MultipartPeek:
+    """Finds text fields by name, whatever the chunking, in constant memory."""
+
+    def __init__(self, content_type: bytes, wanted: Iterable[str]) -> None:
+        match = _BOUNDARY.search(content_type)
+        self._wanted = frozenset(wanted)
+        self._delimiter = b"\r\n--" + ((match[1] or match[2]) if match else b"")
+        self._place = _Place.BODY if match else _Place.DONE
+        self._held = b"\r\n"  # a boundary at the very start has no line end before it
+        self._name: str | None = None
+        self._value = b""
+        self._steps = {_Place.BODY: self._body, _Place.MARK: self._mark, _Place.HEAD: self._head}
+        self._found = Found({}, {})
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next part of the body."""
+        if self._place not in self._steps:
+            return
+        self._held += chunk
+        while (step := self._steps.get(self._place)) and step():
+            pass
+
+    def found(self) -> Found:
+        """Give the fields that are complete: each as the raw JSON string of its text."""
+        return self._found
+
+    def _body(self) -> bool:
+        end = self._held.find(self._delimiter)
+        if end < 0:
+            keep = len(self._delimiter) - 1
+            self._take(self._held[:-keep])
+            self._held = self._held[-keep:]
+            return False
+        self._take(self._held[:end])
+        self._held = self._held[end + len(self._delimiter) :]
+        self._finish_field()
+        self._place = _Place.MARK
+        return True
+
+    def _mark(self) -> bool:
+        if len(self._held) < 2:
+            return False
+        self._place = _Place.DONE if self._held.startswith(b"--") else _Place.HEAD
+        return True
+
+    def _head(self) -> bool:
+        end = self._held.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._held) > _HEAD_LIMIT:
+                self._place = _Place.DONE
+            return False
+        self._name = self._field_name(self._held[:end])
+        # the line end stays: an empty part's boundary follows at once
+        self._held = self._held[end + 2 :]
+        self._place = _Place.BODY
+        self._value = b""
+        return True
+
+    def _field_name(self, head: bytes) -> str | None:
+        match = _NAME.search(head)
+        name = match[1].decode(errors="replace") if match else ""
+        return name if name in self._wanted and not _FILE.search(head) else None
+
+    def _take(self, part: bytes) -> None:
+        if self._name is None:
+            return
+        self._value += part
+        if len(self._value) > _FIELD_LIMIT:
+            self._name = None
+
+    def _finish_field(self) -> None:
+        if self._name is not None:
+            text = self._value.removeprefix(b"\r\n").decode(errors="replace")
+            self._found.members[self._name] = msgspec.json.encode(text)
+        self._name = None

@@ -1,0 +1,165 @@
+"""From the usage that OpenAI-compatible servers report to facts.
+
+Several protocols carry this form: the OpenAI routes themselves, and servers that add it to their own. The
+normal form: prompt tokens include cached ones, completion tokens include reasoning and all choices, a
+reported zero is a value, counts that cannot be true are unknown.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from joulegate.framing.values import count, decode, fact, milliseconds, seconds
+from joulegate.model import Fact, FactSource, ServerTimings, TaskFacts
+
+
+class _Details(Struct):
+    cached_tokens: Any = None
+    cache_write_tokens: Any = None
+    created_cache_tokens: Any = None  # vLLM's name
+    reasoning_tokens: Any = None
+
+
+class _Usage(Struct):
+    """https://platform.openai.com/docs/api-reference/chat/object and .../responses/object."""
+
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    input_tokens: Any = None
+    output_tokens: Any = None
+    total_tokens: Any = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    input_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+    reasoning_tokens: Any = None  # SGLang has it here too
+    image_count: Any = None  # SGLang diffusion
+    seconds: Any = None  # transcriptions that are billed by time
+
+
+class _Timings(Struct):
+    """llama.cpp, tools/server/README.md: counts and milliseconds of one request."""
+
+    cache_n: Any = None
+    prompt_n: Any = None
+    prompt_ms: Any = None
+    predicted_n: Any = None
+    predicted_ms: Any = None
+
+
+class _Metrics(Struct):
+    """vLLM with ``--enable-per-request-metrics``; time to first token counts from scheduling."""
+
+    queue_time_ms: Any = None
+    time_to_first_token_ms: Any = None
+    generation_time_ms: Any = None
+
+
+class Accounts:
+    """Gathers what one answer says of its own cost; what is said last counts."""
+
+    def __init__(self) -> None:
+        self.facts = TaskFacts()
+        self.timings = ServerTimings()
+
+    def take(self, members: Mapping[str, bytes | Raw]) -> None:
+        """Take the members ``usage``, ``timings`` and ``metrics`` of an answer or of an event."""
+        self.usage(members.get("usage"))
+        self.server_timings(members.get("timings"))
+        self.metrics(members.get("metrics"))
+
+    def usage(self, raw: bytes | Raw | None) -> None:
+        """Take a raw ``usage`` object; ``null`` and nonsense change nothing."""
+        usage = decode(raw, _Usage) if raw else None
+        if usage:
+            known = _known(_usage_facts(usage))
+            self.facts = replace(self.facts, **known)
+
+    def total_is_prompt(self, raw: bytes | Raw | None) -> None:
+        """Take a raw ``usage`` that has only a total, of work that is all in the prompt."""
+        usage = decode(raw, _Usage) if raw else None
+        if usage and self.facts.prompt_tokens is None:
+            total = fact(usage.total_tokens, FactSource.DERIVED)
+            self.facts = replace(self.facts, prompt_tokens=total)
+
+    def add_completion(self, tokens: int) -> None:
+        """Add the completion tokens of another choice of the same request."""
+        known = self.facts.completion_tokens
+        total = Fact(tokens + (known.value if known else 0), FactSource.DERIVED)
+        self.facts = replace(self.facts, completion_tokens=total)
+
+    def server_timings(self, raw: bytes | Raw | None) -> None:
+        """Take llama.cpp's raw ``timings``; its counts stand in where usage is missing."""
+        timings = decode(raw, _Timings) if raw else None
+        if not timings:
+            return
+        self.facts = replace(_timing_facts(timings), **_known(self.facts))
+        prefill, decoding = milliseconds(timings.prompt_ms), milliseconds(timings.predicted_ms)
+        self.timings = replace(self.timings, prefill=prefill, decode=decoding)
+
+    def metrics(self, raw: bytes | Raw | None) -> None:
+        """Take vLLM's raw ``metrics``."""
+        metrics = decode(raw, _Metrics) if raw else None
+        if metrics:
+            self.timings = ServerTimings(
+                queue=milliseconds(metrics.queue_time_ms),
+                prefill=milliseconds(metrics.time_to_first_token_ms),
+                decode=milliseconds(metrics.generation_time_ms),
+            )
+
+
+def _usage_facts(usage: _Usage) -> TaskFacts:
+    prompt = _first(usage.prompt_tokens, usage.input_tokens)
+    asked = usage.prompt_tokens_details or usage.input_tokens_details or _Details()
+    given = usage.completion_tokens_details or usage.output_tokens_details or _Details()
+    audio = seconds(usage.seconds)
+    completion, reasoning = _completion(usage, prompt, _first(given.reasoning_tokens, usage.reasoning_tokens))
+    return TaskFacts(
+        prompt_tokens=_fact(prompt),
+        cached_prompt_tokens=_part(count(asked.cached_tokens), prompt),
+        cache_write_tokens=fact(_first(asked.cache_write_tokens, asked.created_cache_tokens)),
+        completion_tokens=completion,
+        reasoning_tokens=_part(reasoning, completion.value if completion else None),
+        images=fact(usage.image_count),
+        audio_in=None if audio is None else Fact(audio),
+    )
+
+
+def _completion(usage: _Usage, prompt: int | None, reasoning: int | None) -> tuple[Fact | None, int | None]:
+    """Give completion tokens with reasoning in them; some servers report the two side by side."""
+    completion = _first(usage.completion_tokens, usage.output_tokens)
+    if completion is None or prompt is None or not reasoning:
+        return _fact(completion), reasoning
+    if count(usage.total_tokens) == prompt + completion + reasoning:
+        return Fact(completion + reasoning, FactSource.DERIVED), reasoning
+    return _fact(completion), reasoning
+
+
+def _timing_facts(timings: _Timings) -> TaskFacts:
+    """Tokens of the prompt are those from the cache and those worked on; both must be known."""
+    cached, worked = count(timings.cache_n), count(timings.prompt_n)
+    prompt = None if cached is None or worked is None else Fact(cached + worked, FactSource.DERIVED)
+    return TaskFacts(
+        prompt_tokens=prompt,
+        cached_prompt_tokens=_fact(cached),
+        completion_tokens=fact(timings.predicted_n),
+    )
+
+
+def _first(*values: object) -> int | None:
+    return next((number for value in values if (number := count(value)) is not None), None)
+
+
+def _fact(number: int | None) -> Fact | None:
+    return None if number is None else Fact(number)
+
+
+def _part(number: int | None, whole: int | None) -> Fact | None:
+    """Accept a part that is not larger than the whole."""
+    return None if number is None or (whole is not None and number > whole) else Fact(number)
+
+
+def _known(facts: TaskFacts) -> dict[str, Fact]:
+    return {name: value for name in facts.__struct_fields__ if (value := getattr(facts, name)) is not None}

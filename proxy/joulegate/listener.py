@@ -1,0 +1,219 @@
+"""What the observers of all JSON-speaking protocols have in common.
+
+A protocol's observer is a subclass that says which members it wants of requests and answers and what an
+event of its streams means. This base knows the framing: whole documents of any size, server-sent events,
+lines of JSON, anything else. It never raises on what a server sent, and its memory is bounded.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import msgspec
+
+from joulegate.framing import (
+    Accounts,
+    EventSplitter,
+    Found,
+    Frame,
+    JsonPeek,
+    LineSplitter,
+    MultipartPeek,
+    Scanner,
+)
+from joulegate.framing.values import decode, flag, word
+from joulegate.model import Asked, ServerTimings, TaskFacts
+from joulegate.ports import Headers, Rewrite
+from joulegate.units import Nanoseconds
+
+Members = dict[str, msgspec.Raw]
+
+_MULTIPART = b"multipart/form-data"
+
+
+class Listener:
+    """An observer that reads model, usage and timings in their usual places; see ``ports.Observer``."""
+
+    wishes: ClassVar[frozenset[str]] = frozenset({"model", "stream"})
+    """Members of the request that ``wish`` reads."""
+    wish_counts: ClassVar[frozenset[str]] = frozenset()
+    """Arrays of the request whose elements count."""
+    answers: ClassVar[frozenset[str]] = frozenset({"model", "usage", "timings", "metrics"})
+    """Members of the answer that ``document`` reads, and of events too long to be decoded."""
+    answer_counts: ClassVar[frozenset[str]] = frozenset()
+    """Arrays of the answer whose elements count."""
+
+    def __init__(self, headers: Headers, *, model: str | None = None) -> None:
+        self.accounts = Accounts()
+        self.answered = False
+        """A good answer has begun."""
+        self.answer_model: str | None = None
+        self._route_model = model
+        self._request = self._request_peek(headers)
+        self._read: Callable[[bytes], int] = _nothing
+        self._splitter: EventSplitter | LineSplitter | None = None
+        self._document: JsonPeek | None = None
+        self._long: Scanner | None = None
+        self._long_counts = True
+
+    # --- what a protocol says ------------------------------------------------------------------------
+
+    def wish(self, found: Found) -> Asked:
+        """Give what the request asks for."""
+        return Asked(word(found.members.get("model")), flag(found.members.get("stream")))
+
+    def event(self, data: bytes) -> int:
+        """Take one whole event or line; give its content bytes."""
+        if data == b"[DONE]":
+            return 0
+        if b'"usage"' in data or b'"timings"' in data or b'"metrics"' in data:
+            self.account(data)
+        return len(data)
+
+    def long_event(self, found: Found) -> None:
+        """Take what was found in an event too long to be decoded."""
+        self.read_members(found.members)
+
+    def repeats(self, head: bytes) -> bool:
+        """Say of a long event, by its first bytes, that it only repeats what was sent before."""
+        del head
+        return False
+
+    def document(self, found: Found) -> None:
+        """Take what was found in a complete answer that is no stream, beyond model and accounts."""
+
+    # --- what protocols may use ----------------------------------------------------------------------
+
+    def account(self, data: bytes) -> Members | None:
+        """Decode an event that holds usage or timings; note them, and the model if it is not known yet."""
+        members = decode(data, Members)
+        if members is not None:
+            self.accounts.take(members)
+            self.answer_model = self.answer_model or word(members.get("model"))
+        return members
+
+    def read_members(self, members: dict[str, bytes]) -> None:
+        """Note model, usage and timings."""
+        self.answer_model = word(members.get("model")) or self.answer_model
+        self.accounts.take(members)
+
+    def request_found(self) -> Found:
+        """Give what is known of the request's body so far."""
+        return self._request.found() if self._request else Found({}, {})
+
+    # --- ports.Observer ------------------------------------------------------------------------------
+
+    def request_body(self, chunk: bytes) -> None:
+        """Take a part of the request body."""
+        if self._request:
+            self._request.feed(chunk)
+
+    def asked(self) -> Asked:
+        """Give what is known of the wish so far."""
+        asked = self.wish(self.request_found())
+        if asked.model is None and self._route_model:
+            return msgspec.structs.replace(asked, model=self._route_model)
+        return asked
+
+    def rewrite(self, body: bytes) -> Rewrite | None:
+        """Leave the request as it is."""
+        del body
+        return None
+
+    def response_head(self, status: int, headers: Headers) -> None:
+        """Take the head of the answer; the body of a failure is no content."""
+        if not 200 <= status < 300:
+            self._read = _nothing
+            return
+        self.answered = True
+        media = _header(headers, b"content-type").partition(b";")[0].strip().lower()
+        encoded = _header(headers, b"content-encoding").lower() not in (b"", b"identity")
+        self._read = len if encoded else self._reader(media)
+
+    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
+        """Take a part of the answer; give its content bytes."""
+        del t
+        return self._read(chunk)
+
+    def response_end(self, *, complete: bool) -> None:
+        """Take what the end of the answer ends."""
+        if self._splitter:
+            self._frames(self._splitter.finish())
+        if self._document:
+            found = self._document.found()
+            self.read_members(found.members)
+            if complete:
+                self.document(found)
+
+    def facts(self) -> TaskFacts:
+        """Give the work done as far as it is known."""
+        return self.accounts.facts
+
+    def timings(self) -> ServerTimings:
+        """Give the durations that the server reported."""
+        return self.accounts.timings
+
+    def model(self) -> str | None:
+        """Give the model named in the answer."""
+        return self.answer_model
+
+    def streamed(self) -> bool:
+        """Say whether the answer is a stream of parts."""
+        return self._splitter is not None
+
+    # --- framing -------------------------------------------------------------------------------------
+
+    def _request_peek(self, headers: Headers) -> JsonPeek | MultipartPeek | None:
+        if _header(headers, b"content-encoding").lower() not in (b"", b"identity"):
+            return None
+        content_type = _header(headers, b"content-type")
+        if content_type.lower().startswith(_MULTIPART):
+            return MultipartPeek(content_type, self.wishes)
+        return JsonPeek(self.wishes, self.wish_counts)
+
+    def _reader(self, media: bytes) -> Callable[[bytes], int]:
+        if media == b"text/event-stream":
+            self._splitter = EventSplitter()
+            return self._read_records
+        if media in (b"application/x-ndjson", b"application/jsonl", b"application/stream+json"):
+            self._splitter = LineSplitter()
+            return self._read_records
+        if media == b"application/json" or media.endswith(b"+json"):
+            self._document = JsonPeek(self.answers, self.answer_counts)
+            return self._read_document
+        return len
+
+    def _read_records(self, chunk: bytes) -> int:
+        return self._frames(self._splitter.feed(chunk)) if self._splitter else 0
+
+    def _read_document(self, chunk: bytes) -> int:
+        if self._document:
+            self._document.feed(chunk)
+        return len(chunk)
+
+    def _frames(self, frames: list[Frame]) -> int:
+        content = 0
+        for frame in frames:
+            if not frame.whole:
+                content += self._part(frame)
+            elif frame.data:
+                content += self.event(frame.data)
+        return content
+
+    def _part(self, frame: Frame) -> int:
+        if self._long is None:
+            self._long = Scanner(self.answers)
+            self._long_counts = not self.repeats(frame.data[:512])
+        self._long.feed(frame.data)
+        if frame.last:
+            found, self._long = self._long.found, None
+            self.long_event(found)
+        return len(frame.data) if self._long_counts else 0
+
+
+def _nothing(chunk: bytes) -> int:
+    del chunk
+    return 0
+
+
+def _header(headers: Headers, name: bytes) -> bytes:
+    return next((value for key, value in headers if key.lower() == name), b"")

@@ -1,0 +1,44 @@
+"""Everything that no other protocol knows: relayed, metered, its task unknown.
+
+Model, usage and timings are read where a server puts them in the usual places; the rest is counted in bytes.
+Paths that are known to be no inference keep out of every task's figures.
+"""
+
+from joulegate.listener import Listener
+from joulegate.model import WorkClass
+from joulegate.ports import Headers, Observer, Route
+
+_PROBES = frozenset({
+    "/", "/health", "/healthz", "/health_generate", "/livez", "/live", "/ready", "/readyz", "/ping",
+    "/version", "/metrics", "/favicon.ico", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready",
+})  # fmt: skip
+"""Asked by load balancers, scrapers and browsers. SGLang's ``/health_generate`` runs a generation for it."""
+
+_LOADS = frozenset({
+    "/load_model", "/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/sleep", "/wake_up",
+    "/update_weights_from_disk",
+})  # fmt: skip
+_ADMIN = frozenset({"/start_profile", "/stop_profile", "/reset_prefix_cache", "/flush_cache"})
+
+_OTHER = Route("other", dialect="plain")
+_PROBE = Route("probe", work=WorkClass.PROBE, reads_body=False, dialect="plain")
+_LOAD = Route("load", work=WorkClass.MODEL_LOAD, dialect="plain")
+_CONTROL = Route("control", work=WorkClass.ADMIN, reads_body=False, dialect="plain")
+
+
+class Plugin:
+    """Knows every route; it is asked last."""
+
+    def matches(self, method: str, path: str) -> Route:
+        """Give the class of work of a path; what nothing is known of counts as inference."""
+        if method in ("HEAD", "OPTIONS"):
+            return _PROBE
+        if path in _LOADS:
+            return _LOAD
+        if path in _ADMIN:
+            return _CONTROL
+        return _PROBE if method == "GET" and path in _PROBES else _OTHER
+
+    def observer(self, route: Route, headers: Headers) -> Observer:
+        """Give a fresh listener for one exchange."""
+        return Listener(headers, model=route.model)

@@ -1,0 +1,122 @@
+"""llama.cpp's native routes (tools/server/README.md of https://github.com/ggml-org/llama.cpp).
+
+Bare ``/completions`` and ``/embeddings`` are native on llama.cpp and OpenAI's on some other servers; both
+forms are read here, so that nothing is lost whichever server it is. Routes under ``/v1`` and the bare
+``/chat/completions`` belong to ``protocols.openai``, which knows llama.cpp's ``timings`` too.
+
+A native stream has no terminator: its last event says ``"stop":true``. Every event counts the tokens so
+far, so that a stream that is cut off is still counted exactly.
+"""
+
+import re
+
+import msgspec
+from msgspec.structs import replace
+
+from joulegate.framing import Found
+from joulegate.framing.values import decode, fact, flag, whole, word
+from joulegate.listener import Listener
+from joulegate.model import Asked, Task, WorkClass
+from joulegate.ports import Headers, Observer, Route
+
+_INFERENCE = {
+    "/completion": Route("native.completion", Task.TEXT_GENERATION),
+    "/completions": Route("native.completion", Task.TEXT_GENERATION),
+    "/infill": Route("native.infill", Task.TEXT_GENERATION),
+    "/embedding": Route("native.embeddings", Task.EMBEDDINGS),
+    "/embeddings": Route("native.embeddings", Task.EMBEDDINGS),
+}
+_ADMIN = Route("native.admin", work=WorkClass.ADMIN, reads_body=False)
+_PROBE = Route("native.probe", work=WorkClass.PROBE, reads_body=False)
+_LOAD = Route("native.load", work=WorkClass.MODEL_LOAD)
+_CONTROL = {
+    "/tokenize": _ADMIN,
+    "/detokenize": _ADMIN,
+    "/apply-template": _ADMIN,
+    "/models/load": _LOAD,
+    "/models/unload": _LOAD,
+    "/lora-adapters": _ADMIN,
+}
+_READ = {
+    "/health": _PROBE,
+    "/v1/health": _PROBE,
+    "/metrics": _PROBE,
+    "/slots": _PROBE,
+    "/props": _PROBE,
+    "/lora-adapters": _ADMIN,
+}
+_TEXT = re.compile(rb'"(?:content|text)"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
+"""New text of an event; ``text`` where the server is not llama.cpp."""
+
+
+class Plugin:
+    """Knows the native routes of the llama.cpp server."""
+
+    def matches(self, method: str, path: str) -> Route | None:
+        """Give the route, or ``None`` if llama.cpp has none of its own there."""
+        if method == "POST":
+            slot = _ADMIN if path.startswith("/slots/") else None
+            return _INFERENCE.get(path) or _CONTROL.get(path) or slot
+        return _READ.get(path)
+
+    def observer(self, route: Route, headers: Headers) -> Observer:
+        """Give a fresh listener for one exchange."""
+        return Native(headers, model=route.model)
+
+
+class Native(Listener):
+    """Listens to one native exchange."""
+
+    wishes = frozenset({"model", "stream", "n_predict", "max_tokens"})
+    answers = frozenset({"model", "usage", "timings", "tokens_predicted", "tokens_evaluated"})
+
+    def __init__(self, headers: Headers, *, model: str | None = None) -> None:
+        super().__init__(headers, model=model)
+        self._event = b""
+        self._find = _TEXT.findall
+
+    def wish(self, found: Found) -> Asked:
+        """Give model, stream and the bound of the answer; ``n_predict`` of -1 is none."""
+        members = found.members
+        bound = whole(members.get("n_predict"))
+        return Asked(
+            model=word(members.get("model")),
+            stream=flag(members.get("stream")),
+            max_tokens=bound if bound is not None else whole(members.get("max_tokens")),
+        )
+
+    def event(self, data: bytes) -> int:
+        """Take one event; the newest one is kept, because it has the counts so far."""
+        if data == b"[DONE]":
+            return 0
+        self._event = data
+        if b'"usage"' in data:
+            self.account(data)
+        return sum(map(len, self._find(data)))
+
+    def long_event(self, found: Found) -> None:
+        """Take an event that repeats a long prompt."""
+        self._event = b""
+        self.read_members(found.members)
+
+    def repeats(self, head: bytes) -> bool:
+        """Only the last event of a stream is long: it repeats the prompt."""
+        del head
+        return True
+
+    def response_end(self, *, complete: bool) -> None:
+        """Read the counts of the newest event."""
+        super().response_end(complete=complete)
+        members = decode(self._event, dict[str, msgspec.Raw]) if self._event else None
+        if members:
+            self.read_members({name: bytes(members[name]) for name in self.answers & members.keys()})
+
+    def read_members(self, members: dict[str, bytes]) -> None:
+        """Note the native counts too: tokens evaluated are those of the prompt, cached ones included."""
+        super().read_members(members)
+        native = {
+            "prompt_tokens": fact(whole(members.get("tokens_evaluated"))),
+            "completion_tokens": fact(whole(members.get("tokens_predicted"))),
+        }
+        known = {name: value for name, value in native.items() if value}
+        self.accounts.facts = replace(self.accounts.facts, **known)

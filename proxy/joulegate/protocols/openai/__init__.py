@@ -1,0 +1,29 @@
+"""The OpenAI-compatible family: the routes that most inference servers have in common."""
+
+from joulegate.listener import Listener
+from joulegate.ports import Headers, Observer, Route
+from joulegate.protocols.openai import routes
+from joulegate.protocols.openai.audio import Speech, Transcript
+from joulegate.protocols.openai.images import Image
+from joulegate.protocols.openai.text import Chat, Completion, Plain, Response
+
+_LISTENERS: dict[str, type[Listener]] = {
+    routes.CHAT: Chat,
+    routes.COMPLETIONS: Completion,
+    routes.RESPONSES: Response,
+    routes.SPEECH: Speech,
+    **dict.fromkeys(routes.IMAGES, Image),
+    **dict.fromkeys(routes.TRANSCRIPTS, Transcript),
+}
+
+
+class Plugin:
+    """Knows the routes of the family under ``/v1``, behind any prefix, and bare."""
+
+    def matches(self, method: str, path: str) -> Route | None:
+        """Give the route, or ``None`` if the path is not of this family."""
+        return routes.match(method, path)
+
+    def observer(self, route: Route, headers: Headers) -> Observer:
+        """Give a fresh listener for one exchange."""
+        return _LISTENERS.get(route.name, Plain)(headers, model=route.model)

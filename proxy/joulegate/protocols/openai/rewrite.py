@@ -1,0 +1,180 @@
+"""Asks a streaming server for usage on the client's behalf, and takes the answer to that out again.
+
+The request is changed as text: one member is put in or one value replaced, every other byte stays. In the
+answer the events that hold nothing but usage are dropped. llama.cpp moves its ``timings`` from the last
+event of a choice to that usage event; they are put back where the client would have found them.
+``"usage":null`` in other events stays: servers that people run themselves either always send it or never.
+"""
+
+import re
+
+import msgspec
+
+from joulegate.framing import LIMIT, EventSplitter, Frame, Span, spans
+from joulegate.framing.values import decode
+from joulegate.ports import Rewrite
+
+_ASK = b'"include_usage":true'
+_OPTIONS = b'"stream_options":{' + _ASK + b"}"
+_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\{')
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+_LLAMACPP = re.compile(rb'"system_fingerprint"\s*:\s*"b\d+-')
+"""llama.cpp signs its events with its build: number and commit."""
+_BEGIN = b"data:"
+_BOM = b"\xef\xbb\xbf"
+_EMPTY = (b"[]", b"null")
+
+
+def ask_for_usage(body: bytes) -> Rewrite | None:
+    """Give the request with usage asked for, or ``None`` where it must stay as it is.
+
+    It stays if it is no stream, asks already, is no JSON object, has a member twice, or has options that
+    the server will refuse or that change what usage looks like.
+    """
+    members = _members(body)
+    if members is None or _value(body, members, "stream") != b"true":
+        return None
+    options = _value(body, members, "stream_options")
+    if options is None:
+        return Rewrite(_append(body), UsageFilter())
+    place = members["stream_options"]
+    asking = _asking(options)
+    if asking is None:
+        return None
+    return Rewrite(body[: place.start] + asking + body[place.end :], UsageFilter())
+
+
+def _asking(options: bytes) -> bytes | None:
+    """Give the options with ``include_usage`` set; ``None`` if they are set already or are no options."""
+    if options == b"null":
+        return b"{" + _ASK + b"}"
+    members = _members(options)
+    if members is None or "continuous_usage_stats" in members:
+        return None
+    if "include_usage" not in members:
+        return b"{" + _ASK + (b"," if members else b"") + options[1:]
+    if _value(options, members, "include_usage") not in (b"false", b"null"):
+        return None
+    place = members["include_usage"]
+    return options[: place.start] + b"true" + options[place.end :]
+
+
+def _members(text: bytes) -> dict[str, Span] | None:
+    """Give the members of a JSON object, or ``None`` if it is none or has one of them twice."""
+    try:
+        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+    found = spans(text)
+    members = {span.key: span for span in found}
+    return members if len(members) == len(found) else None
+
+
+def _value(text: bytes, members: dict[str, Span], key: str) -> bytes | None:
+    span = members.get(key)
+    return text[span.start : span.end] if span else None
+
+
+def _append(body: bytes) -> bytes:
+    end = body.rindex(b"}")
+    return body[:end] + b"," + _OPTIONS + body[end:]
+
+
+class UsageFilter:
+    """Drops the events of a stream that hold nothing but usage; see ``ports.ResponseFilter``.
+
+    Bytes wait only while they may be the beginning of such an event, and llama.cpp's last event of a choice
+    until the next one is there.
+    """
+
+    def __init__(self) -> None:
+        self._events = EventSplitter()
+        self._waiting = b""
+        self._passed = 0
+        """How much of the stream has been let go or dropped; ``_waiting`` begins here."""
+        self._last = b""
+        """An event that ends a choice and may get its timings back; it stands before ``_waiting``."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Give the bytes that may go on now."""
+        if not self._waiting and not self._last and self._plain(chunk):
+            self._events.skip(len(chunk))
+            self._passed += len(chunk)
+            return chunk
+        self._waiting += chunk
+        done = b"".join([self._decide(frame) for frame in self._events.feed(chunk)])
+        return done + self._begun()
+
+    def finish(self) -> bytes:
+        """Give what is still held: the stream may end in the middle of an event."""
+        done = b"".join([self._decide(frame) for frame in self._events.finish()])
+        return done + self._let_last() + self._take(len(self._waiting))
+
+    def _plain(self, chunk: bytes) -> bool:
+        """Whole events, and none of them of interest: nearly every chunk."""
+        return (
+            self._events.idle
+            and chunk.endswith(b"\n\n")
+            and b'"usage"' not in chunk
+            and b'"finish_reason":"' not in chunk
+        )
+
+    def _decide(self, frame: Frame) -> bytes:
+        untouched = frame.whole and frame.start >= self._passed
+        raw = self._take(frame.end - self._passed)
+        timings = _usage_only(frame.data) if untouched else None
+        if timings is not None:
+            return self._let_last(timings)
+        done = self._let_last()
+        if untouched and _may_miss_timings(frame.data):
+            self._last = raw
+            return done
+        return done + raw
+
+    def _begun(self) -> bytes:
+        """Let the unfinished event go as soon as it cannot be one to drop."""
+        if not self._waiting:
+            return b""
+        in_passing = self._events.long or self._passed > self._events.offset
+        if in_passing or _harmless(self._waiting):
+            return self._let_last() + self._take(len(self._waiting))
+        return b""
+
+    def _take(self, size: int) -> bytes:
+        taken, self._waiting = self._waiting[:size], self._waiting[size:]
+        self._passed += len(taken)
+        return taken
+
+    def _let_last(self, timings: bytes = b"") -> bytes:
+        last, self._last = self._last, b""
+        if not last or not timings:
+            return last
+        end = last.rindex(b"}")
+        return last[:end] + b',"timings":' + timings + last[end:]
+
+
+def _usage_only(data: bytes) -> bytes | None:
+    """Give the timings, or nothing, of an event that holds only usage; ``None`` for any other event."""
+    if b'"usage"' not in data:
+        return None
+    members = decode(data, dict[str, msgspec.Raw])
+    if members is None or bytes(members.get("usage", b""))[:1] != b"{":
+        return None
+    if bytes(members.get("choices", b"[]")).replace(b" ", b"") not in _EMPTY:
+        return None
+    return bytes(members.get("timings", b""))
+
+
+def _may_miss_timings(data: bytes) -> bool:
+    return b'"timings"' not in data and bool(_FINISHED.search(data)) and bool(_LLAMACPP.search(data))
+
+
+def _harmless(begun: bytes) -> bool:
+    """Say whether an unfinished event cannot turn out to be usage only."""
+    text = begun.removeprefix(_BOM).lstrip(b"\r\n")
+    if len(begun) > LIMIT:
+        return True
+    if not text.startswith(_BEGIN):
+        return not _BEGIN.startswith(text) and not _BOM.startswith(begun)
+    payload = text[len(_BEGIN) :].lstrip()
+    return bool(payload) and (payload[:1] != b"{" or bool(_CHOICES.search(payload)))

@@ -1,0 +1,79 @@
+"""The routes of the OpenAI-compatible family and what each of them is for.
+
+Known behind any prefix that ends in ``/v1`` (``/v1/…``, ``/openai/v1/…``, a prefix of one's own), behind
+``/openai/deployments/{model}`` and ``/engines/{model}``, where the path names the model, and bare for those
+names that no other protocol uses. Bare ``/completions`` and ``/embeddings`` are llama.cpp's own routes, with
+other bodies: they are not matched here, see ``protocols.llamacpp``.
+Source: https://platform.openai.com/docs/api-reference; vLLM, LiteLLM, LocalAI and SGLang serve the same.
+"""
+
+import re
+from urllib.parse import unquote
+
+from msgspec.structs import replace
+
+from joulegate.model import Task, WorkClass
+from joulegate.ports import Route
+
+CHAT = "chat.completions"
+COMPLETIONS = "completions"
+RESPONSES = "responses"
+EMBEDDINGS = "embeddings"
+IMAGES = frozenset({"images.generations", "images.edits", "images.variations"})
+SPEECH = "audio.speech"
+TRANSCRIPTS = frozenset({"audio.transcriptions", "audio.translations"})
+
+_POST = {
+    "chat/completions": Route(CHAT, Task.CHAT),
+    "completions": Route(COMPLETIONS, Task.TEXT_GENERATION),
+    "responses": Route(RESPONSES, Task.CHAT),
+    "embeddings": Route(EMBEDDINGS, Task.EMBEDDINGS),
+    "images/generations": Route("images.generations", Task.IMAGE_GENERATION),
+    "images/edits": Route("images.edits", Task.IMAGE_EDIT),
+    "images/variations": Route("images.variations", Task.IMAGE_EDIT),
+    "rerank": Route("rerank", Task.RERANK),
+    "reranking": Route("rerank", Task.RERANK),
+    "moderations": Route("moderations", Task.MODERATION),
+    "audio/speech": Route(SPEECH, Task.SPEECH_SYNTHESIS),
+    "audio/transcriptions": Route("audio.transcriptions", Task.SPEECH_RECOGNITION),
+    "audio/translations": Route("audio.translations", Task.SPEECH_RECOGNITION),
+}
+"""Routes that make a model work."""
+
+_BARE = _POST.keys() - {"completions", "embeddings"}
+
+_ADMIN = Route("admin", work=WorkClass.ADMIN, reads_body=False)
+_MODELS = Route("models", work=WorkClass.PROBE, reads_body=False)
+_GATE = re.compile(r"(?:/[^/]+)*?/v[12]/(?P<rest>[^?]+?)/?")
+_NAMED = re.compile(r"(?:/[^/]+)*?/(?:deployments|engines)/(?P<model>[^/]+)/(?P<rest>.+?)/?")
+_ADMIN_POST = re.compile(
+    r"responses/(?:input_tokens|compact|[^/]+/cancel)|files(?:/.*)?|uploads(?:/.*)?|batches(?:/.*)?"
+    r"|chat/completions/[^/]+"
+)
+_READ = re.compile(r"models(?:/.+)?")
+_ADMIN_READ = re.compile(r"(?:files|batches|uploads|responses|chat/completions)(?:/.*)?")
+
+
+def match(method: str, path: str) -> Route | None:
+    """Give the route of a raw path, or ``None`` if it is not one of this family."""
+    rest, model = _rest(path)
+    if rest is None:
+        return None
+    if method == "POST":
+        route = _POST.get(rest) or (_ADMIN if _ADMIN_POST.fullmatch(rest) else None)
+        return replace(route, model=model) if route and model else route
+    if _READ.fullmatch(rest):
+        return _MODELS
+    return _ADMIN if _ADMIN_READ.fullmatch(rest) else None
+
+
+def _rest(path: str) -> tuple[str | None, str | None]:
+    """Give the part of the path that names the operation, and the model that the path names."""
+    named = _NAMED.fullmatch(path)
+    if named:
+        return named["rest"], unquote(named["model"])
+    behind = _GATE.fullmatch(path)
+    if behind:
+        return behind["rest"], None
+    bare = path.strip("/")
+    return (bare if bare in _BARE else None), None

@@ -1,0 +1,155 @@
+"""Listens to exchanges that read or write text.
+
+Events of a stream are searched as bytes: their content is the length of their text members as it stands in
+the JSON (an escape counts as written), and only events that hold ``usage``, ``timings`` or ``metrics`` are
+decoded. Facts are what the server reported last; the one exception is llama.cpp, which ends each choice of
+several with an account of its own.
+"""
+
+import re
+from typing import ClassVar
+
+from msgspec.structs import replace
+
+from joulegate.framing import Found
+from joulegate.framing.values import flag, whole, word
+from joulegate.listener import Listener
+from joulegate.model import Asked, Fact, FactSource, TaskFacts
+from joulegate.ports import Headers, Rewrite
+from joulegate.protocols.openai.rewrite import ask_for_usage
+
+_STRING = rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
+_MODEL = re.compile(rb'"model"\s*:\s*("[^"\\]{1,512}")')
+_MODEL_EVENTS = 8
+"""Events that are searched for the name of the model before it is taken as not told."""
+
+
+def texts(names: bytes) -> re.Pattern[bytes]:
+    """Give a pattern for the JSON strings of these members, at any depth.
+
+    It cannot match inside a string: there every quotation mark has a backslash before it.
+    """
+    return re.compile(rb'"(?:' + names + rb')"\s*:\s*' + _STRING, re.DOTALL)
+
+
+class Plain(Listener):
+    """Exchanges whose work is all in the prompt: embeddings, rerank, moderation."""
+
+    def document(self, found: Found) -> None:
+        """Read usage that has only a total: it is the prompt's."""
+        self.accounts.total_is_prompt(found.members.get("usage"))
+
+
+class Generation(Listener):
+    """Exchanges that write text."""
+
+    wishes = frozenset({
+        "model", "stream", "n", "max_tokens", "max_completion_tokens", "max_output_tokens",
+    })  # fmt: skip
+    wish_counts = frozenset({"prompt"})
+    answers = frozenset({"model", "usage", "timings", "metrics", "response.usage", "response.model"})
+    answer_counts = frozenset({"choices"})
+    texts: ClassVar[re.Pattern[bytes]]
+    """The members of an event that are new text."""
+
+    def __init__(self, headers: Headers, *, model: str | None = None) -> None:
+        super().__init__(headers, model=model)
+        self._find = self.texts.findall
+        self._events = 0
+        self._choices: int | None = None
+        self._finals = 0
+
+    def wish(self, found: Found) -> Asked:
+        """Give model, stream and the bound of the answer."""
+        members = found.members
+        bounds = (members.get(f"max_{kind}tokens") for kind in ("completion_", "output_", ""))
+        return Asked(
+            model=word(members.get("model")),
+            stream=flag(members.get("stream")),
+            max_tokens=next((bound for raw in bounds if (bound := whole(raw)) is not None), None),
+        )
+
+    def event(self, data: bytes) -> int:
+        """Take one event of the stream."""
+        if b'"usage"' in data or b'"timings"' in data or b'"metrics"' in data:
+            self._final(data)
+        if self._events < _MODEL_EVENTS:
+            self._name(data)
+        return sum(map(len, self._find(data)))
+
+    def long_event(self, found: Found) -> None:
+        """Take usage of the event itself, or of the response inside it."""
+        self.read_members(found.members)
+        self.read_members(
+            {path[9:]: raw for path, raw in found.members.items() if path.startswith("response.")}
+        )
+
+    def document(self, found: Found) -> None:
+        """Count the choices."""
+        self._choices = found.counts.get("choices")
+
+    def facts(self) -> TaskFacts:
+        """Give the work done; choices of a stream are those that were asked for."""
+        facts = self.accounts.facts
+        choices = self._choices if self._choices is not None else self._asked_choices()
+        return replace(facts, choices=Fact(choices, FactSource.DERIVED)) if choices else facts
+
+    def _asked_choices(self) -> int | None:
+        """Each prompt of a list has choices of its own; how many those are, a stream does not say."""
+        found = self.request_found()
+        if not self._events or "prompt" in found.counts or not found.members:
+            return None
+        return whole(found.members.get("n")) or 1
+
+    def _final(self, data: bytes) -> None:
+        before = self.accounts.facts.completion_tokens
+        members = self.account(data)
+        if members is None:
+            return
+        if "response" in members:
+            self.account(bytes(members["response"]))
+        if "usage" in members and "timings" in members:
+            self._finals += 1
+            if self._finals > 1 and before:
+                self.accounts.add_completion(before.value)
+
+    def _name(self, data: bytes) -> None:
+        self._events += 1
+        match = _MODEL.search(data)
+        if match:
+            self.answer_model = word(match[1])
+            self._events = _MODEL_EVENTS
+
+
+class Chat(Generation):
+    """``/chat/completions``."""
+
+    texts = texts(b"content|reasoning_content|reasoning|arguments|refusal|data")
+
+    def rewrite(self, body: bytes) -> Rewrite | None:
+        """Ask a stream for usage where the client did not."""
+        return ask_for_usage(body)
+
+
+class Completion(Generation):
+    """``/completions``."""
+
+    texts = texts(b"text")
+
+    def rewrite(self, body: bytes) -> Rewrite | None:
+        """Ask a stream for usage where the client did not."""
+        return ask_for_usage(body)
+
+
+class Response(Generation):
+    """``/responses``: named events; the last one repeats the whole answer and holds its usage."""
+
+    texts = texts(b"delta")
+
+    def repeats(self, head: bytes) -> bool:
+        """Only deltas are new."""
+        return b".delta" not in head
+
+    def facts(self) -> TaskFacts:
+        """Give the work done: a response has no choices."""
+        return self.accounts.facts
