@@ -41,9 +41,16 @@ def test_a_dual_stack_listener_serves_ipv4() -> None:
 
 def test_a_listener_on_another_address_is_not_it(port: int) -> None:
     """A server on 127.0.0.1 does not serve 127.0.0.2."""
-    assert serving("127.0.0.1", port).pids
-    fits = processes._fits("127.0.0.1", {"127.0.0.2"})
-    assert not fits
+    assert serving("127.0.0.2", port).reason in (
+        f"nothing listens on 127.0.0.2:{port}",
+        "127.0.0.2 is another host",
+    )
+
+
+def test_an_ipv4_address_may_be_written_as_ipv6() -> None:
+    """A listener that the kernel shows as ::ffff:127.0.0.1 serves 127.0.0.1."""
+    assert processes._fits("::ffff:127.0.0.1", {"127.0.0.1"})
+    assert not processes._fits("::ffff:127.0.0.1", {"127.0.0.2"})
 
 
 def test_a_free_port_has_a_reason() -> None:

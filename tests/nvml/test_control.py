@@ -98,6 +98,11 @@ def test_lag_shows_the_past(driver: Callable[..., Control]) -> None:
     control.schedule(0, [(1.0, 100.0)])
     t = time.monotonic_ns() + 2 * 10**9
     assert control.counter(0, t) == control.energy(0, t - 50_000_000) // 1000 * 1000
+    control.power(0, 1_000_000.0)
+    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+    before = control.counter(0)
+    shown = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) * 1000
+    assert before <= shown <= control.counter(0)
 
 
 def test_instant_and_averaged_power_differ(driver: Callable[..., Control]) -> None:

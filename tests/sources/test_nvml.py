@@ -86,6 +86,17 @@ def test_the_instantaneous_power_is_preferred(fake: Callable[..., Control], sour
     assert control.calls(Call.POWER, 0) == asked
 
 
+def test_a_reading_without_power_is_still_one(fake: Callable[..., Control], source: Plugin) -> None:
+    """The counter is what counts: where the power fails, it is absent."""
+    control = fake(Gpu("GPU-a"))
+    source.open()
+    for call in (Call.POWER, Call.FIELDS):
+        control.error(call, pynvml.NVML_ERROR_UNKNOWN, 0)
+    sample = source.read(A)
+    assert sample.counter is not None
+    assert sample.power is None
+
+
 def test_an_old_driver_gives_its_averaged_power(fake: Callable[..., Control], source: Plugin) -> None:
     """Without the field the older call is used, and the instantaneous field is not asked for again."""
     control = fake(Gpu("GPU-a", watts=80.0, profile=PROFILES["ampere-old-driver"]))

@@ -144,7 +144,7 @@ def _packages(root: Path) -> Iterator[tuple[Path, str]]:
     """Give each package with its name, and each memory zone with that of its package."""
     for path in sorted(root.glob("intel-rapl:*"), key=_numbers):
         name = _text(path / "name")
-        if path.name.count(":") != 1 or not name.startswith("package-"):
+        if not name.startswith("package-"):
             continue
         yield path, name
         for child in sorted(path.glob("intel-rapl:*:*"), key=_numbers):
