@@ -1,0 +1,158 @@
+"""Looks at the Python, the packages, the clock, the ports and the upstreams of this machine."""
+
+import errno
+import platform
+import socket
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+
+from joulegate.cli import admin
+from joulegate.cli.findings import Finding, Mark
+from joulegate.clock import monotonic
+from joulegate.config.addresses import address, endpoint
+from joulegate.config.environment import ledger_path
+from joulegate.config.structs import Config
+from joulegate.errors import JoulegateError
+
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+"""Written by NVIDIA's kernel module: it is there without NVML, and in a container."""
+
+_PATIENCE = 2.0
+_COARSE = 1_000_000
+"""Nanoseconds; a clock with coarser steps than 1 ms blurs the order of chunks and samples."""
+
+
+def look(config: Config) -> Iterator[Finding]:
+    """Give all findings that need no energy source."""
+    yield _python()
+    yield _http_parser()
+    yield _event_loop()
+    yield _clock()
+    yield _nvml_binding()
+    yield from _nvidia_driver(NVIDIA_DRIVER)
+    yield _port("proxy", config.listen.address, config)
+    yield _port("metrics", config.listen.admin, config)
+    yield _ledger(config)
+    for upstream in config.upstream:
+        yield _upstream(upstream.name, upstream.url)
+
+
+def _python() -> Finding:
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    found = f"{python} on {platform.system()} {platform.machine()}"
+    if sys.platform == "linux":
+        return Finding("python", Mark.GOOD, found)
+    return Finding(
+        "python", Mark.NOTE, found, "joulegate is made for Linux; energy sources of others are missing"
+    )
+
+
+def _http_parser() -> Finding:
+    """The relay needs aiohttp's compiled parser: the one in Python is slower and not as strict."""
+    from aiohttp import http_parser
+
+    found = f"aiohttp {version('aiohttp')}"
+    if http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy:
+        return Finding("http parser", Mark.GOOD, f"{found}, compiled")
+    return Finding(
+        "http parser", Mark.BAD, f"{found} in Python", "unset AIOHTTP_NO_EXTENSIONS, install a wheel"
+    )
+
+
+def _event_loop() -> Finding:
+    if find_spec("uvloop"):
+        return Finding("event loop", Mark.GOOD, f"uvloop {version('uvloop')}")
+    return Finding(
+        "event loop", Mark.NOTE, "asyncio", "pip install uvloop takes less processor time per request"
+    )
+
+
+def _clock() -> Finding:
+    step = smallest_step()
+    mark = Mark.GOOD if step < _COARSE else Mark.NOTE
+    return Finding("clock", mark, f"monotonic, smallest step seen {step} ns")
+
+
+def smallest_step(reads: int = 2_000) -> int:
+    """Give the smallest step of the monotonic clock between readings, in nanoseconds."""
+    times = [monotonic() for _ in range(reads)]
+    steps = [after - before for before, after in pairwise(times) if after > before]
+    return min(steps, default=_COARSE)
+
+
+def _nvml_binding() -> Finding:
+    found = f"nvidia-ml-py {version('nvidia-ml-py')}"
+    try:
+        old = version("pynvml")
+    except PackageNotFoundError:
+        return Finding("NVML binding", Mark.GOOD, found)
+    if int(old.split(".")[0]) >= 12:  # only a shell around nvidia-ml-py since then
+        return Finding("NVML binding", Mark.GOOD, f"{found}, pynvml {old}")
+    return Finding(
+        "NVML binding", Mark.NOTE, f"{found} shadowed by the old pynvml {old}", "pip uninstall pynvml"
+    )
+
+
+def _nvidia_driver(path: Path) -> Iterator[Finding]:
+    """Give the version of the kernel module; nothing is said where there is none."""
+    try:
+        first = path.read_text(errors="replace").partition("\n")[0]
+    except OSError:
+        return
+    yield Finding("NVIDIA driver", Mark.GOOD, " ".join(first.removeprefix("NVRM version:").split()))
+
+
+def _port(subject: str, text: str, config: Config) -> Finding:
+    host, port = address(text)
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        return _taken(subject, text, error, config)
+    return Finding(subject, Mark.GOOD, f"{text} is free")
+
+
+def _taken(subject: str, text: str, error: OSError, config: Config) -> Finding:
+    option = "--listen" if subject == "proxy" else "--admin"
+    if error.errno != errno.EADDRINUSE:
+        return Finding(
+            subject, Mark.BAD, f"{text}: {error.strerror}", f"choose another address with {option}"
+        )
+    try:
+        running = admin.status(config.listen.admin)
+    except JoulegateError:
+        return Finding(
+            subject, Mark.BAD, f"{text} is taken by another program", f"choose another one with {option}"
+        )
+    return Finding(subject, Mark.NOTE, f"{text}: joulegate {running.version} runs here already")
+
+
+def _ledger(config: Config) -> Finding:
+    path = ledger_path(config)
+    if path == ":memory:":
+        return Finding("ledger", Mark.NOTE, "kept in memory only: nothing outlives the meter")
+    folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    trial = folder / f".joulegate-{monotonic()}"
+    try:
+        trial.touch(exist_ok=False)
+        trial.unlink()
+    except OSError as error:
+        return Finding("ledger", Mark.BAD, f"{folder}: {error.strerror}", "choose another file with --ledger")
+    return Finding("ledger", Mark.GOOD, f"{path} can be written")
+
+
+def _upstream(name: str, url: str) -> Finding:
+    place = endpoint(url)
+    subject = f"upstream {name}"
+    try:
+        socket.create_connection((place.host, place.port), timeout=_PATIENCE).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return Finding(subject, Mark.NOTE, f"{url}: {reason}", "start the server; joulegate waits for it")
+    return Finding(subject, Mark.GOOD, f"{url} accepts connections")
