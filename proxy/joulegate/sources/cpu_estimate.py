@@ -27,8 +27,8 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of the source.
 
     The default of 5 W per busy core lies between two common server processors, rated power over cores:
-    AMD EPYC 7763, 280 W / 64 = 4.4 W (https://www.amd.com/en/products/processors/server/epyc/7003-series.html)
-    and Intel Xeon Platinum 8592+, 350 W / 64 = 5.5 W (https://ark.intel.com, product 237261).
+    AMD EPYC 7763, 280 W / 64 = 4.4 W (https://techgage.com/article/amd-epyc-milan-launch-performance/) and
+    Intel Xeon Platinum 8592+, 350 W / 64 = 5.5 W. It takes the busy threads of one core for two cores.
     """
 
     watts_per_core: str = "5 W"
