@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from joulegate.attribution.engine import Settler
-from joulegate.attribution.rules import Rule, overlap, tokens, tokens_capped
+from joulegate.attribution.rules import Rule, overlap, step_clock, tokens, tokens_capped
 from joulegate.errors import ConfigError
 from joulegate.model import Device, DeviceId, UpstreamSetup
 from joulegate.ports import Attributor
 from joulegate.units import Microwatts, Nanoseconds
 
 RULES: Mapping[str, Callable[[], Rule]] = {
+    "step-clock": step_clock.Rule,
     "tokens": tokens.Rule,
     "tokens-capped": tokens_capped.Rule,
     "overlap": lambda: overlap.Rule("overlap", queue_pays=True),

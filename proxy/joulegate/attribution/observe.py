@@ -55,7 +55,8 @@ class Observer:
             name: self._track(name, members, cells, clock) for name, members in self._members(spans).items()
         }
         energy = np.array([window.total / MICRO for window in windows])
-        return Scene(cells, energy, tracks, idle_power=idle_power, devices=self._devices)
+        starts = [window.start for window in windows]
+        return Scene(cells, energy, tracks, idle_power=idle_power, devices=self._devices, starts=starts)
 
     def _members(self, spans: Iterable[Span]) -> dict[str, list[Span]]:
         members: dict[str, list[Span]] = {}

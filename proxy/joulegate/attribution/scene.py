@@ -21,6 +21,7 @@ class Scene:
         *,
         idle_power: float,
         devices: int,
+        starts: Sequence[int],
     ) -> None:
         self.cells = cells
         self.energy = energy
@@ -30,6 +31,8 @@ class Scene:
         self.idle_power = idle_power
         """W of the whole group with nobody present."""
         self.devices = devices
+        self.starts = starts
+        """Identity of each window: its start in ns."""
         self.spans: list[Span] = [one.span for track in tracks.values() for one in track.placed]
         self.offsets = dict(
             zip(tracks, np.cumsum([0, *(len(t.placed) for t in tracks.values())]), strict=False)

@@ -1,0 +1,81 @@
+"""The columns of the energy model: what each request and each window did, in units that cost energy."""
+
+import numpy as np
+from msgspec import Struct
+
+from joulegate.attribution.cells import Track
+from joulegate.attribution.scene import Claims, Scene
+from joulegate.attribution.stepclock import Floats
+
+TEXT_SHAPE = {"step": 90.0, "tok": 1.5, "kv": 1 / 1000, "pf": 1.0, "pfx": 1 / 50_000}
+"""Relative cost of a unit of text work (fits of published step energies of 8B to 70B models)."""
+IMAGE_SHAPE = {"step": 0.15, "mps": 1.0, "mps2": 0.3, "mpn": 2.0}
+TEXT_UNIT = 0.02
+"""J: cost of one unit of the text shape before anything was measured, about an 8B model on an H100."""
+IMAGE_UNIT = 35.0
+
+
+class Matrix(Struct):
+    """The work of a scene, by request and window."""
+
+    names: list[str]
+    """Of the columns: track and feature, for example ``llm/llm:step``."""
+    claims: Claims
+    """A row of features for each request and window; the last column is the presence in s."""
+    windows: Floats
+    """Sums of the features by window."""
+    active: Floats
+    """Time in each window in which somebody was present, in s."""
+    seconds: Floats
+    """Length of each window."""
+    doubt: Floats
+    """Prefilled tokens in each window whose instant was guessed."""
+
+
+def columns(scene: Scene) -> Matrix:
+    """Give the columns of a scene."""
+    names = [f"{name}:{feature}" for name, track in scene.tracks.items() for feature in features(track)]
+    total, parts, first = scene.present(), [], 0
+    active = scene.active()
+    share = np.divide(active, total, out=np.zeros_like(total), where=total > 0)
+    for name, track in scene.tracks.items():
+        values = np.zeros((len(track.cell), len(names) + 1))
+        for place, column in enumerate(_values(track), start=first):
+            values[:, place] = column
+        values[:, -1] = track.present * share[track.cell]
+        parts.append(scene.gather(name, track, values))
+        first += len(features(track))
+    claims = Claims.join(parts) if parts else Claims.none((1,))
+    sums = np.zeros((scene.cells.windows, len(names) + 1))
+    np.add.at(sums, claims.window, claims.value)
+    doubt = sum((track.doubt for track in scene.tracks.values()), np.zeros(len(scene.cells)))
+    return Matrix(
+        names=names,
+        claims=claims,
+        windows=sums[:, :-1],
+        active=scene.cells.sum_by_window(active),
+        seconds=np.diff(scene.cells.bounds),
+        doubt=scene.cells.sum_by_window(doubt),
+    )
+
+
+def features(track: Track) -> list[str]:
+    """Give the names of a track's features."""
+    return ["step", *track.columns]
+
+
+def shape(name: str) -> float:
+    """Give the relative cost of a unit of a column."""
+    track, _, feature = name.rpartition(":")
+    return (IMAGE_SHAPE if track.endswith("/image") else TEXT_SHAPE)[feature]
+
+
+def unit(name: str) -> float:
+    """Give the cost in J of one unit of a column before anything was measured."""
+    track = name.rpartition(":")[0]
+    return shape(name) * (IMAGE_UNIT if track.endswith("/image") else TEXT_UNIT)
+
+
+def _values(track: Track) -> list[Floats]:
+    steps = track.steps()[track.cell] * track.part_share()
+    return [steps, *track.columns.values()]

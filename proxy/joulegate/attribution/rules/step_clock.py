@@ -1,0 +1,183 @@
+"""The step-clock model: what a step, a token, a cached token and a prefilled one cost, fitted to the counter.
+
+Per upstream a non-negative linear model over the work of each small cell. Its figures are scaled to the
+counter in every window, so that drift which is common to all requests cancels.
+"""
+
+from collections import OrderedDict
+
+import numpy as np
+from msgspec import Struct
+
+from joulegate.attribution.columns import Matrix, columns, shape, unit
+from joulegate.attribution.fit import Fit, fit, scales, trust
+from joulegate.attribution.scene import Claims, Scene, Shares
+from joulegate.attribution.spans import BLOCKS
+from joulegate.attribution.stepclock import Floats
+from joulegate.units import NANO
+
+CLOCKS_UP = 0.5
+"""Power of clocks up with nothing computed, as part of idle power: it cannot be seen under load."""
+ROW = NANO
+"""ns of one row of the fit."""
+LEAST_ROWS = 6
+LEAST_ACTIVE = 0.5
+LONG_ROW = 10.0
+"""Rows this many times longer than usual hold a hole in the readings."""
+MEMORY = 1800.0
+"""s after which a row counts 1/e."""
+KEPT_ROWS = 6000
+SPARE_IDLE = 1.9
+"""Idle windows may draw this multiple of idle power: clocks that are still up."""
+FOREIGN_SCALE = 1.3
+FOREIGN_WINDOWS = 10
+"""Windows over which a surplus must last to count as somebody else's work: noise does not."""
+
+
+class Row(Struct):
+    """One window as the fit sees it."""
+
+    work: dict[str, float]
+    energy: float
+    seconds: float
+    active: float
+    doubt: float
+
+
+class Rule:
+    """Shares by the fitted cost of work."""
+
+    name = "step-clock"
+    learns = True
+    queue_pays = False
+
+    def __init__(self) -> None:
+        self._rows: OrderedDict[int, Row] = OrderedDict()
+        self._names: list[str] = []
+        self._fit: Fit | None = None
+        self.idle_power = 0.0
+
+    def learn(self, scene: Scene, now: int) -> None:
+        """Fit to all windows of the past and of the scene."""
+        self._note(scene, columns(scene))
+        self._refit(scene.idle_power, now)
+
+    def share(self, scene: Scene) -> Shares:
+        """Give each window's energy by the modelled cost of the work in it, scaled to the counter."""
+        matrix = columns(scene)
+        x, without = self._coefficients(matrix.names)
+        fixed = (1 + CLOCKS_UP) * scene.idle_power
+        work, presence = matrix.claims.value[:, :-1], matrix.claims.value[:, -1]
+        static = fixed * presence
+        modelled = work @ x + static
+        others = work @ without.T + static[:, None]
+        return scaled(scene, matrix, modelled, others, static, self._method)
+
+    @property
+    def _method(self) -> str:
+        return "estimate" if self._fit is None else "model"
+
+    def _coefficients(self, names: list[str]) -> tuple[Floats, Floats]:
+        """Give the coefficients of these columns, and those without each block of the past."""
+        if self._fit is None:
+            x = np.array([unit(name) for name in names])
+            return x, np.tile(x, (BLOCKS, 1))
+        place = {name: at for at, name in enumerate(self._names)}
+        x = np.array([self._fit.x[place[name]] if name in place else unit(name) for name in names])
+        columns = [self._fit.without[:, place[n]] if n in place else np.full(BLOCKS, unit(n)) for n in names]
+        return x, np.array(columns).reshape(len(names), BLOCKS).T
+
+    def _note(self, scene: Scene, matrix: Matrix) -> None:
+        """Keep each window's row; later looks at the same window know more and replace it."""
+        for place, start in enumerate(scene.starts):
+            self._rows[start] = Row(
+                dict(zip(matrix.names, matrix.windows[place].tolist(), strict=True)),
+                float(scene.energy[place]),
+                float(matrix.seconds[place]),
+                float(matrix.active[place]),
+                float(matrix.doubt[place]),
+            )
+        while len(self._rows) > KEPT_ROWS:
+            self._rows.popitem(last=False)
+
+    def _refit(self, idle_power: float, now: int) -> None:
+        names = sorted({name for row in self._rows.values() for name in row.work})
+        table = _grouped(self._rows, names)
+        if table is None or len(table.energy) < LEAST_ROWS or table.active.sum() < LEAST_ACTIVE:
+            return
+        rest = table.energy - idle_power * table.seconds - CLOCKS_UP * idle_power * table.active
+        prior = _prior(names, table.work, rest)
+        prefilled = sum((table.work[:, at] for at, n in enumerate(names) if n.endswith(":pf")), np.zeros(len(rest)))
+        weights = trust(table.doubt, prefilled) * np.exp((table.start - now) / NANO / MEMORY)
+        self._fit = fit(table.work, rest, prior, weights)
+        self._names = names
+
+
+class Table(Struct):
+    """Rows of about a second each."""
+
+    start: Floats
+    work: Floats
+    energy: Floats
+    seconds: Floats
+    active: Floats
+    doubt: Floats
+
+
+def _grouped(rows: "OrderedDict[int, Row]", names: list[str]) -> Table | None:
+    if not rows:
+        return None
+    starts = np.array(list(rows), dtype=np.float64)
+    work = np.array([[row.work.get(name, 0.0) for name in names] for row in rows.values()])
+    plain = np.array([[row.energy, row.seconds, row.active, row.doubt] for row in rows.values()])
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(starts // ROW)) + 1])
+    work, plain, starts = np.add.reduceat(work, bounds), np.add.reduceat(plain, bounds), starts[bounds]
+    kept = plain[:, 1] <= LONG_ROW * np.median(plain[:, 1])
+    work, plain, starts = work[kept], plain[kept], starts[kept]
+    return Table(starts, work, plain[:, 0], plain[:, 1], plain[:, 2], plain[:, 3])
+
+
+def _prior(names: list[str], work: Floats, rest: Floats) -> Floats:
+    """Give the usual proportions of costs, at the scale of each upstream."""
+    shapes = np.array([shape(name) for name in names])
+    tracks = sorted({name.rpartition(":")[0] for name in names})
+    member = np.array([[name.rpartition(":")[0] == track for track in tracks] for name in names], dtype=float)
+    member = member.reshape(len(names), len(tracks))
+    scale = scales((work * shapes) @ member, np.maximum(rest, 0.0))
+    return shapes * (member @ scale)
+
+
+def scaled(
+    scene: Scene, matrix: Matrix, modelled: Floats, others: Floats, static: Floats, method: str
+) -> Shares:
+    """Scale modelled shares to the counter, window by window."""
+    windows, window = scene.cells.windows, matrix.claims.window
+    total = np.bincount(window, weights=modelled, minlength=windows)
+    quiet = scene.idle_power * np.maximum(matrix.seconds - matrix.active, 0.0)
+    idle = np.where(total > 0, np.minimum(quiet, scene.energy), scene.energy)
+    foreign = np.where(total > 0, 0.0, np.maximum(scene.energy - SPARE_IDLE * quiet, 0.0))
+    foreign += _surplus(scene.energy - idle, total) if method == "model" else 0.0
+    idle = np.where(total > 0, idle, scene.energy - foreign)
+    measured = np.maximum(scene.energy - idle - foreign, 0.0)
+    factor = np.divide(measured, total, out=np.zeros(windows), where=total > 0)[window]
+    sums = np.zeros((windows, others.shape[1]))
+    np.add.at(sums, window, others)
+    rates = np.divide(measured[:, None], sums, out=np.zeros_like(sums), where=sums > 0)
+    return Shares(
+        claims=Claims(window, matrix.claims.request, modelled * factor),
+        idle=idle,
+        unattributed=foreign,
+        method=method,
+        static=np.minimum(static, modelled * factor),
+        alternatives=others * rates[window],
+    )
+
+
+def _surplus(measured: Floats, modelled: Floats) -> Floats:
+    """Give what lastingly exceeds the model: load that no request explains."""
+    high = (measured > FOREIGN_SCALE * modelled) & (modelled > 0)
+    run = np.convolve(high, np.ones(FOREIGN_WINDOWS), "full") >= FOREIGN_WINDOWS
+    lasting = np.zeros(len(high), dtype=bool)
+    for end in np.flatnonzero(run):
+        lasting[max(end - FOREIGN_WINDOWS + 1, 0) : end + 1] = True
+    return np.where(lasting & high, measured - FOREIGN_SCALE * modelled, 0.0)
