@@ -14,12 +14,13 @@ EVENTS = frozenset(
         "gate.started", "gate.draining", "gate.stopped",
         "meter.started", "meter.draining", "meter.stopped",
         "process.started", "process.died", "process.restarted",
-        "channel.connected", "channel.lost", "channel.overflowed",
+        "channel.connected", "channel.lost", "channel.overflowed", "channel.recovered", "channel.refused",
         "source.chosen", "source.lost", "source.recovered", "sample.rejected", "counter.reset",
         "request.failed", "observer.failed", "usage.refused",
         "upstream.lost", "upstream.recovered", "upstream.mapped",
         "ledger.failed", "ledger.recovered", "ledger.opened",
-        "books.unbalanced", "label.overflowed", "plugin.loaded", "config.loaded",
+        "books.unbalanced", "books.resumed", "books.reconciled", "settlement.failed",
+        "label.overflowed", "plugin.loaded", "config.loaded",
     }
 )  # fmt: skip
 """Every event name: ``noun.past_participle``."""

@@ -35,7 +35,6 @@ def test_a_failed_backlog_takes_what_came_later(make_record: Records, make_books
     older.add(
         Batch(
             entries=(Entry(make_record("a")),),
-            provisional=(make_record("b"),),
             books=(make_books(),),
             readings=(Reading(device, Nanoseconds(1), Microjoules(1), "boot"),),
         )
@@ -50,7 +49,6 @@ def test_a_failed_backlog_takes_what_came_later(make_record: Records, make_books
     )
     older.absorb(newer)
     assert list(older.entries) == ["a", "b"]
-    assert older.provisional == {}
     assert (older.books[device].counter, older.books[device].resets) == (20, 1)
     assert older.readings[device].t == 2
 

@@ -92,14 +92,6 @@ def test_a_flood_of_model_names_has_bounded_totals(file: sqlite3.Connection, mak
     assert sum(total.requests for total in totals) == MODELS + 50
 
 
-def test_a_final_figure_ends_the_provisional_one(file: sqlite3.Connection, make_record: Records) -> None:
-    """What is provisional survives until the final figure is written."""
-    writer, reader = Writer(file), Reader(file)
-    writer.write(backlog(Batch(provisional=(make_record("a"), make_record("b")))))
-    writer.write(backlog(Batch(entries=(Entry(make_record("a")),))))
-    assert [record.id for record in reader.provisional()] == ["b"]
-
-
 def test_old_rows_go_and_the_sums_stay(file: sqlite3.Connection, make_record: Records) -> None:
     """Single requests have an age limit; totals have none."""
     writer, reader = Writer(file), Reader(file)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from joulegate.ledger.rows import Batch, BooksTotal, Entry, Reading
-from joulegate.model import DeviceId, RequestRecord, SpanId
+from joulegate.model import DeviceId, SpanId
 
 LIMIT = 100_000
 """Records kept while the file cannot be written; about 200 MB at most."""
@@ -15,7 +15,6 @@ class Backlog:
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.entries: dict[SpanId, Entry] = {}
-        self.provisional: dict[SpanId, RequestRecord] = {}
         self.books: dict[DeviceId, BooksTotal] = {}
         self.readings: dict[DeviceId, Reading] = {}
         self.dropped = 0
@@ -24,8 +23,6 @@ class Backlog:
 
     def add(self, batch: Batch) -> None:
         """Take one batch."""
-        for record in batch.provisional:
-            self.provisional[record.id] = record
         self._enter(batch.entries)
         self._book(BooksTotal(device=books.device).plus(books) for books in batch.books)
         self._book(BooksTotal(device=device, resets=resets) for device, resets in batch.resets)
@@ -33,7 +30,6 @@ class Backlog:
 
     def absorb(self, later: "Backlog") -> None:
         """Take all of a backlog that was filled after this one."""
-        self.provisional |= later.provisional
         self._enter(later.entries.values())
         self._book(later.books.values())
         self.readings |= later.readings
@@ -43,19 +39,16 @@ class Backlog:
         return len(self.entries)
 
     def __bool__(self) -> bool:
-        return bool(self.entries or self.provisional or self.books or self.readings)
+        return bool(self.entries or self.books or self.readings)
 
     def _enter(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             # The first figure stands: a final one never changes.
             self.entries.setdefault(entry.record.id, entry)
-            self.provisional.pop(entry.record.id, None)
         excess = len(self.entries) - self._limit
         for id_ in list(islice(self.entries, max(excess, 0))):
             del self.entries[id_]
             self.dropped += 1
-        for id_ in list(islice(self.provisional, max(len(self.provisional) - self._limit, 0))):
-            del self.provisional[id_]
 
     def _book(self, totals: Iterable[BooksTotal]) -> None:
         for total in totals:

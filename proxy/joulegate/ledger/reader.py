@@ -71,10 +71,6 @@ class Reader:
                 return _record(record)
         return None
 
-    def provisional(self) -> list[RequestRecord]:
-        """Give the requests whose figures were not final when they were written."""
-        return [_record(record) for (record,) in self._rows("SELECT record FROM provisional")]
-
     def totals(self) -> list[Balance]:
         """Give the sums over all final records, also over those whose rows were dropped."""
         rows = self._rows("SELECT balance FROM totals ORDER BY requests DESC")

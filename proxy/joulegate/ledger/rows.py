@@ -91,7 +91,6 @@ class Batch(Struct, frozen=True):
     """What one settlement brings: it is written whole or not at all."""
 
     entries: tuple[Entry, ...] = ()
-    provisional: tuple[RequestRecord, ...] = ()
     books: tuple[WindowBooks, ...] = ()
     resets: tuple[tuple[DeviceId, int], ...] = ()
     """Restarts of counters since the last batch."""

@@ -25,7 +25,6 @@ CREATE TABLE requests (
 );
 CREATE INDEX requests_by_end ON requests (ended_ns);
 CREATE INDEX requests_by_client ON requests (client_request_id) WHERE client_request_id IS NOT NULL;
-CREATE TABLE provisional (id TEXT PRIMARY KEY, client_request_id TEXT, record TEXT NOT NULL);
 CREATE TABLE totals (
   task TEXT NOT NULL, work TEXT NOT NULL, model TEXT NOT NULL, upstream TEXT NOT NULL,
   outcome TEXT NOT NULL, tenant TEXT NOT NULL,

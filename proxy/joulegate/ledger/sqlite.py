@@ -84,14 +84,10 @@ class Ledger:
         It goes into the totals as energy of no request (outcome ``orphaned``), so that the sum over the
         totals equals the books again. Call it before the first ``append``. Gives the amount.
         """
-        held: dict[DeviceId, int] = {}
-        for record in self.reader.provisional():
-            for part in record.settled.by_device:
-                held[part.device] = held.get(part.device, 0) + part.energy
         lost = {
             books.device: Microjoules(energy)
             for books in self.reader.books()
-            if (energy := books.requests - books.recorded - held.get(books.device, 0)) > 0
+            if (energy := books.requests - books.recorded) > 0
         }
         with self._exclusive:
             Writer(self._connection).add_balances(

@@ -38,7 +38,6 @@ class Writer:
         try:
             new = [entry for entry in backlog.entries.values() if self._insert(entry.record)]
             self._settle(new)
-            self._provisional(backlog)
             self._book([*backlog.books.values(), *_recorded(new)])
             self._read(backlog.readings.values())
             self._connection.execute("COMMIT")
@@ -128,15 +127,6 @@ class Writer:
             "INSERT INTO budgets VALUES (?, ?, ?) "
             "ON CONFLICT (budget, period_ns) DO UPDATE SET used = used + excluded.used",
             [(charge.budget, charge.period, charge.amount) for charge in charges],
-        )
-
-    def _provisional(self, backlog: Backlog) -> None:
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO provisional VALUES (?, ?, ?)",
-            [(record.id, record.client_request_id, _json(record)) for record in backlog.provisional.values()],
-        )
-        self._connection.executemany(
-            "DELETE FROM provisional WHERE id = ?", [(id_,) for id_ in backlog.entries]
         )
 
     def _book(self, totals: Iterable[BooksTotal]) -> None:

@@ -1,0 +1,99 @@
+"""Where settlements go: budgets, sums, exporters and the ledger, each once and all the same."""
+
+from collections.abc import Iterable, Sequence
+
+from joulegate.budgets.windows import Budgets
+from joulegate.ledger.rows import Batch, Entry
+from joulegate.ledger.sqlite import Ledger
+from joulegate.log import logger
+from joulegate.meter.settlement import Settlements
+from joulegate.meter.totals import Accounts, Totals
+from joulegate.model import Balance, Device, DeviceId, SpanClosed, SpanOpened
+from joulegate.ports import Exporter
+
+SERIES = 10_000
+"""Sets of labels that are begun at zero; exporters have bounds of their own far below."""
+
+
+class Results:
+    """All sums of the meter, and those who hear of what is added to them."""
+
+    def __init__(self, ledger: Ledger, budgets: Budgets, exporters: Sequence[Exporter]) -> None:
+        self.totals = Totals()
+        self.accounts = Accounts()
+        self.budgets = budgets
+        self._ledger = ledger
+        self._exporters = exporters
+        self._begun: set[tuple[str, ...]] = set()
+        self._resets: dict[DeviceId, int] = {}
+        self._log = logger("meter")
+
+    def restore(self, devices: Iterable[Device]) -> None:
+        """Open all sums with what the ledger kept."""
+        lost = self._ledger.reconcile({device.id: device.component for device in devices})
+        if lost:
+            self._log.warning("books.reconciled", microjoules=lost)
+        reader = self._ledger.reader
+        balances = reader.totals()
+        self._open_counters(balances)
+        for balance in balances:
+            self.totals.add(balance)
+        self.accounts = Accounts(reader.books())
+        self.budgets.take(reader.charges())
+
+    def take(self, new: Settlements, resets: Iterable[tuple[DeviceId, int]]) -> None:
+        """Take what one settlement brought, with the restarts of counters known by now."""
+        for window in new.unbalanced:
+            self._log.error("books.unbalanced", device=window.device, missing_microjoules=window.error())
+        self._book(new)
+        entries = tuple(Entry(record, self.budgets.charges(record)) for record in new.records)
+        for entry in entries:
+            self._enter(entry)
+        if entries or new.books:
+            self._ledger.append(
+                Batch(
+                    entries=entries, books=new.books, resets=self._new_resets(resets), readings=new.readings
+                )
+            )
+
+    def begin_series(self, opened: SpanOpened, closed: SpanClosed, model: str | None) -> None:
+        """Show new labels at zero before their first energy, so that a rate sees all of it."""
+        words = (opened.task, opened.work, model or "", opened.upstream, closed.outcome, opened.tenant or "")
+        if words in self._begun or len(self._begun) >= SERIES:
+            return
+        self._begun.add(words)
+        zero = Balance(
+            task=opened.task,
+            work=opened.work,
+            model=model,
+            upstream=opened.upstream,
+            outcome=closed.outcome,
+            tenant=opened.tenant,
+            requests=0,
+        )
+        self._open_counters([zero])
+
+    def _book(self, new: Settlements) -> None:
+        for window in new.books:
+            self.accounts.add(window)
+            for exporter in self._exporters:
+                exporter.booked(window)
+
+    def _enter(self, entry: Entry) -> None:
+        self.budgets.take(entry.charges)
+        self.totals.add(entry.record.balance())
+        for exporter in self._exporters:
+            exporter.settled(entry.record)
+
+    def _new_resets(self, resets: Iterable[tuple[DeviceId, int]]) -> tuple[tuple[DeviceId, int], ...]:
+        found = [(device, times - self._resets.get(device, 0)) for device, times in resets]
+        new = tuple((device, times) for device, times in found if times)
+        for device, times in new:
+            self._resets[device] = self._resets.get(device, 0) + times
+            self.accounts.reset(device, times)
+        return new
+
+    def _open_counters(self, balances: Sequence[Balance]) -> None:
+        for exporter in self._exporters:
+            if restore := getattr(exporter, "restore", None):  # ports.Continuous
+                restore(balances)

@@ -1,0 +1,162 @@
+"""Joins what gates tell with what attribution finds: span events and readings in, records and books out.
+
+A final figure becomes a record when the books of its devices have passed the request's end, so that
+records and books that are written together always belong together. Pure: clocks are arguments.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from joulegate.ledger.rows import Reading
+from joulegate.meter.positions import PATIENCE, Positions
+from joulegate.meter.spans import Span, Writer, orphaned
+from joulegate.model import (
+    DeviceId,
+    EnergySample,
+    RequestRecord,
+    Settled,
+    SourceFailure,
+    SpanEvent,
+    SpanId,
+    SpanOpened,
+    WindowBooks,
+)
+from joulegate.ports import Attributor
+from joulegate.units import Nanoseconds
+
+REMEMBERED = 100_000
+"""Settled requests whose repeated events are recognised without asking the ledger."""
+OPEN = 200_000
+"""Requests that are not settled; beyond it the oldest is given up."""
+
+
+class Settlements(Struct, frozen=True):
+    """What one step brought."""
+
+    records: tuple[RequestRecord, ...] = ()
+    """Final ones, each once."""
+    books: tuple[WindowBooks, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    unbalanced: tuple[WindowBooks, ...] = ()
+    """Those of the books that do not add up: a fault of attribution."""
+
+
+class Settlement:
+    """Keeps the requests that are not settled yet."""
+
+    def __init__(
+        self,
+        attributor: Attributor,
+        writer: Writer,
+        *,
+        boot: str,
+        settled_before: Callable[[SpanId], bool],
+    ) -> None:
+        self._attributor = attributor
+        self._writer = writer
+        self._positions = Positions(boot)
+        self._settled_before = settled_before
+        self._spans: OrderedDict[SpanId, Span] = OrderedDict()
+        self._done: OrderedDict[SpanId, None] = OrderedDict()
+        self._final: dict[SpanId, Span] = {}
+        self._offset = 0
+        self.given_up = 0
+        """Requests that were given up for want of room."""
+
+    @property
+    def pending(self) -> int:
+        """Requests that ended and have no record yet."""
+        return sum(span.opened is not None and span.closed is not None for span in self._spans.values())
+
+    def sample(self, sample: EnergySample | SourceFailure) -> None:
+        """Take a reading."""
+        self._positions.sample(sample)
+        self._attributor.sample(sample)
+
+    def event(self, gate: str, event: SpanEvent) -> None:
+        """Take an event; those of a request that is settled change nothing, however often they come."""
+        span = self._spans.get(event.id)
+        if span is None:
+            if event.id in self._done or self._settled_before(event.id):
+                return
+            span = self._begin(event.id, gate)
+        span.gate = gate
+        span.take(event)
+        self._attributor.event(event)
+
+    def opened(self, id_: SpanId) -> SpanOpened | None:
+        """Give how a request that is not settled began."""
+        span = self._spans.get(id_)
+        return span.opened if span else None
+
+    def gate_lost(self, gate: str, t: Nanoseconds) -> None:
+        """End the open requests of a gate that died: nobody else will."""
+        for closed in orphaned(iter(self._spans.values()), gate, t):
+            self.event(gate, closed)
+
+    def advance(self, now: Nanoseconds, wall: Nanoseconds) -> Settlements:
+        """Settle what is due."""
+        self._offset = wall - now
+        settled, books = self._attributor.advance(now)
+        self._take(settled)
+        return self._settlements(self._positions.book(books, now), now)
+
+    def drain(self, now: Nanoseconds, wall: Nanoseconds) -> Settlements:
+        """Settle everything, because no more readings will come."""
+        self._offset = wall - now
+        settled, books = self._attributor.drain(now)
+        self._take(settled)
+        booked = [*self._positions.book(books, now), *self._positions.drain()]
+        return self._settlements(booked, Nanoseconds(now + 2 * PATIENCE))
+
+    def find(self, id_: str) -> RequestRecord | None:
+        """Give what is known of a request that has no record yet, by its own id or its client's."""
+        for span in reversed(self._spans.values()):
+            if span.opened and id_ in (span.id, span.opened.client_request_id):
+                return self._writer.record(span, self._offset)
+        return None
+
+    def _begin(self, id_: SpanId, gate: str) -> Span:
+        span = self._spans[id_] = Span(id_, gate)
+        if len(self._spans) > OPEN:
+            lost, _ = self._spans.popitem(last=False)
+            self._final.pop(lost, None)
+            self.given_up += 1
+        return span
+
+    def _take(self, settled: Sequence[Settled]) -> None:
+        for figure in settled:
+            if span := self._spans.get(figure.id):
+                span.settle(figure)
+                if figure.final:
+                    self._final[figure.id] = span
+
+    def _settlements(self, books: Sequence[WindowBooks], now: Nanoseconds) -> Settlements:
+        return Settlements(
+            records=tuple(self._records(now)),
+            books=tuple(books),
+            readings=self._positions.readings() if books else (),
+            unbalanced=tuple(window for window in books if window.error()),
+        )
+
+    def _records(self, now: Nanoseconds) -> list[RequestRecord]:
+        due = [span for span in self._final.values() if self._is_booked(span, now)]
+        return [record for span in due if (record := self._finish(span)) is not None]
+
+    def _is_booked(self, span: Span, now: Nanoseconds) -> bool:
+        if span.closed is None or span.settled is None:
+            return False
+        devices: list[DeviceId] = [part.device for part in span.settled.by_device]
+        return self._positions.reached(devices, span.closed.t) or now - span.closed.t > PATIENCE
+
+    def _finish(self, span: Span) -> RequestRecord | None:
+        record = self._writer.record(span, self._offset)
+        if record is None:
+            return None
+        del self._spans[span.id], self._final[span.id]
+        self._done[span.id] = None
+        while len(self._done) > REMEMBERED:
+            self._done.popitem(last=False)
+        return record

@@ -1,0 +1,126 @@
+"""What the meter knows of requests that are not settled yet. Pure."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+from msgspec import Struct
+
+from joulegate.meter.labels import clean
+from joulegate.model import (
+    Asked,
+    Component,
+    DeviceId,
+    Emissions,
+    Outcome,
+    Phase,
+    RequestRecord,
+    Settled,
+    SpanClosed,
+    SpanEvent,
+    SpanFirstByte,
+    SpanId,
+    SpanOpened,
+)
+from joulegate.units import Microjoules, Nanoseconds
+
+Emit = Callable[[Settled, Nanoseconds], Emissions | None]
+"""Gives the emissions of a figure whose request ended at a wall-clock time."""
+
+
+class Span(Struct):
+    """One request on its way: events as they come, in any order; the first of a kind counts."""
+
+    id: SpanId
+    gate: str
+    opened: SpanOpened | None = None
+    first_byte: Nanoseconds | None = None
+    closed: SpanClosed | None = None
+    settled: Settled | None = None
+
+    def take(self, event: SpanEvent) -> None:
+        """Note an event."""
+        match event:
+            case SpanOpened():
+                self.opened = self.opened or event
+            case SpanFirstByte():
+                self.first_byte = self.first_byte or event.t
+            case SpanClosed():
+                self.closed = self.closed or event
+            case _:
+                pass
+
+    def settle(self, settled: Settled) -> None:
+        """Note a figure; a final one stays."""
+        if self.settled is None or not self.settled.final:
+            self.settled = settled
+
+
+class Writer:
+    """Turns a settled span into its record."""
+
+    def __init__(
+        self, components: Mapping[DeviceId, Component], models: Mapping[str, str | None], emit: Emit
+    ) -> None:
+        self._components = components
+        self._models = models
+        self._emit = emit
+
+    def record(self, span: Span, offset: int) -> RequestRecord | None:
+        """Give the record; ``None`` while something of it is missing.
+
+        ``offset`` is wall clock minus monotonic clock, now.
+        """
+        opened, closed, settled = span.opened, span.closed, span.settled
+        if opened is None or closed is None or settled is None:
+            return None
+        ended = max(closed.t, opened.t)
+        return RequestRecord(
+            id=span.id,
+            upstream=opened.upstream,
+            protocol=opened.protocol,
+            task=opened.task,
+            work=opened.work,
+            model=self.model(opened, closed),
+            outcome=closed.outcome,
+            settled=settled,
+            started=Nanoseconds(opened.t + offset),
+            duration=Nanoseconds(ended - opened.t),
+            components=self._by_component(settled),
+            asked=_harmless(opened.asked),
+            facts=closed.facts,
+            emissions=self._emit(settled, Nanoseconds(ended + offset)),
+            tenant=clean(opened.tenant),
+            status=closed.status,
+            client_request_id=clean(opened.client_request_id),
+            first_byte=_time_to(opened, span.first_byte),
+            overhead_request=closed.overhead_request,
+            overhead_response=closed.overhead_response,
+        )
+
+    def model(self, opened: SpanOpened, closed: SpanClosed) -> str | None:
+        """Give the model: as the server says, else as asked for, else as configured."""
+        return clean(closed.model) or clean(opened.asked.model) or self._models.get(opened.upstream)
+
+    def _by_component(self, settled: Settled) -> tuple[tuple[Component, Microjoules], ...]:
+        sums: dict[Component, Microjoules] = {}
+        for part in settled.by_device:
+            component = self._components.get(part.device, Component.GPU)
+            sums[component] = Microjoules(sums.get(component, 0) + part.energy)
+        return tuple(sums.items())
+
+
+def orphaned(spans: Iterator[Span], gate: str, t: Nanoseconds) -> list[SpanClosed]:
+    """Give the ends of all open requests of a gate that died."""
+    return [
+        SpanClosed(id=span.id, t=max(t, span.opened.t), outcome=Outcome.ORPHANED, phase=Phase.RESPONSE)
+        for span in spans
+        if span.gate == gate and span.opened is not None and span.closed is None
+    ]
+
+
+def _harmless(asked: Asked) -> Asked:
+    return msgspec.structs.replace(asked, model=clean(asked.model))
+
+
+def _time_to(opened: SpanOpened, t: Nanoseconds | None) -> Nanoseconds | None:
+    return None if t is None else Nanoseconds(max(t - opened.t, 0))

@@ -1,0 +1,71 @@
+"""Sums since the ledger began: by task and model, and by device. Pure."""
+
+from collections.abc import Iterable
+
+from joulegate.ledger.rows import BooksTotal
+from joulegate.model import Balance, DeviceId, Task, TaskTotals, WindowBooks, WorkClass
+from joulegate.units import Micrograms, Microjoules
+
+BOUND = 1_000
+"""Pairs of task and model that are told apart; later ones add up under the model ``other``."""
+OTHER = "other"
+UNKNOWN = "unknown"
+
+
+class Totals:
+    """Settled inference by task and model."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[Task, str], TaskTotals] = {}
+
+    def add(self, balance: Balance) -> None:
+        """Add sums: those of one record, or at start those that the ledger kept."""
+        if balance.work is not WorkClass.INFERENCE:
+            return
+        key = self._key(balance.task, balance.model or UNKNOWN)
+        known = self._rows.get(key)
+        energy = sum(part for _, _, part in balance.energy)
+        mass = sum(part for _, part in balance.emissions) if balance.emissions else None
+        self._rows[key] = TaskTotals(
+            task=key[0],
+            model=key[1],
+            requests=balance.requests + (known.requests if known else 0),
+            energy=Microjoules(energy + (known.energy if known else 0)),
+            emissions=_sum(mass, known.emissions if known else None),
+        )
+
+    def rows(self) -> tuple[TaskTotals, ...]:
+        """Give all sums, the largest energy first."""
+        return tuple(sorted(self._rows.values(), key=lambda row: (-row.energy, row.task, row.model)))
+
+    def _key(self, task: Task, model: str) -> tuple[Task, str]:
+        key = (task, model)
+        return key if key in self._rows or len(self._rows) < BOUND else (task, OTHER)
+
+
+class Accounts:
+    """The books of every device."""
+
+    def __init__(self, kept: Iterable[BooksTotal] = ()) -> None:
+        self._books = {books.device: books for books in kept}
+
+    def add(self, window: WindowBooks) -> None:
+        """Add one window."""
+        self._books[window.device] = self.of(window.device).plus(window)
+
+    def reset(self, device: DeviceId, times: int) -> None:
+        """Add restarts of a device's counter."""
+        self._books[device] = self.of(device).merged(BooksTotal(device=device, resets=times))
+
+    def of(self, device: DeviceId) -> BooksTotal:
+        """Give the books of a device."""
+        return self._books.get(device) or BooksTotal(device=device)
+
+    def all(self) -> tuple[BooksTotal, ...]:
+        """Give the books of every device that ever had any."""
+        return tuple(self._books.values())
+
+
+def _sum(one: int | None, other: int | None) -> Micrograms | None:
+    known = [mass for mass in (one, other) if mass is not None]
+    return Micrograms(sum(known)) if known else None
