@@ -93,6 +93,9 @@ class Track:
         """Participation in the engine's steps."""
         self.work = np.zeros(len(self.cell))
         """Tokens, or megapixel-steps."""
+        unsure = np.array([one.unsure for one in placed], dtype=bool)
+        self.unsure = self.per_cell(np.where(unsure[self.request], self.present, 0.0))
+        """Seconds of presence of requests whose work cannot be placed yet, by cell."""
         self.doubt = np.zeros(len(cells))
         """Prefilled tokens whose instant was guessed, by cell."""
 

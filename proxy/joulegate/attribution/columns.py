@@ -30,6 +30,8 @@ class Matrix(Struct):
     """Length of each window."""
     doubt: Floats
     """Prefilled tokens in each window whose instant was guessed."""
+    unsure: Floats
+    """Seconds of presence in each window of requests whose work cannot be placed yet."""
 
 
 def columns(scene: Scene) -> Matrix:
@@ -49,6 +51,7 @@ def columns(scene: Scene) -> Matrix:
     sums = np.zeros((scene.cells.windows, len(names) + 1))
     np.add.at(sums, claims.window, claims.value)
     doubt = sum((track.doubt for track in scene.tracks.values()), np.zeros(len(scene.cells)))
+    unsure = sum((track.unsure for track in scene.tracks.values()), np.zeros(len(scene.cells)))
     return Matrix(
         names=names,
         claims=claims,
@@ -56,6 +59,7 @@ def columns(scene: Scene) -> Matrix:
         active=scene.cells.sum_by_window(active),
         seconds=np.diff(scene.cells.bounds),
         doubt=scene.cells.sum_by_window(doubt),
+        unsure=scene.cells.sum_by_window(unsure),
     )
 
 

@@ -1,6 +1,6 @@
 """What is learned of one upstream from the requests that ended: it fills in what others do not tell."""
 
-from collections import deque
+from collections import OrderedDict, deque
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Habits:
         self._tokens = 0.0
         self._tau: deque[float] = deque(maxlen=TAU_SAMPLES)
         self._tau_ids: deque[str] = deque(maxlen=TAU_SAMPLES)
+        self._paces: OrderedDict[str, float] = OrderedDict()
 
     def learn(self, span: Span) -> None:
         """Take a request that has ended."""
@@ -46,6 +47,18 @@ class Habits:
         if span.id not in self._tau_ids:
             self._tau_ids.append(span.id)
             self._tau.append(per_token)
+
+    def learn_image(self, span: Span, took: float, work: float) -> None:
+        """Take the seconds that an image's megapixel-steps took."""
+        if work > 0 and took > 0:
+            self._paces[span.id] = took / work
+        while len(self._paces) > TAU_SAMPLES:
+            self._paces.popitem(last=False)
+
+    @property
+    def image_pace(self) -> float | None:
+        """Give the seconds a megapixel-step takes, or ``None`` while no image was seen."""
+        return float(np.median(list(self._paces.values()))) if self._paces else None
 
     def prompt(self, body_bytes: int) -> float:
         """Estimate the prompt tokens of a request from its size."""

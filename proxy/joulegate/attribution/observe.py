@@ -8,7 +8,7 @@ import numpy as np
 from joulegate.attribution.books import Window
 from joulegate.attribution.cells import Cells, ImageTrack, TextTrack, Track
 from joulegate.attribution.habits import Habits
-from joulegate.attribution.placement import Placed, PlacedImage, Placer, count, place_images, stream_of
+from joulegate.attribution.placement import ImagePlacer, Placed, PlacedImage, Placer, count, stream_of
 from joulegate.attribution.scene import Scene
 from joulegate.attribution.spans import Kind, Span
 from joulegate.attribution.stepclock import StepClock
@@ -74,7 +74,7 @@ class Observer:
 
     def _images(self, name: str, spans: Sequence[Span], now: float) -> list[PlacedImage]:
         setup = self.upstreams.get(name.rpartition("/")[0], UpstreamSetup())
-        return place_images(spans, setup.concurrency, now)
+        return ImagePlacer(setup.concurrency, self._habits(name), now).place(spans)
 
     def _texts(self, name: str, spans: Sequence[Span], cells: Cells, now: float) -> list[Placed]:
         habits = self._habits(name)

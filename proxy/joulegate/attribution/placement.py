@@ -61,6 +61,8 @@ class Placed(Struct):
     """The prompt's tokens were estimated from its bytes."""
     doubtful: bool
     """The instant of the prefill, or the tokens, were guessed."""
+    unsure: bool = False
+    """It still runs and shows nothing of its work."""
 
     @property
     def finish(self) -> float:
@@ -78,6 +80,8 @@ class PlacedImage(Struct):
     steps: float
     images: float
     guessed: bool = False
+    unsure: bool = False
+    """It still runs: when its work is done is not known."""
 
     @property
     def finish(self) -> float:
@@ -273,7 +277,9 @@ class Placer:
         decode = max(self._clock.at(end) - self._clock.at(prefilled), 0.0)
         limit = span.opened.asked.max_tokens or math.inf
         known = replace(counts, out=min(decode * self._clock.per_step, limit))
-        return self._ridden(span, known, span.start, prefilled, end, decode)
+        placed = self._ridden(span, known, span.start, prefilled, end, decode)
+        placed.unsure = True
+        return placed
 
     def _unanswered(self, span: Span, counts: Counts, end: float) -> Placed:
         steps = self._prefill_steps(counts.prompt)
@@ -311,62 +317,67 @@ class Placer:
         )
 
 
-def place_images(spans: Sequence[Span], concurrency: int, now: float) -> list[PlacedImage]:
-    """Place image requests: jobs by their own signs, others as batches that left one after the other."""
-    jobs = sorted(
-        (span for span in spans if span.is_job), key=lambda span: (span.running or span.start, span.place)
-    )
-    plain = sorted(
-        (span for span in spans if not span.is_job), key=lambda span: (_image_end(span, now), span.place)
-    )
-    return [*_place_jobs(jobs, now), *_place_batches(_batches(plain, max(concurrency, 1), now), now)]
+class ImagePlacer:
+    """Places the image requests of one upstream: jobs by their own signs, others as batches in a row."""
 
+    def __init__(self, concurrency: int, habits: Habits, now: float) -> None:
+        self._concurrency = max(concurrency, 1)
+        self._habits = habits
+        self._now = now
 
-def _place_jobs(jobs: Sequence[Span], now: float) -> list[PlacedImage]:
-    placed = []
-    for place, span in enumerate(jobs):
-        end = _image_end(span, now)
-        follower = next((job.running for job in jobs[place + 1 :] if job.running is not None), None)
-        start = span.running if span.running is not None else span.start
-        if follower is not None and span.running is not None:
-            end = min(end, follower)
-        placed.append(_image(span, start, max(end, start + SHORTEST)))
-    return placed
+    def place(self, spans: Sequence[Span]) -> list[PlacedImage]:
+        """Place all of them."""
+        jobs = [span for span in spans if span.is_job]
+        plain = [span for span in spans if not span.is_job]
+        placed = [*self._place_jobs(jobs), *self._place_batches(plain)]
+        for one in placed:
+            if one.span.finished:
+                self._habits.learn_image(one.span, one.end - one.start, one.megapixels * one.steps * one.images)
+        return placed
 
+    def _end(self, span: Span) -> float:
+        return self._now if span.end is None else span.end - IMAGE_DELAY
 
-def _batches(spans: Sequence[Span], concurrency: int, now: float) -> list[list[Span]]:
-    batches: list[list[Span]] = []
-    for span in spans:
-        head = batches[-1][0] if batches else None
-        near = head is not None and _image_end(span, now) - _image_end(head, now) <= BATCH_APART
-        if near and len(batches[-1]) < concurrency:
-            batches[-1].append(span)
-        else:
-            batches.append([span])
-    return batches
+    def _place_jobs(self, jobs: Sequence[Span]) -> list[PlacedImage]:
+        placed = []
+        jobs = sorted(jobs, key=lambda span: (span.start if span.running is None else span.running, span.place))
+        for place, span in enumerate(jobs):
+            end = self._end(span)
+            follower = next((job.running for job in jobs[place + 1 :] if job.running is not None), None)
+            if follower is not None and span.running is not None:
+                end = min(end, follower)
+            placed.append(self._image(span, span.start if span.running is None else span.running, end))
+        return placed
 
+    def _place_batches(self, spans: Sequence[Span]) -> list[PlacedImage]:
+        placed: list[PlacedImage] = []
+        free = -math.inf
+        for batch in self._batches(sorted(spans, key=lambda span: (self._end(span), span.place))):
+            end = min(self._end(span) for span in batch)
+            start = min(max(free, *(span.start for span in batch)), end - SHORTEST)
+            done = [self._image(span, max(start, span.start), end) for span in batch]
+            placed.extend(done)
+            free = max(one.end for one in done)
+        return placed
 
-def _place_batches(batches: Sequence[Sequence[Span]], now: float) -> list[PlacedImage]:
-    placed: list[PlacedImage] = []
-    free = -math.inf
-    for batch in batches:
-        end = min(_image_end(span, now) for span in batch)
-        start = max(free, max(span.start for span in batch))
-        start = min(start, end - SHORTEST)
-        placed.extend(_image(span, max(start, span.start), max(end, span.start + SHORTEST)) for span in batch)
-        free = end
-    return placed
+    def _batches(self, spans: Sequence[Span]) -> list[list[Span]]:
+        batches: list[list[Span]] = []
+        for span in spans:
+            head = batches[-1][0] if batches else None
+            near = head is not None and self._end(span) - self._end(head) <= BATCH_APART
+            if near and len(batches[-1]) < self._concurrency:
+                batches[-1].append(span)
+            else:
+                batches.append([span])
+        return batches
 
-
-def _image_end(span: Span, now: float) -> float:
-    if span.end is None:
-        return now
-    return span.end - IMAGE_DELAY
-
-
-def _image(span: Span, start: float, end: float) -> PlacedImage:
-    megapixels, steps, images = span.image_work()
-    return PlacedImage(span, start, end, megapixels, steps, images)
+    def _image(self, span: Span, start: float, end: float) -> PlacedImage:
+        """Give an image drawn from start to end; one that is not ready yet ends when it usually would."""
+        megapixels, steps, images = span.image_work()
+        if span.end is None:
+            end = max(end, start + (self._habits.image_pace or 0.0) * megapixels * steps * images)
+        end = max(end, start + SHORTEST)
+        return PlacedImage(span, start, end, megapixels, steps, images, unsure=span.end is None)
 
 
 def _reported(span: Span, phase: str) -> float | None:

@@ -22,6 +22,8 @@ ROW = NANO
 """ns of one row of the fit."""
 LEAST_ROWS = 6
 LEAST_ACTIVE = 0.5
+UNSURE = 0.02
+"""Part of a row in which somebody ran whose work cannot be placed yet: such a row says nothing."""
 LONG_ROW = 10.0
 """Rows this many times longer than usual hold a hole in the readings."""
 MEMORY = 1800.0
@@ -42,6 +44,7 @@ class Row(Struct):
     seconds: float
     active: float
     doubt: float
+    unsure: float
 
 
 class Rule:
@@ -96,6 +99,7 @@ class Rule:
                 float(matrix.seconds[place]),
                 float(matrix.active[place]),
                 float(matrix.doubt[place]),
+                float(matrix.unsure[place]),
             )
         while len(self._rows) > KEPT_ROWS:
             self._rows.popitem(last=False)
@@ -103,12 +107,12 @@ class Rule:
     def _refit(self, idle_power: float, now: int) -> None:
         names = sorted({name for row in self._rows.values() for name in row.work})
         table = _grouped(self._rows, names)
-        if table is None or len(table.energy) < LEAST_ROWS or table.active.sum() < LEAST_ACTIVE:
+        if table is None or table.sure.sum() < LEAST_ROWS or table.active.sum() < LEAST_ACTIVE:
             return
         rest = table.energy - idle_power * table.seconds - CLOCKS_UP * idle_power * table.active
         prior = _prior(names, table.work, rest)
         prefilled = sum((table.work[:, at] for at, n in enumerate(names) if n.endswith(":pf")), np.zeros(len(rest)))
-        weights = trust(table.doubt, prefilled) * np.exp((table.start - now) / NANO / MEMORY)
+        weights = table.sure * trust(table.doubt, prefilled) * np.exp((table.start - now) / NANO / MEMORY)
         self._fit = fit(table.work, rest, prior, weights)
         self._names = names
 
@@ -122,6 +126,7 @@ class Table(Struct):
     seconds: Floats
     active: Floats
     doubt: Floats
+    sure: Floats
 
 
 def _grouped(rows: "OrderedDict[int, Row]", names: list[str]) -> Table | None:
@@ -129,12 +134,13 @@ def _grouped(rows: "OrderedDict[int, Row]", names: list[str]) -> Table | None:
         return None
     starts = np.array(list(rows), dtype=np.float64)
     work = np.array([[row.work.get(name, 0.0) for name in names] for row in rows.values()])
-    plain = np.array([[row.energy, row.seconds, row.active, row.doubt] for row in rows.values()])
+    plain = np.array([[row.energy, row.seconds, row.active, row.doubt, row.unsure] for row in rows.values()])
     bounds = np.concatenate([[0], np.flatnonzero(np.diff(starts // ROW)) + 1])
     work, plain, starts = np.add.reduceat(work, bounds), np.add.reduceat(plain, bounds), starts[bounds]
     kept = plain[:, 1] <= LONG_ROW * np.median(plain[:, 1])
     work, plain, starts = work[kept], plain[kept], starts[kept]
-    return Table(starts, work, plain[:, 0], plain[:, 1], plain[:, 2], plain[:, 3])
+    sure = np.where(plain[:, 4] > UNSURE * plain[:, 1], 0.0, 1.0)
+    return Table(starts, work, plain[:, 0], plain[:, 1], plain[:, 2], plain[:, 3], sure)
 
 
 def _prior(names: list[str], work: Floats, rest: Floats) -> Floats:
