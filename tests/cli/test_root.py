@@ -66,14 +66,10 @@ def test_an_unknown_command_comes_with_a_near_one(joulegate: Run) -> None:
 
 
 def command_that(raises: BaseException) -> Commands:
-    group = Commands("joulegate")
-
     def fail() -> None:
         raise raises
 
-    group.invoke_without_command = True
-    group.callback = fail
-    return group
+    return Commands("joulegate", callback=fail, invoke_without_command=True, no_args_is_help=False)
 
 
 @pytest.mark.parametrize(
