@@ -1,0 +1,104 @@
+"""The study's table as people see it: a ``Report`` in, rich renderables out. Pure.
+
+Every table stands with the source of its energy, the tier, the boundary and whether the books balance.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from math import floor, log10
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from joulegate.cli.figures import UNKNOWN, mass, printable
+from joulegate.model import Tier
+from joulegate.report.study import Report, StudyRow
+
+_FIGURES = ("requests", "kWh per 1,000", "± std", "g CO2e per 1,000", "phone charges", "km by car")
+_TIERS = {
+    Tier.COUNTER.value: "measured, energy counter",
+    Tier.POWER.value: "measured, power readings",
+    Tier.ESTIMATE.value: "MODELLED, not measured",
+    Tier.SYNTHETIC.value: "MADE UP, nothing was measured",
+}
+
+
+def table(report: Report) -> RenderableType:
+    """Give the table and what is needed to read it."""
+    words = list(dict.fromkeys(word for row in report.rows for word in row.group))
+    shown = Table(box=None, pad_edge=False, header_style="bold cyan")
+    for word in words:
+        shown.add_column(word, overflow="fold")
+    for title in _FIGURES:
+        shown.add_column(title, justify="right")
+    for row in report.rows:
+        shown.add_row(
+            *(Text(printable(row.group.get(word, UNKNOWN) or UNKNOWN)) for word in words), *_figures(row)
+        )
+    body = shown if report.rows else Text("no inference request was settled in this time", style="yellow")
+    return Group(body, Text(), *(Text(line) for line in notes(report)))
+
+
+def notes(report: Report) -> Iterator[str]:
+    """Say what the figures are made of."""
+    yield f"{_time(report.since)} to {_time(report.until)}; boundary {report.boundary}; rule {report.method}"
+    for origin in report.origins:
+        note = f" ({printable(origin.note, 200)})" if origin.note else ""
+        name = printable(f"{origin.name} {origin.device}")
+        yield f"energy: {origin.source}, {_TIERS.get(origin.tier, origin.tier)}: {name}{note}"
+    yield _carbon(report)
+    yield _books(report)
+    others = sum(row.others for row in report.rows)
+    if others:
+        yield f"{others} requests failed, were cancelled or have no known energy; they are not in the means"
+    if report.pending:
+        yield f"{report.pending} requests ended and are not settled yet"
+    if report.degraded:
+        yield f"note: {printable(report.degraded, 300)}"
+
+
+def significant(value: float | None) -> str:
+    """Give three significant digits without an exponent; ``-`` is not known."""
+    if value is None:
+        return UNKNOWN
+    if value == 0:
+        return "0"
+    decimals = max(0, 2 - floor(log10(abs(value))))
+    return f"{value:,.{min(decimals, 12)}f}"
+
+
+def _figures(row: StudyRow) -> Iterator[str]:
+    yield str(row.requests)
+    yield significant(row.kwh_per_1000)
+    yield significant(row.kwh_per_1000_deviation)
+    yield significant(row.grams_per_1000)
+    yield significant(row.charges_per_1000)
+    yield significant(row.km_per_1000)
+
+
+def _carbon(report: Report) -> str:
+    carbon = report.carbon
+    if carbon is None:
+        return "carbon: no zone, so no CO2e (--zone)"
+    year = f", {carbon.year}" if carbon.year is not None else ""
+    return (
+        f"carbon: {carbon.zone}, {mass(carbon.intensity)}/kWh, {carbon.basis}-based ({carbon.source}{year})"
+    )
+
+
+def _books(report: Report) -> str:
+    measured = sum(origin.measured_joules for origin in report.origins)
+    idle = sum(origin.idle_joules for origin in report.origins)
+    unattributed = sum(origin.unattributed_joules for origin in report.origins)
+    requests = measured - idle - unattributed
+    parts = f"{requests:.3f} J requests + {idle:.3f} J idle + {unattributed:.3f} J unattributed"
+    sums = f"{parts} = {measured:.3f} J"
+    if report.balanced:
+        return f"the books balance to the microjoule: {sums}"
+    error = sum(abs(origin.error_microjoules) for origin in report.origins)
+    return f"THE BOOKS ARE OFF by {error} uJ: {sums}"
+
+
+def _time(unix: float) -> str:
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M UTC")

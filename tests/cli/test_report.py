@@ -1,0 +1,48 @@
+"""``report`` from a running meter and from a file."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from click.testing import Result
+
+from joulegate.report.study import Report, StudyRow
+
+Run = Callable[..., Result]
+REPORT = Report(
+    0.0, 1.0, "gpu", "tokens", "", True, 0, (), None,
+    (StudyRow({"task": "chat"}, 2, 0, 1.0, 0.5, 0.1, None, 41.7, None, ("tokens",)),),
+)  # fmt: skip
+
+
+def test_from_a_running_meter(joulegate: Run, fake_meter: Any) -> None:
+    """The words of the command line are handed on, and the answer becomes the table."""
+    fake_meter.answers["/v1/report"] = msgspec.json.encode(REPORT)
+    result = joulegate("report", "--admin", fake_meter.address, "--since", "2 h", "--by", "task")
+    assert result.exit_code == 0
+    assert "0.500" in result.output
+    assert "boundary gpu" in result.output
+    assert fake_meter.asked == ["/v1/report?since=2+h&by=task"]
+
+
+def test_json(joulegate: Run, fake_meter: Any) -> None:
+    """A program gets the rows."""
+    fake_meter.answers["/v1/report"] = msgspec.json.encode(REPORT)
+    answer = json.loads(joulegate("report", "--admin", fake_meter.address, "--until", "1", "--json").output)
+    assert answer["rows"][0]["kwh_per_1000"] == 0.5
+    assert fake_meter.asked[0].endswith("&until=1")
+
+
+def test_no_meter(joulegate: Run) -> None:
+    """Without a meter the remedy is named."""
+    result = joulegate("report", "--admin", "127.0.0.1:1")
+    assert result.exit_code == 1
+    assert "--admin" in result.stderr
+
+
+def test_no_such_ledger(joulegate: Run, tmp_path: Path) -> None:
+    """A file that is not there, or a time that is none, is a usage error."""
+    assert joulegate("report", "--ledger", str(tmp_path / "none.db")).exit_code == 2
+    assert joulegate("report", "--ledger", str(tmp_path / "none.db"), "--since", "yesterday").exit_code == 2
