@@ -1,8 +1,10 @@
 """The meter's status as samples: books and readings of devices, budgets, carbon, health."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from joulegate.model import BudgetStatus, CarbonStatus, Component, Device, DeviceStatus, MeterStatus
+from joulegate.units import NANO, Nanoseconds
 from joulegate_exporters._labels import clean
 from joulegate_exporters._tally import Labels, bounded
 from joulegate_exporters.catalogue import BOOKS_REASON, CODE, REJECT_REASON
@@ -19,7 +21,7 @@ def samples(status: MeterStatus) -> Iterator[Sample]:
     for budget in status.budgets:
         yield from _budget(budget)
     if status.carbon:
-        yield from _carbon(status.carbon)
+        yield from _carbon(status.carbon, status.now)
     yield from _service(status)
 
 
@@ -76,14 +78,22 @@ def _budget(budget: BudgetStatus) -> Iterator[Sample]:
     yield "budget_period_end_timestamp_seconds", name, budget.period_end
 
 
-def _carbon(carbon: CarbonStatus) -> Iterator[Sample]:
+def _carbon(carbon: CarbonStatus, now: Nanoseconds) -> Iterator[Sample]:
     zone = clean(carbon.zone)
     yield (
         "carbon_intensity_grams_per_kwh",
         (zone, clean(carbon.source), clean(carbon.basis)),
         carbon.intensity,
     )
-    yield from _known("carbon_intensity_age_seconds", (zone,), carbon.age)
+    yield from _known("carbon_intensity_age_seconds", (zone,), _age(carbon, now))
+
+
+def _age(carbon: CarbonStatus, now: Nanoseconds) -> Nanoseconds | None:
+    """Give the age of an intensity; that of a yearly figure begins with the end of its year."""
+    if carbon.age is not None or carbon.year is None:
+        return carbon.age
+    end = datetime(carbon.year + 1, 1, 1, tzinfo=UTC)
+    return Nanoseconds(max(now - int(end.timestamp()) * NANO, 0))
 
 
 def _service(status: MeterStatus) -> Iterator[Sample]:

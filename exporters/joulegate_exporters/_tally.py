@@ -3,7 +3,10 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
-from joulegate.model import Balance, Outcome, RequestRecord, WorkClass
+from msgspec.structs import replace
+
+from joulegate.model import Balance, Component, Outcome, RequestRecord, Share, WorkClass
+from joulegate.units import Micrograms, Microjoules
 from joulegate_exporters._labels import OTHER, Guard
 from joulegate_exporters.catalogue import (
     DURATION_BOUNDS,
@@ -18,6 +21,11 @@ Labels = tuple[str, ...]
 Counts = dict[Labels, int]
 Buckets = dict[Labels, list[int]]
 """Observations by bucket, the one above the last bound included, and at the end their sum."""
+
+Parts = tuple[tuple[Component, Share, Microjoules], ...]
+"""Energy by component and share."""
+Masses = tuple[tuple[str, Micrograms], ...]
+"""Emissions by basis."""
 
 COUNTERS = (
     "energy_joules_total", "co2e_grams_total", "tenant_energy_joules_total", "wasted_energy_joules_total",
@@ -50,8 +58,13 @@ class Tally:
         self.counters: dict[str, Counts] = {name: {} for name in COUNTERS}
         self.histograms: dict[str, Buckets] = {name: {} for name in HISTOGRAMS}
         self._guards = {label.name: Guard(label.bound) for label in (MODEL, TENANT, UPSTREAM)}
+        self._expected: tuple[Parts, Masses] = ((), ())
         for reason in (CLIENT_LEFT, *WASTE.values()):
             self._rise("wasted_energy_joules_total", (reason,), 0)
+
+    def expect(self, parts: Parts, masses: Masses) -> None:
+        """Learn which energies and emissions a coming record will have: zeros that begin its series."""
+        self._expected = (parts, masses)
 
     def record(self, record: RequestRecord) -> None:
         """Take one final record."""
@@ -66,6 +79,8 @@ class Tally:
 
     def add(self, balance: Balance) -> tuple[str, str]:
         """Add sums, and give the labels ``task`` and ``model`` under which they went."""
+        if not balance.requests:
+            balance = self._begun(balance)
         task = task_label(balance)
         model = self._model(balance)
         upstream = self._guards["upstream"].admit(balance.upstream)
@@ -78,6 +93,10 @@ class Tally:
     def overflows(self) -> Counts:
         """Give how often each label overflowed."""
         return {(label,): guard.overflows for label, guard in self._guards.items()}
+
+    def _begun(self, balance: Balance) -> Balance:
+        parts, masses = self._expected
+        return replace(balance, energy=balance.energy or parts, emissions=balance.emissions or masses)
 
     def _model(self, balance: Balance) -> str:
         # What a server refused may be any name that a client made up: it takes no place of a real one.
@@ -116,7 +135,7 @@ class Tally:
 
     def _rise(self, name: str, labels: Labels, amount: int) -> None:
         counts = self.counters[name]
-        counts[labels] = counts.get(labels, 0) + max(amount, 0)
+        counts[labels] = counts.get(labels, 0) + (amount if amount > 0 else 0)
 
     def _observe(self, name: str, labels: Labels, value: int) -> None:
         bounds = HISTOGRAMS[name]

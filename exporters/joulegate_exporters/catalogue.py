@@ -161,7 +161,8 @@ FAMILIES: tuple[Family, ...] = (
     # carbon and budgets
     Family("carbon_intensity_grams_per_kwh", _G, "Carbon intensity in force.", CONFIG, (ZONE, SOURCE, BASIS),
            "", MICRO),
-    Family("carbon_intensity_age_seconds", _G, "Age of the carbon intensity.", CONFIG, (ZONE,), "seconds",
+    Family("carbon_intensity_age_seconds", _G, "Age of the carbon intensity; of a yearly figure since the "
+           "end of its year.", CONFIG, (ZONE,), "seconds",
            NANO),
     Family("budget_limit_joules", _G, "Limit of an energy budget.", CONFIG, (BUDGET,), "joules", MICRO),
     Family("budget_used_joules", _G, "Energy charged to a budget in its present period.", CONFIG, (BUDGET,),

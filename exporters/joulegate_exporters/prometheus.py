@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from joulegate.model import Balance, DeviceId, MeterStatus, RequestRecord, WindowBooks
+from joulegate.model import Balance, DeviceId, MeterStatus, RequestRecord, Share, WindowBooks
+from joulegate.units import Micrograms, Microjoules
 from joulegate_exporters._status import gpu_labels, samples
-from joulegate_exporters._tally import Buckets, Counts, Tally, folded
+from joulegate_exporters._tally import Buckets, Counts, Masses, Parts, Tally, folded
 from joulegate_exporters._text import OPENMETRICS, TEXT, Renderer, negotiate
 
 
@@ -30,7 +31,10 @@ class Plugin:
         self._renderer = Renderer()
 
     def restore(self, balances: Iterable[Balance]) -> None:
-        """Open the counters with what the ledger kept; the largest take the first label places."""
+        """Open the counters with what the ledger kept; the largest take the first label places.
+
+        A balance of no request begins the series of one that comes.
+        """
         for balance in sorted(balances, key=lambda balance: -balance.requests):
             self._tally.add(balance)
 
@@ -45,6 +49,7 @@ class Plugin:
 
     def freeze(self, status: MeterStatus) -> Frozen:
         """Give an immutable copy of all figures."""
+        self._tally.expect(_parts(status), _masses(status))
         counters = {name: counts.copy() for name, counts in self._tally.counters.items()}
         counters["label_overflow_total"] = self._tally.overflows()
         counters["unbalanced_windows_total"] = self._unbalanced_by_gpu(status)
@@ -88,6 +93,18 @@ class _Gates:
             "channel_dropped_events_total": {(): self._dropped},
             "observer_parse_failures_total": {(): self._failures},
         }
+
+
+def _parts(status: MeterStatus) -> Parts:
+    """Give the energies that a record will have, at zero: as ``RequestRecord.shares`` would split them."""
+    components = sorted({one.device.component for one in status.devices})
+    split = len(components) == 1 and all(one.idle_power is not None for one in status.devices)
+    shares = (Share.ACTIVE, Share.IDLE) if split else (Share.UNSPLIT,)
+    return tuple((component, share, Microjoules(0)) for component in components for share in shares)
+
+
+def _masses(status: MeterStatus) -> Masses:
+    return ((status.carbon.basis, Micrograms(0)),) if status.carbon else ()
 
 
 def _rise(before: int, now: int) -> int:

@@ -1,5 +1,7 @@
 import msgspec
+import pytest
 
+from joulegate.units import NANO, Nanoseconds
 from joulegate_exporters._status import samples
 from joulegate_exporters.catalogue import by_name
 
@@ -46,3 +48,24 @@ def test_budgets_by_unit(status):
         "budget_limit_grams", "budget_used_grams", "budget_co2e_grams_total",
         "budget_period_seconds", "budget_period_end_timestamp_seconds",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        ({"age": 5 * NANO, "year": 2024}, 5),
+        ({"age": None, "year": 2024}, 365 * 86_400),
+        ({"age": None, "year": 2026}, 0),
+        ({"age": None, "year": None}, None),
+    ],
+)
+def test_age_of_the_intensity(status, fields, seconds):
+    """A live intensity says its age, a yearly one has it from its year, one of the user's own has none."""
+    carbon = msgspec.structs.replace(status.carbon, **fields)
+    now = Nanoseconds(1_767_225_600 * NANO)  # 2026-01-01T00:00:00Z
+    found = [
+        value
+        for name, _, value in samples(msgspec.structs.replace(status, carbon=carbon, now=now))
+        if name == "carbon_intensity_age_seconds"
+    ]
+    assert found == ([] if seconds is None else [seconds * NANO])

@@ -158,13 +158,30 @@ def test_restart(busy, make_record, record, status, scrape):
     assert totals == {key: v for key, v in scrape(after).items() if key[0].endswith("_total")}
 
 
-def test_series_begin_at_zero(make_record, scrape):
-    """A balance of zeros begins the series of a coming record."""
+@pytest.mark.parametrize(("idle_power", "shares"), [(75_000_000, {"active", "idle"}), (None, {"unsplit"})])
+def test_series_begin_at_zero(make_record, status, device_status, scrape, idle_power, shares):
+    """A balance of no request begins the series of a coming record, energy and emissions at zero."""
+    device = msgspec.structs.replace(device_status, idle_power=idle_power)
+    status = msgspec.structs.replace(status, devices=(device,))
     plugin = Plugin()
-    opening = msgspec.structs.replace(make_record(energy=0).balance(), requests=0)
-    plugin.restore([opening])
+    plugin.freeze(status)
+    plugin.restore([msgspec.structs.replace(make_record(energy=None).balance(), requests=0, emissions=())])
+    scraped = scrape(plugin, status)
     labels = (("model", "gemma-3-270m"), ("task", "chat"))
-    assert scrape(plugin)[PREFIX + "energy_kwh_total", labels] == 0
+    assert scraped[PREFIX + "energy_kwh_total", labels] == 0
+    assert scraped[PREFIX + "co2e_kilograms_total", labels] == 0
+    begun = [pairs for name, pairs in scraped if name == PREFIX + "energy_joules_total"]
+    assert {dict(pairs)["share"] for pairs in begun} == shares
+
+
+def test_nothing_begins_where_nothing_is_measured(make_record, status, scrape):
+    """Without a device and a carbon zone there is no energy and no mass, not even zero."""
+    blind = msgspec.structs.replace(status, devices=(), carbon=None)
+    plugin = Plugin()
+    plugin.freeze(blind)
+    plugin.restore([msgspec.structs.replace(make_record(energy=None).balance(), requests=0, emissions=())])
+    names = {name for name, _ in scrape(plugin, blind)}
+    assert not names & {PREFIX + "energy_joules_total", PREFIX + "co2e_grams_total"}
 
 
 def test_frozen_stays(busy, record, status):
