@@ -1,0 +1,175 @@
+"""The frames between a gate and a meter, as bytes: no transport, no clock, no meaning of the events.
+
+A frame is a big-endian u32 length and that many bytes of MessagePack. The gate says ``Hello``, then
+``Events`` and ``Report``, at last ``Goodbye``; the meter says ``Welcome``, then ``Settled``.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import TypeAlias, TypeVar, cast
+
+import msgspec
+from msgspec import Raw, Struct
+
+from joulegate.errors import JoulegateError
+from joulegate.model import GateReport, SpanEvent, SpanId
+
+MAX_FRAME = 1 << 20
+"""Longest body in bytes. A length beyond it is garbage: honest gates batch far below."""
+MAX_EVENT = MAX_FRAME // 2
+"""Longest event in bytes that a sender may put into a frame."""
+MAX_TEXT = 1024
+"""Longest text in an event that is too large as it is, in characters."""
+SETTLED_IDS = 4096
+"""Ids in one ``Settled`` frame: far below ``MAX_FRAME`` for ids of up to 200 bytes."""
+
+_HEAD = struct.Struct(">I")
+_LARGEST = 2**63 - 1
+
+
+class FrameError(JoulegateError):
+    """The other end does not speak this language: close the connection and count it."""
+
+
+class Hello(Struct, frozen=True, tag="hello"):
+    """First frame of a gate. ``instance`` is new for each process: its sequence numbers begin anew."""
+
+    instance: str
+    report: GateReport
+
+
+class Events(Struct, frozen=True, tag="events"):
+    """Events in the order of their sequence numbers, each as its own MessagePack."""
+
+    items: list[tuple[int, Raw]]
+
+
+class Report(Struct, frozen=True, tag="report"):
+    """The gate's own figures."""
+
+    report: GateReport
+
+
+class Goodbye(Struct, frozen=True, tag="goodbye"):
+    """The gate ends of its own accord and has no open spans."""
+
+
+class Welcome(Struct, frozen=True, tag="welcome"):
+    """The meter's answer to ``Hello``; ``instance`` is new for each meter process."""
+
+    instance: str
+
+
+class Settled(Struct, frozen=True, tag="settled"):
+    """Spans that the gate may forget."""
+
+    ids: list[SpanId]
+
+
+GateFrame: TypeAlias = Hello | Events | Report | Goodbye
+MeterFrame: TypeAlias = Welcome | Settled
+
+_ENCODER = msgspec.msgpack.Encoder()
+_GATE_FRAMES: msgspec.msgpack.Decoder[GateFrame] = msgspec.msgpack.Decoder(GateFrame)
+_METER_FRAMES: msgspec.msgpack.Decoder[MeterFrame] = msgspec.msgpack.Decoder(MeterFrame)
+_EVENTS: msgspec.msgpack.Decoder[SpanEvent] = msgspec.msgpack.Decoder(SpanEvent)
+
+
+def pack(frame: GateFrame | MeterFrame) -> bytes:
+    """Give a frame with its length, ready to be written."""
+    body = _ENCODER.encode(frame)
+    return _HEAD.pack(len(body)) + body
+
+
+def unpack_gate(body: bytes) -> GateFrame:
+    """Read the body of a frame that a gate sent. Raises ``FrameError``."""
+    return _unpack(_GATE_FRAMES, body)
+
+
+def unpack_meter(body: bytes) -> MeterFrame:
+    """Read the body of a frame that a meter sent. Raises ``FrameError``."""
+    return _unpack(_METER_FRAMES, body)
+
+
+def pack_event(event: SpanEvent) -> bytes:
+    """Give an event as MessagePack of at most ``MAX_EVENT`` bytes.
+
+    What a hostile client or server put into it may not be sendable (lone surrogates, integers beyond 64
+    bits, a model name of 1 MB): then it is tamed, not lost. Raises ``FrameError`` if even that is too long.
+    """
+    try:
+        packed = _ENCODER.encode(event)
+    except (UnicodeEncodeError, OverflowError):
+        packed = _ENCODER.encode(_tamed(event))
+    if len(packed) > MAX_EVENT:
+        packed = _ENCODER.encode(_tamed(event))
+    if len(packed) > MAX_EVENT:
+        raise FrameError(f"an event of {len(packed)} bytes is longer than {MAX_EVENT}")
+    return packed
+
+
+def unpack_event(packed: Raw | bytes) -> SpanEvent:
+    """Read one event. Raises ``FrameError``, for example for a kind of event that this version lacks."""
+    return _unpack(_EVENTS, packed)
+
+
+def settled_frames(ids: Iterable[SpanId]) -> Sequence[bytes]:
+    """Give frames that say that these spans are settled, each within the bound."""
+    rest = list(ids)
+    return [pack(Settled(rest[at : at + SETTLED_IDS])) for at in range(0, len(rest), SETTLED_IDS)]
+
+
+class Splitter:
+    """Cuts a stream of bytes, in pieces of any size, into the bodies of its frames."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take bytes; give the bodies that are whole now. Raises ``FrameError`` at an impossible length."""
+        self._held += data
+        bodies: list[bytes] = []
+        at = 0
+        while (end := self._end(at)) is not None:
+            bodies.append(bytes(self._held[at + _HEAD.size : end]))
+            at = end
+        del self._held[:at]
+        return bodies
+
+    def _end(self, at: int) -> int | None:
+        """Give where the frame at this place ends, or ``None`` if it is not whole yet."""
+        if len(self._held) - at < _HEAD.size:
+            return None
+        length = cast(int, _HEAD.unpack_from(self._held, at)[0])
+        if not 0 < length <= MAX_FRAME:
+            raise FrameError(f"a frame of {length} bytes; 1 to {MAX_FRAME} are possible")
+        end = at + _HEAD.size + length
+        return end if end <= len(self._held) else None
+
+
+T = TypeVar("T")
+
+
+def _unpack(decoder: msgspec.msgpack.Decoder[T], body: Raw | bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FrameError(f"not a frame of this channel: {error}") from error
+
+
+def _tamed(value: object) -> object:
+    """Give the same value with short, encodable texts and 64-bit integers."""
+    match value:
+        case Enum() | bool() | None:
+            return value
+        case str():
+            return value[:MAX_TEXT].encode("utf-8", "replace").decode()
+        case int():
+            return max(-_LARGEST, min(value, _LARGEST))
+        case list():
+            return [_tamed(item) for item in value]
+        case Struct():
+            return type(value)(*(_tamed(getattr(value, name)) for name in value.__struct_fields__))
+        case _:
+            return value

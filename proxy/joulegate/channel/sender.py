@@ -1,0 +1,215 @@
+"""The gate's end of the channel: takes events at any time, hands them over when there is a meter."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TypeAlias
+from uuid import uuid4
+
+from msgspec import Raw, structs
+
+from joulegate.channel.frames import (
+    Events,
+    FrameError,
+    Goodbye,
+    Hello,
+    MeterFrame,
+    Report,
+    Settled,
+    Welcome,
+    pack,
+    unpack_meter,
+)
+from joulegate.channel.retained import Bounds, Retained
+from joulegate.channel.stream import FrameReader
+from joulegate.log import logger
+from joulegate.model import GateReport, SpanEvent
+
+Connector: TypeAlias = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+"""Makes a connection to the meter. Raises ``OSError`` if there is none now."""
+
+BATCH = 1 << 16
+"""Bytes of events in one frame: more would hold the meter's loop for longer than a few milliseconds."""
+FLUSH_EVERY = 0.02
+"""Seconds between two flushes: one write carries the events of all requests of that time."""
+REPORT_EVERY = 1.0
+WELCOME_WITHIN = 5.0
+FIRST_RETRY, LAST_RETRY = 0.05, 1.0
+
+
+class EventSender:
+    """Keeps every event until its span is settled, and sends them all again to each meter that comes.
+
+    ``emit`` may be called before ``run`` and during any outage. All methods belong to the loop of ``run``.
+    """
+
+    def __init__(
+        self, connect: Connector, report: Callable[[], GateReport], *, bounds: Bounds | None = None
+    ) -> None:
+        self._connect = connect
+        self._report = report
+        self._instance = uuid4().hex
+        self._retained = Retained(bounds or Bounds())
+        self._unsent: deque[int] = deque()
+        self._connected = False
+        self._overflowing = False
+        self._dropped_known = 0
+        self._lost_said = False
+        self._wake = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._flushed.set()
+        self._log = logger("channel")
+
+    @property
+    def connected(self) -> bool:
+        """A meter has answered and the connection stands."""
+        return self._connected
+
+    @property
+    def dropped_events(self) -> int:
+        """Events that no meter will ever see, because a bound was reached."""
+        return self._retained.dropped
+
+    @property
+    def retained_spans(self) -> int:
+        """Spans that wait for their settlement."""
+        return self._retained.spans
+
+    def emit(self, event: SpanEvent) -> None:
+        """Take one event. Never blocks and never raises; what overflows the bounds is counted."""
+        sequence = self._retained.add(event)
+        self._watch_overflow()
+        if sequence is None:
+            return
+        self._flushed.clear()
+        if self._connected:
+            self._unsent.append(sequence)
+            self._wake.set()
+
+    async def flushed(self) -> None:
+        """Wait until a meter was sent every event so far; for ever if no meter comes."""
+        await self._flushed.wait()
+
+    async def run(self) -> None:
+        """Connect, send, and connect again, until cancelled. No error ends it: requests need no meter."""
+        wait = FIRST_RETRY
+        while True:
+            try:
+                await self._converse()
+            except Exception as error:  # a bug in a report must not take the gate's traffic down
+                wait = FIRST_RETRY if self._connected else wait
+                self._lost(error)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, LAST_RETRY)
+
+    async def _converse(self) -> None:
+        reader, writer = await self._connect()
+        try:
+            await self._welcomed(reader, writer)
+        except asyncio.CancelledError:
+            writer.write(pack(Goodbye()))
+            raise
+        finally:
+            writer.close()
+
+    async def _welcomed(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Say hello, then converse until the connection ends, always with an error."""
+        # With a limit of 0, drain() returns when the kernel has every byte: no second, unbounded buffer.
+        writer.transport.set_write_buffer_limits(high=0)
+        writer.write(pack(Hello(self._instance, self._figures())))
+        frames = FrameReader(reader, unpack_meter)
+        async with asyncio.timeout(WELCOME_WITHIN):
+            welcome = await frames.next()
+        if not isinstance(welcome, Welcome):
+            raise FrameError("the meter did not begin with a welcome")
+        self._found(welcome)
+        await _until_one_fails(self._listen(frames), self._send_events(writer), self._send_reports(writer))
+
+    async def _listen(self, frames: FrameReader[MeterFrame]) -> None:
+        while True:
+            frame = await frames.next()
+            if not isinstance(frame, Settled):
+                raise FrameError("the meter welcomed this gate twice")
+            self._retained.settle(frame.ids)
+            self._watch_overflow()
+
+    async def _send_events(self, writer: asyncio.StreamWriter) -> None:
+        while True:
+            while batch := self._next_batch():
+                writer.write(pack(Events(batch)))
+                await writer.drain()
+                self._retained.handed_over(batch[-1][0])
+            self._wake.clear()
+            self._flushed.set()
+            await self._wake.wait()
+            await asyncio.sleep(FLUSH_EVERY)
+
+    async def _send_reports(self, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await asyncio.sleep(REPORT_EVERY)
+            writer.write(pack(Report(self._figures())))
+            await writer.drain()
+
+    def _next_batch(self) -> list[tuple[int, Raw]]:
+        """Take unsent events off the queue, about ``BATCH`` bytes and never more than a frame holds."""
+        batch: list[tuple[int, Raw]] = []
+        size = 0
+        while self._unsent and size < BATCH:
+            sequence = self._unsent.popleft()
+            packed = self._retained.get(sequence)
+            if packed is not None:
+                batch.append((sequence, Raw(packed)))
+                size += len(packed)
+        return batch
+
+    def _found(self, welcome: Welcome) -> None:
+        self._unsent = deque(self._retained.sequences())
+        self._connected = True
+        self._lost_said = False
+        self._log.info("channel.connected", meter=welcome.instance, spans=self._retained.spans)
+
+    def _lost(self, error: Exception) -> None:
+        self._connected = False
+        self._unsent.clear()
+        if self._retained.spans:
+            self._flushed.clear()  # what the lost meter had is to be sent again
+        if not self._lost_said:
+            self._lost_said = True
+            self._log.warning("channel.lost", reason=str(error) or type(error).__name__)
+
+    def _figures(self) -> GateReport:
+        return structs.replace(self._report(), dropped_events=self._retained.dropped)
+
+    def _watch_overflow(self) -> None:
+        """Say once that events are dropped, and once that there is room again."""
+        dropping = self._retained.full and self._retained.dropped > self._dropped_known
+        self._dropped_known = self._retained.dropped
+        if dropping and not self._overflowing:
+            self._overflowing = True
+            self._log.error("channel.overflowed", spans=self._retained.spans, size_bytes=self._retained.size)
+        if self._overflowing and not self._retained.full:
+            self._overflowing = False
+            self._log.info("channel.recovered", dropped_events=self._retained.dropped)
+
+
+async def _until_one_fails(*conversations: Coroutine[None, None, None]) -> None:
+    """Run them side by side, end them all with the first error, and raise that.
+
+    An error is passed by a future, because a task group that ends by an error of its task forgets a
+    cancellation of its own that comes meanwhile, up to Python 3.12.
+    """
+    failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
+    async def watch(conversation: Coroutine[None, None, None]) -> None:
+        try:
+            await conversation
+        except Exception as error:
+            if not failure.done():
+                failure.set_result(error)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(watch(conversation)) for conversation in conversations]
+        error = await failure
+        for task in tasks:
+            task.cancel()
+    raise error

@@ -1,0 +1,129 @@
+"""What the tests of the channel share: events, a handler that writes down what it is told, a short path."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from joulegate.channel.receiver import EventServer
+from joulegate.channel.retained import Bounds
+from joulegate.channel.sender import EventSender
+from joulegate.channel.unix import unix_connector
+from joulegate.model import GateReport, Outcome, SpanChunks, SpanClosed, SpanEvent, SpanId, SpanOpened, Task
+from joulegate.units import Nanoseconds
+
+
+class Notes:
+    """An event handler that writes everything down and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.connected: list[GateReport] = []
+        self.reports: list[GateReport] = []
+        self.lost: list[str] = []
+        self.events: list[tuple[str, SpanEvent]] = []
+        self.settled: set[SpanId] = set()
+        self.asked: list[SpanId] = []
+        self.fails_on: set[str] = set()
+        self._news = asyncio.Event()
+
+    def gate_connected(self, report: GateReport) -> None:
+        self.connected.append(report)
+        self._news.set()
+
+    def gate_reported(self, report: GateReport) -> None:
+        self.reports.append(report)
+        self._news.set()
+
+    def gate_lost(self, gate: str) -> None:
+        self.lost.append(gate)
+        self._news.set()
+
+    def event(self, gate: str, event: SpanEvent) -> None:
+        if event.id in self.fails_on:
+            raise ArithmeticError(event.id)
+        self.events.append((gate, event))
+        self._news.set()
+
+    def is_settled(self, id_: SpanId) -> bool:
+        self.asked.append(id_)
+        return id_ in self.settled
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition on these notes holds, at most ten seconds."""
+        async with asyncio.timeout(10):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
+
+
+class Words:
+    """Makes events."""
+
+    def opened(self, id_: str) -> SpanOpened:
+        return SpanOpened(SpanId(id_), Nanoseconds(1), "llm", "openai", Task.CHAT)
+
+    def chunks(self, id_: str, count: int = 1) -> SpanChunks:
+        return SpanChunks(SpanId(id_), [Nanoseconds(2)] * count, [7] * count)
+
+    def closed(self, id_: str) -> SpanClosed:
+        return SpanClosed(SpanId(id_), Nanoseconds(3), Outcome.OK)
+
+    def span(self, id_: str) -> list[SpanEvent]:
+        """One whole request."""
+        return [self.opened(id_), self.chunks(id_), self.closed(id_)]
+
+
+class Bench:
+    """Senders and meters on one socket."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @asynccontextmanager
+    async def meter(self, notes: Notes) -> AsyncIterator[EventServer]:
+        """A meter that lives as long as the block; like a killed one, it says no farewell."""
+        server = EventServer(self.path, notes, is_settled=notes.is_settled)
+        await server.start()
+        try:
+            yield server
+        finally:
+            await server.stop()
+
+    @asynccontextmanager
+    async def gate(
+        self, name: str = "gate-0", *, bounds: Bounds | None = None, pid: int = 1
+    ) -> AsyncIterator[EventSender]:
+        """A running sender that ends with the block."""
+        sender = EventSender(unix_connector(self.path), lambda: GateReport(name, pid), bounds=bounds)
+        task = asyncio.get_running_loop().create_task(sender.run())
+        try:
+            yield sender
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+@pytest.fixture
+def socket_path() -> Iterator[Path]:
+    """A path short enough for a socket, in a directory of its own."""
+    with tempfile.TemporaryDirectory(prefix="jg-") as directory:
+        yield Path(directory) / "meter.sock"
+
+
+@pytest.fixture
+def bench(socket_path: Path) -> Bench:
+    return Bench(socket_path)
+
+
+@pytest.fixture
+def make_notes() -> type[Notes]:
+    """Makes an event handler that writes everything down."""
+    return Notes
+
+
+@pytest.fixture(scope="session")
+def words() -> Words:
+    return Words()

@@ -1,0 +1,183 @@
+"""The meter knows which gates live, believes no garbage, and leaves no socket behind."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from joulegate.channel import receiver
+from joulegate.channel.frames import Goodbye, Hello, Report, pack
+from joulegate.errors import ConfigError
+from joulegate.model import GateReport, SpanId
+
+REPORT = GateReport("gate-0", os.getpid())
+
+GATE = """
+import asyncio, os, sys
+from pathlib import Path
+from joulegate.channel.sender import EventSender
+from joulegate.channel.unix import unix_connector
+from joulegate.model import GateReport, SpanId, SpanOpened, Task
+sender = EventSender(unix_connector(Path(sys.argv[1])), lambda: GateReport("gate-0", os.getpid()))
+sender.emit(SpanOpened(SpanId("a"), 1, "llm", "openai", Task.CHAT))
+asyncio.run(sender.run())
+"""
+
+
+async def test_a_killed_gate_is_lost_exactly_once_and_at_once(bench: Any, make_notes: Any) -> None:
+    """Open requests of a gate that was killed are closed by the meter, without waiting."""
+    notes = make_notes()
+    loop = asyncio.get_running_loop()
+    async with bench.meter(notes) as meter:
+        process = subprocess.Popen([sys.executable, "-c", GATE, str(bench.path)])
+        await notes.until(lambda: len(notes.events) == 1)
+        killed = loop.time()
+        process.kill()
+        await notes.until(lambda: bool(notes.lost))
+        assert loop.time() - killed < receiver.COME_BACK_WITHIN / 2
+        await meter.alone()
+        process.wait()
+    assert notes.lost == ["gate-0"]
+
+
+async def test_a_gate_that_comes_back_in_time_is_not_lost(bench: Any, make_notes: Any, words: Any) -> None:
+    """A broken connection of a living gate closes none of its requests."""
+    notes = make_notes()
+    async with bench.meter(notes):
+        hello = pack(Hello("i", REPORT))
+        reader, writer = await asyncio.open_unix_connection(bench.path)
+        writer.write(hello)
+        await reader.read(1)
+        writer.close()
+        reader, writer = await asyncio.open_unix_connection(bench.path)
+        writer.write(hello)
+        await notes.until(lambda: len(notes.connected) == 2)
+        assert notes.lost == []
+        writer.write(pack(Goodbye()))
+        writer.close()
+        await notes.until(lambda: bool(notes.lost))
+
+
+async def test_a_gate_that_stays_away_is_lost_although_its_process_lives(bench: Any, make_notes: Any) -> None:
+    """A gate that hangs for good does not keep its requests open for ever."""
+    notes = make_notes()
+    loop = asyncio.get_running_loop()
+    async with bench.meter(notes):
+        _, writer = await asyncio.open_unix_connection(bench.path)
+        writer.write(pack(Hello("i", REPORT)))
+        await notes.until(lambda: bool(notes.connected))
+        writer.close()
+        left = loop.time()
+        await notes.until(lambda: bool(notes.lost))
+    assert receiver.COME_BACK_WITHIN - 0.2 < loop.time() - left < receiver.COME_BACK_WITHIN + 2
+    assert notes.lost == ["gate-0"]
+
+
+async def test_a_gate_that_says_goodbye_leaves_without_alarm(bench: Any, make_notes: Any) -> None:
+    """An ordinary end of a gate is told to the handler at once and is no warning."""
+    notes = make_notes()
+    with structlog.testing.capture_logs() as logs:
+        async with bench.meter(notes) as meter:
+            async with bench.gate(pid=os.getpid()):
+                await notes.until(lambda: bool(notes.connected))
+            await meter.alone()
+            assert notes.lost == ["gate-0"]
+    assert [line for line in logs if line["log_level"] != "info"] == []
+
+
+async def test_stopping_declares_nobody_lost(bench: Any, make_notes: Any, words: Any) -> None:
+    """A meter that ends knows nothing of its gates' further life."""
+    notes = make_notes()
+    async with bench.gate() as gate:
+        async with bench.meter(notes):
+            gate.emit(words.opened("a"))
+            await notes.until(lambda: bool(notes.events))
+        assert notes.lost == []
+        assert not bench.path.exists()
+
+
+async def test_alone_waits_for_the_last_gate(bench: Any, make_notes: Any) -> None:
+    """A meter that is told to end can first hear its gates out."""
+    notes = make_notes()
+    async with bench.meter(notes) as meter:
+        await meter.alone()
+        async with bench.gate(pid=os.getpid()):
+            await notes.until(lambda: bool(notes.connected))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await meter.alone()
+        async with asyncio.timeout(5):
+            await meter.alone()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x00\x00\x00\x00",
+        b"\x00\x00\x00\x02ab",
+        pack(Report(REPORT)),
+        pack(Hello("i", REPORT)) * 2,
+        pack(Hello("i", REPORT)) + b"\xff\xff\xff\xff",
+    ],
+)
+async def test_garbage_ends_its_connection_and_no_other(
+    bench: Any, make_notes: Any, words: Any, garbage: bytes
+) -> None:
+    """What is not a gate's language is counted, said once, and costs the other gates nothing."""
+    notes = make_notes()
+    with structlog.testing.capture_logs() as logs:
+        async with bench.meter(notes) as meter, bench.gate("honest") as gate:
+            for number in (1, 2):
+                reader, writer = await asyncio.open_unix_connection(bench.path)
+                writer.write(garbage)
+                async with asyncio.timeout(5):
+                    while await reader.read(1000):
+                        pass
+                writer.close()
+                assert meter.refused_connections == number
+            gate.emit(words.opened("a"))
+            await notes.until(lambda: bool(notes.events))
+    assert [line["event"] for line in logs].count("channel.refused") == 1
+
+
+async def test_a_connection_that_says_nothing_is_closed(
+    bench: Any, make_notes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A silent connection does not stay for ever."""
+    monkeypatch.setattr(receiver, "HELLO_WITHIN", 0.01)
+    async with bench.meter(make_notes()):
+        reader, writer = await asyncio.open_unix_connection(bench.path)
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_settled_spans_leave_the_gate(bench: Any, make_notes: Any, words: Any) -> None:
+    """What the meter has settled is no longer kept by the gate."""
+    notes = make_notes()
+    async with bench.meter(notes) as meter, bench.gate() as gate:
+        for event in words.span("a"):
+            gate.emit(event)
+        await notes.until(lambda: len(notes.events) == 3)
+        assert gate.retained_spans == 1
+        meter.settled([SpanId("a")])
+        async with asyncio.timeout(5):
+            while gate.retained_spans:
+                await asyncio.sleep(0)
+
+
+async def test_a_meter_that_cannot_listen_says_why(make_notes: Any, socket_path: Path) -> None:
+    """The error names the path, and stopping what never started does nothing."""
+    socket_path.write_text("")
+    notes = make_notes()
+    server = receiver.EventServer(socket_path, notes, is_settled=notes.is_settled)
+    with pytest.raises(ConfigError, match=str(socket_path)):
+        await server.start()
+    await server.stop()
+    assert socket_path.exists()

@@ -1,0 +1,176 @@
+"""Every event is handed on once per gate process, in order; spans are settled where they came from."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from msgspec import Raw
+
+from joulegate.channel.frames import (
+    Events,
+    FrameError,
+    Hello,
+    Settled,
+    Splitter,
+    Welcome,
+    pack_event,
+    unpack_meter,
+)
+from joulegate.channel.register import Gate, Register, process_lives
+from joulegate.model import GateReport, SpanId
+
+
+class Wire:
+    """What the meter wrote to one connection."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def send(self, data: bytes) -> None:
+        self.written += data
+
+    def settled(self) -> list[str]:
+        frames = [unpack_meter(body) for body in Splitter().feed(self.written)]
+        assert isinstance(frames[0], Welcome)
+        return [id_ for frame in frames if isinstance(frame, Settled) for id_ in frame.ids]
+
+
+@pytest.fixture
+def notes(make_notes: Any) -> Any:
+    return make_notes()
+
+
+@pytest.fixture
+def register(notes: Any) -> Register:
+    return Register(notes, notes.is_settled)
+
+
+def join(register: Register, wire: Wire, name: str = "gate-0", instance: str = "one") -> Gate:
+    return register.hello(Hello(instance, GateReport(name, os.getpid())), wire.send)
+
+
+def batch(events: list[Any], first: int = 1) -> Events:
+    return Events([(number, Raw(pack_event(event))) for number, event in enumerate(events, first)])
+
+
+def test_what_comes_again_is_handed_on_once(register: Register, notes: Any, words: Any) -> None:
+    """A gate that sends everything again after a broken connection is counted once."""
+    events = words.span("a")
+    gate = join(register, Wire())
+    register.events(gate, batch(events[:2]))
+    register.left(gate, gate.connections)
+    register.events(join(register, Wire()), batch(events))
+    assert notes.events == [("gate-0", event) for event in events]
+    assert len(notes.connected) == 2
+
+
+def test_a_new_process_of_the_same_name_begins_anew(register: Register, notes: Any, words: Any) -> None:
+    """A restarted gate numbers its events from 1 again; they are new, and the old process is dead."""
+    gate = join(register, Wire())
+    register.events(gate, batch(words.span("a")))
+    register.left(gate, gate.connections)
+    register.events(join(register, Wire(), instance="two"), batch(words.span("b")))
+    assert notes.lost == ["gate-0"]
+    assert [event.id for _, event in notes.events] == ["a"] * 3 + ["b"] * 3
+
+
+def test_two_living_gates_cannot_share_a_name(register: Register) -> None:
+    """One of them would be taken for the death of the other."""
+    gate = join(register, Wire())
+    with pytest.raises(FrameError, match="another gate named 'gate-0' is connected"):
+        join(register, Wire(), instance="two")
+    assert register.left(gate, gate.connections)
+
+
+def test_settled_spans_are_told_to_their_gate_alone(register: Register, words: Any) -> None:
+    """Each gate hears of its own spans, once."""
+    wires = [Wire(), Wire()]
+    gates = [join(register, wire, f"gate-{number}", f"{number}") for number, wire in enumerate(wires)]
+    register.events(gates[0], batch([*words.span("a"), *words.span("b")]))
+    register.events(gates[1], batch(words.span("c")))
+    register.settled([SpanId("c"), SpanId("a"), SpanId("unknown")])
+    register.settled([SpanId("a")])
+    assert [wire.settled() for wire in wires] == [["a"], ["c"]]
+
+
+def test_a_span_that_an_earlier_meter_settled_is_not_counted_again(
+    register: Register, notes: Any, words: Any
+) -> None:
+    """After a restart the meter answers for what its ledger holds, and asks once for each new span."""
+    notes.settled.add("a")
+    wire = Wire()
+    register.events(join(register, wire), batch([*words.span("a"), *words.span("b")]))
+    assert {event.id for _, event in notes.events} == {"b"}
+    assert wire.settled() == ["a"]
+    assert notes.asked.count("b") == 1
+
+
+def test_a_gate_that_was_away_at_settlement_hears_of_it_when_it_is_back(
+    register: Register, notes: Any, words: Any
+) -> None:
+    """Settlement while the connection was down does not leave the gate holding the span for ever."""
+    gate = join(register, Wire())
+    register.events(gate, batch(words.span("a")))
+    register.left(gate, gate.connections)
+    notes.settled.add("a")
+    register.settled([SpanId("a")])
+    wire = Wire()
+    register.events(join(register, wire), batch(words.span("a")))
+    assert wire.settled() == ["a"]
+    assert len(notes.events) == 3
+
+
+def test_a_bad_event_is_counted_and_the_others_count(register: Register, notes: Any, words: Any) -> None:
+    """An event that this version cannot read does not cut its gate off."""
+    gate = join(register, Wire())
+    events = batch(words.span("a"))
+    events.items[1] = (2, Raw(b"\xc1"))
+    register.events(gate, events)
+    assert register.rejected_events == 1
+    assert [event for _, event in notes.events] == [words.opened("a"), words.closed("a")]
+
+
+def test_a_handler_that_fails_on_one_event_gets_the_next(register: Register, notes: Any, words: Any) -> None:
+    """A fault in the books of one request stays with that request."""
+    notes.fails_on = {"a"}
+    register.events(join(register, Wire()), batch([words.opened("a"), words.opened("b")]))
+    assert register.rejected_events == 1
+    assert [event.id for _, event in notes.events] == ["b"]
+
+
+def test_death_is_told_once(register: Register, notes: Any) -> None:
+    """However many ways lead to it."""
+    gate = join(register, Wire())
+    register.left(gate, gate.connections)
+    register.lose(gate)
+    register.lose(gate)
+    assert notes.lost == ["gate-0"]
+
+
+def test_the_end_of_an_older_connection_changes_nothing(register: Register) -> None:
+    """A gate with a newer connection is not away because its old one ends."""
+    gate = join(register, Wire())
+    older = gate.connections
+    join(register, Wire())
+    assert not register.left(gate, older)
+    assert gate.send is not None
+
+
+def test_a_process_that_cannot_be_seen_is_not_taken_for_dead(register: Register) -> None:
+    """The pid of a gate in another container means nothing here."""
+    gate = register.hello(Hello("i", GateReport("gate-0", 2**30)), Wire().send)
+    assert gate.pid is None
+    assert gate.lives()
+
+
+def test_a_zombie_does_not_live() -> None:
+    """A killed gate counts as dead before its parent has reaped it."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert process_lives(child.pid)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert not process_lives(child.pid)
+    child.communicate()
+    assert not process_lives(child.pid)

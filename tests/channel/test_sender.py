@@ -1,0 +1,268 @@
+"""Nothing that a gate emits is lost, whatever becomes of the meter, and emitting never waits."""
+
+import asyncio
+import os
+from collections import defaultdict
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import structlog
+from msgspec import Raw
+
+from joulegate.channel.frames import Settled, Welcome, pack, unpack_gate
+from joulegate.channel.retained import Bounds
+from joulegate.channel.sender import EventSender
+from joulegate.channel.stream import FrameReader
+from joulegate.channel.unix import unix_connector
+from joulegate.model import GateReport, SpanId
+
+SMALL = Bounds(size=20_000, spans=20)
+
+
+def ids(notes: Any) -> list[str]:
+    return [event.id for _, event in notes.events]
+
+
+async def retains(gate: EventSender, spans: int) -> None:
+    """Wait until a gate keeps this many spans."""
+    async with asyncio.timeout(5):
+        while gate.retained_spans != spans:
+            await asyncio.sleep(0)
+
+
+async def test_ten_thousand_events_keep_their_order(bench: Any, make_notes: Any, words: Any) -> None:
+    """Events arrive whole and in the order in which each gate emitted them, also from several gates."""
+    notes = make_notes()
+    async with bench.meter(notes), AsyncExitStack() as stack:
+        names = ["gate-0", "gate-1"]
+        gates = [await stack.enter_async_context(bench.gate(name)) for name in names]
+        sent: dict[str, list[Any]] = {name: [] for name in names}
+        for number in range(1000):
+            for name, gate in zip(names, gates, strict=True):
+                span = f"{name}-{number}"
+                for event in [words.opened(span), *[words.chunks(span)] * 3, words.closed(span)]:
+                    gate.emit(event)
+                    sent[name].append(event)
+        await notes.until(lambda: len(notes.events) == 10_000)
+    received = defaultdict(list)
+    for name, event in notes.events:
+        received[name].append(event)
+    assert received == sent
+
+
+async def test_events_of_an_outage_arrive_later(bench: Any, make_notes: Any, words: Any) -> None:
+    """A gate that starts before its meter, or outlives it, loses nothing."""
+    notes = make_notes()
+    async with bench.gate() as gate:
+        for event in words.span("a"):
+            gate.emit(event)
+        assert not gate.connected
+        async with bench.meter(notes):
+            await notes.until(lambda: ids(notes) == ["a"] * 3)
+
+
+async def test_a_new_meter_gets_every_unsettled_span_and_no_settled_one(
+    bench: Any, make_notes: Any, words: Any
+) -> None:
+    """A meter that was killed and restarted counts each request exactly once."""
+    first, second = make_notes(), make_notes()
+    async with bench.gate() as gate:
+        async with bench.meter(first) as meter:
+            for id_ in "abc":
+                for event in words.span(id_):
+                    gate.emit(event)
+            gate.emit(words.opened("open"))
+            await first.until(lambda: len(first.events) == 10)
+            meter.settled([SpanId("a")])
+            first.settled.add("a")
+            await first.until(lambda: True)
+            async with asyncio.timeout(5):
+                while gate.retained_spans > 3:
+                    await asyncio.sleep(0)
+        gate.emit(words.closed("open"))
+        for event in words.span("during"):
+            gate.emit(event)
+        second.settled.add("b")  # settled by the first meter, which died before it could say so
+        async with bench.meter(second):
+            await second.until(lambda: ids(second).count("during") == 3)
+            assert ids(second) == ["c"] * 3 + ["open"] * 2 + ["during"] * 3
+            await retains(gate, 3)
+    assert gate.dropped_events == 0
+
+
+async def test_a_broken_connection_to_the_same_meter_counts_nothing_twice(
+    socket_path: Any, bench: Any, make_notes: Any, words: Any
+) -> None:
+    """What is sent again to the meter that has it changes nothing."""
+    notes = make_notes()
+    connect = unix_connector(socket_path)
+    writers: list[asyncio.StreamWriter] = []
+
+    async def connect_and_keep() -> Any:
+        reader, writer = await connect()
+        writers.append(writer)
+        return reader, writer
+
+    async with bench.meter(notes):
+        sender = EventSender(connect_and_keep, lambda: GateReport("gate-0", os.getpid()))
+        task = asyncio.get_running_loop().create_task(sender.run())
+        for event in words.span("a"):
+            sender.emit(event)
+        await notes.until(lambda: len(notes.events) == 3)
+        writers[0].transport.abort()
+        for event in words.span("b"):
+            sender.emit(event)
+        await notes.until(lambda: "b" in ids(notes) and len(notes.connected) == 2)
+        await sender.flushed()
+        await notes.until(lambda: len(notes.events) >= 6)
+        task.cancel()
+        await asyncio.wait([task])
+    assert ids(notes) == ["a"] * 3 + ["b"] * 3
+
+
+async def test_an_outage_beyond_the_bounds_is_counted_and_said_once(
+    bench: Any, make_notes: Any, words: Any
+) -> None:
+    """The gate gives up the oldest finished requests, and the meter learns how many events that were."""
+    notes = make_notes()
+    with structlog.testing.capture_logs() as logs:
+        async with bench.gate(bounds=SMALL) as gate:
+            for number in range(50):
+                for event in words.span(f"s{number}"):
+                    gate.emit(event)
+            dropped = gate.dropped_events
+            async with bench.meter(notes) as meter:
+                await notes.until(lambda: ids(notes)[-1:] == ["s49"])
+                assert notes.connected[0].dropped_events == dropped > 0
+                meter.settled({SpanId(id_) for id_ in ids(notes)})
+                await retains(gate, 0)
+    kept = sorted(set(ids(notes)), key=lambda id_: int(id_[1:]))
+    assert kept == [f"s{number}" for number in range(50 - len(kept), 50)]
+    assert len(notes.events) + dropped == 150
+    names = [line["event"] for line in logs]
+    assert names.count("channel.overflowed") == names.count("channel.recovered") == 1
+
+
+async def test_a_meter_that_does_not_read_holds_nothing_up(socket_path: Any, words: Any) -> None:
+    """A stopped meter costs the gate its bounds of memory and no time."""
+
+    async def welcome_and_stop_reading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await FrameReader(reader, unpack_gate).next()
+        writer.write(pack(Welcome("m")))
+        writer.transport.pause_reading()
+        stuck.set()
+        await over.wait()
+        writer.close()
+
+    stuck, over = asyncio.Event(), asyncio.Event()
+    server = await asyncio.start_unix_server(welcome_and_stop_reading, socket_path)
+    bounds = Bounds(size=1 << 20)
+    sender = EventSender(unix_connector(socket_path), lambda: GateReport("g", 1), bounds=bounds)
+    task = asyncio.get_running_loop().create_task(sender.run())
+    await stuck.wait()
+    for number in range(5000):
+        for event in words.span(f"s{number}"):
+            sender.emit(event)
+        await asyncio.sleep(0)
+    assert sender.retained_spans < 5000
+    assert sender.dropped_events > 0
+    assert sender._retained.size <= bounds.size
+    task.cancel()
+    await asyncio.wait([task])
+    over.set()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_flushed_waits_until_the_meter_was_sent_everything(
+    bench: Any, make_notes: Any, words: Any
+) -> None:
+    """A gate that ends can wait for its last events to be on their way."""
+    notes = make_notes()
+    async with bench.gate() as gate:
+        gate.emit(words.opened("a"))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await gate.flushed()
+        async with bench.meter(notes):
+            async with asyncio.timeout(5):
+                await gate.flushed()
+            await notes.until(lambda: ids(notes) == ["a"])
+
+
+async def test_the_gate_reports_about_once_a_second(bench: Any, make_notes: Any) -> None:
+    """The meter shows figures of each gate that are a second old at most."""
+    notes = make_notes()
+    async with bench.meter(notes), bench.gate("gate-7", pid=os.getpid()):
+        await notes.until(lambda: bool(notes.reports))
+    assert notes.connected == [GateReport("gate-7", os.getpid())]
+    assert notes.reports[0] == notes.connected[0]
+
+
+async def test_a_fault_in_the_report_does_not_end_the_channel(socket_path: Any) -> None:
+    """Traffic does not depend on a gate's figures: the fault is said, and tried again."""
+    tries = asyncio.Semaphore(0)
+
+    def report() -> GateReport:
+        tries.release()
+        raise ZeroDivisionError
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_unix_server(accept, socket_path)
+    with structlog.testing.capture_logs() as logs:
+        task = asyncio.get_running_loop().create_task(EventSender(unix_connector(socket_path), report).run())
+        async with asyncio.timeout(5):
+            await tries.acquire()
+            await tries.acquire()
+        task.cancel()
+        await asyncio.wait([task])
+    server.close()
+    await server.wait_closed()
+    assert [line["event"] for line in logs] == ["channel.lost"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        pack(Settled([SpanId("a")])),
+        pack(Welcome("m")) + pack(Welcome("m")),
+        b"\x00\x00\x00\x01\xc1",
+    ],
+)
+async def test_what_is_no_meter_is_left_and_tried_again(socket_path: Any, words: Any, answer: bytes) -> None:
+    """Garbage from the other end costs a reconnection, never an event."""
+    batches: asyncio.Queue[Raw] = asyncio.Queue()
+    answers = [pack(Welcome("m")), answer]
+    seen: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        frames = FrameReader(reader, unpack_gate)
+        try:
+            await frames.next()
+            seen.append(answers.pop())
+            writer.write(seen[-1])
+            while True:
+                frame = await frames.next()
+                for _, raw in getattr(frame, "items", ()):
+                    batches.put_nowait(raw)
+        except (EOFError, OSError):
+            writer.close()
+
+    server = await asyncio.start_unix_server(serve, socket_path)
+    sender = EventSender(unix_connector(socket_path), lambda: GateReport("g", 1))
+    sender.emit(words.opened("a"))
+    task = asyncio.get_running_loop().create_task(sender.run())
+    async with asyncio.timeout(5):
+        await batches.get()
+        if len(seen) < 2:
+            await batches.get()
+    task.cancel()
+    await asyncio.wait([task])
+    server.close()
+    await server.wait_closed()
+    assert sender.retained_spans == 1
