@@ -56,7 +56,8 @@ FAREWELL = 2.0
 """Seconds that a stopping meter waits for the gates to leave, and then for a last reading."""
 RESUMED = Nanoseconds(600 * NANO)
 """Older readings are no place to go on from: what was drawn since then is nobody's."""
-
+SAID_EVERY = Nanoseconds(60 * NANO)
+"""A fault that lasts is said once a minute."""
 
 Deliver = Callable[[EnergySample | SourceFailure], None]
 
@@ -98,7 +99,7 @@ class Meter:
         self._sampler: Sampling | None = None
         self._started = now()
         self._ready = False
-        self._faulty = False
+        self._fault_said: Nanoseconds | None = None
         self._results.restore(setup.devices)
         self._grace = GRACE if self._resume() else 0.0
 
@@ -158,7 +159,7 @@ class Meter:
             method=self._setup.method,
             boundary=boundary(self._setup.devices, self._setup.pue),
             ready=self._ready,
-            degraded=degraded(devices, given=self._setup.degraded, ledger_lag=ledger.lag),
+            degraded=degraded(devices, given=self._troubles(now), ledger_lag=ledger.lag),
             devices=devices,
             upstreams=self._upstreams.status(self._gates),
             gates=self._gates.status(),
@@ -168,6 +169,11 @@ class Meter:
             ledger=ledger,
             pending=self._settlement.pending,
         )
+
+    def _troubles(self, now: Nanoseconds) -> str:
+        if self._fault_said is None or now - self._fault_said > SAID_EVERY:
+            return self._setup.degraded
+        return "; ".join(filter(None, (self._setup.degraded, "settlement failed: see the log")))
 
     def find(self, id_: str) -> RequestRecord | None:
         """Give a request by its own id or its client's; ``settled.final`` says whether its figure stays.
@@ -240,15 +246,14 @@ class Meter:
         return [(device, self._attributor.health(device).resets) for device in devices]
 
     def _guarded(self, step: Callable[[], None]) -> None:
-        """Take a step; a fault in it is said once and ends neither the metering nor the traffic."""
+        """Take a step; a fault in it is said once a minute and ends neither metering nor traffic."""
         try:
             step()
         except Exception:
-            if not self._faulty:
+            now = self._now()
+            if self._fault_said is None or now - self._fault_said >= SAID_EVERY:
+                self._fault_said = now
                 self._log.exception("settlement.failed")
-            self._faulty = True
-        else:
-            self._faulty = False
 
     # --- carbon
 

@@ -1,0 +1,80 @@
+"""Budgets, sums, exporters and ledger hear the same, once."""
+
+from pathlib import Path
+from typing import Any
+
+from joulegate.budgets.windows import Budgets
+from joulegate.config import BudgetConfig
+from joulegate.ledger.sqlite import Ledger
+from joulegate.meter.results import Results
+from joulegate.meter.settlement import Settlement
+from joulegate.model import Balance, Device, MeterStatus, RequestRecord, WindowBooks
+
+
+class Heard:
+    """An exporter that keeps what it is told."""
+
+    content_types = ("text/plain",)
+
+    def __init__(self) -> None:
+        self.records: list[RequestRecord] = []
+        self.books: list[WindowBooks] = []
+        self.balances: list[Balance] = []
+
+    def settled(self, record: RequestRecord) -> None:
+        self.records.append(record)
+
+    def booked(self, books: WindowBooks) -> None:
+        self.books.append(books)
+
+    def restore(self, balances: list[Balance]) -> None:
+        self.balances += balances
+
+    def freeze(self, status: MeterStatus) -> object:
+        return status
+
+    def render(self, frozen: object, accept: str) -> tuple[bytes, str]:
+        return b"", "text/plain"
+
+
+def results(path: Path, devices: list[Device]) -> tuple[Results, Heard, Ledger]:
+    ledger, heard = Ledger.open(path), Heard()
+    found = Results(ledger, Budgets([BudgetConfig("all", "1 kWh", "year")]), [heard])
+    found.restore(devices)
+    ledger.start(lambda ids: None)
+    return found, heard, ledger
+
+
+def test_a_restart_goes_on_with_all_sums(
+    tmp_path: Path, settlement: Settlement, attributor: Any, words: Any
+) -> None:
+    """What the ledger kept opens totals, books, budgets and the exporters' counters."""
+    first, heard, ledger = results(tmp_path / "l.db", [words.device])
+    settlement.sample(words.sample(0.5, 100))
+    for event in (words.opened("a"), words.closed("a")):
+        settlement.event("gate", event)
+    attributor.give([words.settled("a")], [words.window(0.5, 3)])
+    first.take(settlement.advance(words.at(4), words.at(4)), [(words.gpu, 2)])
+    first.take(settlement.advance(words.at(5), words.at(5)), [(words.gpu, 3)])
+    assert ([record.id for record in heard.records], len(heard.books), heard.balances) == (["a"], 1, [])
+    ledger.close()
+
+    second, heard, ledger = results(tmp_path / "l.db", [words.device])
+    assert second.totals.rows() == first.totals.rows()
+    assert second.budgets.status(words.at(4)) == first.budgets.status(words.at(4))
+    assert second.budgets.status(words.at(4))[0].used == 7
+    (books,) = second.accounts.all()
+    assert (books.counter, books.recorded, books.resets, books.error()) == (10, 7, 2, 0)
+    assert [balance.requests for balance in heard.balances] == [1]
+    assert ledger.reader.readings()[0].counter == 100
+    ledger.close()
+
+
+def test_new_labels_begin_at_zero_once(tmp_path: Path, words: Any) -> None:
+    """The first energy of a model is a rise from zero, not a series that appears."""
+    found, heard, ledger = results(tmp_path / "l.db", [])
+    for _ in range(2):
+        found.begin_series(words.opened("a"), words.closed("a"), "gemma")
+    ((model, requests, energy),) = [(one.model, one.requests, one.energy) for one in heard.balances]
+    assert (model, requests, energy) == ("gemma", 0, ())
+    ledger.close()
