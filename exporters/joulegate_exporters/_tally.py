@@ -135,7 +135,7 @@ class Tally:
 
     def _rise(self, name: str, labels: Labels, amount: int) -> None:
         counts = self.counters[name]
-        counts[labels] = counts.get(labels, 0) + (amount if amount > 0 else 0)
+        counts[labels] = counts.get(labels, 0) + max(amount, 0)
 
     def _observe(self, name: str, labels: Labels, value: int) -> None:
         bounds = HISTOGRAMS[name]

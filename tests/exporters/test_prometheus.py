@@ -174,6 +174,20 @@ def test_series_begin_at_zero(make_record, status, device_status, scrape, idle_p
     assert {dict(pairs)["share"] for pairs in begun} == shares
 
 
+def test_series_of_two_components_begin_unsplit(make_record, status, device_status, scrape):
+    """Energy of more than one component is never split, so that its series begin as they go on."""
+    dram = msgspec.structs.replace(device_status.device, id=DeviceId("dram"), component=Component.DRAM)
+    devices = (device_status, msgspec.structs.replace(device_status, device=dram))
+    plugin = Plugin()
+    plugin.freeze(msgspec.structs.replace(status, devices=devices))
+    plugin.restore([msgspec.structs.replace(make_record(energy=None).balance(), requests=0)])
+    begun = [dict(pairs) for name, pairs in scrape(plugin) if name == PREFIX + "energy_joules_total"]
+    assert {(labels["component"], labels["share"]) for labels in begun} == {
+        ("gpu", "unsplit"),
+        ("dram", "unsplit"),
+    }
+
+
 def test_nothing_begins_where_nothing_is_measured(make_record, status, scrape):
     """Without a device and a carbon zone there is no energy and no mass, not even zero."""
     blind = msgspec.structs.replace(status, devices=(), carbon=None)
