@@ -25,6 +25,9 @@ CHAT: dict[str, Any] = {
     "seed": 1,
 }
 
+VOLATILE = [r'"id":"[^"]*"', r'"created":\d+', r'"(?:prompt|predicted)_(?:per_\w+|ms)":[\d.e+-]+']
+"""What differs between two runs of one request."""
+
 SETS: dict[str, dict[str, tuple[str, str, dict[str, Any] | None]]] = {
     "llamacpp-server": {
         "openai/llamacpp-chat": ("POST", "/v1/chat/completions", CHAT),
@@ -33,6 +36,7 @@ SETS: dict[str, dict[str, tuple[str, str, dict[str, Any] | None]]] = {
         "openai/llamacpp-chat-n2-stream": (
             "POST", "/v1/chat/completions", CHAT | {"stream": True, "n": 2, "max_tokens": 4}
         ),
+        "openai/llamacpp-chat-n2": ("POST", "/v1/chat/completions", CHAT | {"n": 2, "max_tokens": 4}),
         "openai/llamacpp-completion": ("POST", "/v1/completions", PROMPT | {"max_tokens": 5}),
         "openai/llamacpp-completion-stream": (
             "POST", "/v1/completions", PROMPT | {"max_tokens": 5, "stream": True}
@@ -73,6 +77,7 @@ def main(url: str, name: str, origin: str) -> None:
             "body": body,
             "status": status,
             "response_headers": headers,
+            "volatile": VOLATILE,
         }
         place = folder / case
         place.mkdir(parents=True, exist_ok=True)

@@ -90,6 +90,14 @@ class Accounts:
         total = Fact(tokens + (known.value if known else 0), FactSource.DERIVED)
         self.facts = replace(self.facts, completion_tokens=total)
 
+    def first_of(self, choices: int, raw: bytes | Raw | None) -> None:
+        """Take it that usage is the first choice's alone, if raw ``timings`` of llama.cpp say the same."""
+        timings = decode(raw, _Timings) if raw else None
+        completion = self.facts.completion_tokens
+        if timings and completion and timings.predicted_n == completion.value:
+            estimate = Fact(completion.value * choices, FactSource.ESTIMATED)
+            self.facts = replace(self.facts, completion_tokens=estimate)
+
     def server_timings(self, raw: bytes | Raw | None) -> None:
         """Take llama.cpp's raw ``timings``; its counts stand in where usage is missing."""
         timings = decode(raw, _Timings) if raw else None

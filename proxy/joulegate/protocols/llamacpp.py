@@ -10,12 +10,11 @@ far, so that a stream that is cut off is still counted exactly.
 
 import re
 
-import msgspec
 from msgspec.structs import replace
 
 from joulegate.framing import Found
 from joulegate.framing.values import decode, fact, flag, whole, word
-from joulegate.listener import Listener
+from joulegate.listener import Listener, Members
 from joulegate.model import Asked, Task, WorkClass
 from joulegate.ports import Headers, Observer, Route
 
@@ -72,6 +71,7 @@ class Native(Listener):
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:
         super().__init__(headers, model=model)
+        self._before = b""
         self._event = b""
         self._find = _TEXT.findall
 
@@ -89,14 +89,14 @@ class Native(Listener):
         """Take one event; the newest one is kept, because it has the counts so far."""
         if data == b"[DONE]":
             return 0
-        self._event = data
+        self._before, self._event = self._event, data
         if b'"usage"' in data:
             self.account(data)
         return sum(map(len, self._find(data)))
 
     def long_event(self, found: Found) -> None:
         """Take an event that repeats a long prompt."""
-        self._event = b""
+        self._before = self._event = b""
         self.read_members(found.members)
 
     def repeats(self, head: bytes) -> bool:
@@ -105,10 +105,11 @@ class Native(Listener):
         return True
 
     def response_end(self, *, complete: bool) -> None:
-        """Read the counts of the newest event."""
+        """Read the counts of the newest event that is not broken off."""
         super().response_end(complete=complete)
-        members = decode(self._event, dict[str, msgspec.Raw]) if self._event else None
-        if members:
+        newest = decode(self._event or b"null", Members)
+        members = decode(self._before or b"null", Members) if newest is None else newest
+        if members is not None:
             self.read_members({name: bytes(members[name]) for name in self.answers & members.keys()})
 
     def read_members(self, members: dict[str, bytes]) -> None:

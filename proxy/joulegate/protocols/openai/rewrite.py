@@ -62,6 +62,7 @@ def _asking(options: bytes) -> bytes | None:
 def _members(text: bytes) -> dict[str, Span] | None:
     """Give the members of a JSON object, or ``None`` if it is none or has one of them twice."""
     try:
+        text.decode()
         msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
@@ -126,17 +127,18 @@ class UsageFilter:
         if timings is not None:
             return self._let_last(timings)
         done = self._let_last()
-        if untouched and _may_miss_timings(frame.data):
+        if frame.whole and _may_miss_timings(frame.data):
             self._last = raw
             return done
         return done + raw
 
     def _begun(self) -> bytes:
         """Let the unfinished event go as soon as it cannot be one to drop."""
-        if not self._waiting:
+        begun = self._events.held
+        if not self._waiting or (_FINISHED.search(begun) and not self._events.long):
             return b""
         in_passing = self._events.long or self._passed > self._events.offset
-        if in_passing or _harmless(self._waiting):
+        if in_passing or _harmless(begun):
             return self._let_last() + self._take(len(self._waiting))
         return b""
 

@@ -85,8 +85,10 @@ class Generation(Listener):
         )
 
     def document(self, found: Found) -> None:
-        """Count the choices."""
+        """Count the choices. llama.cpp reports the first one only; the others are taken to be as long."""
         self._choices = found.counts.get("choices")
+        if self._choices and self._choices > 1:
+            self.accounts.first_of(self._choices, found.members.get("timings"))
 
     def facts(self) -> TaskFacts:
         """Give the work done; choices of a stream are those that were asked for."""

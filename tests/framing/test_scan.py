@@ -1,0 +1,122 @@
+"""Members are found in documents of any size, and the quick and the bounded way find the same."""
+
+import itertools
+import json
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from joulegate.framing import LIMIT, JsonPeek, Scanner, spans
+
+WANTED = frozenset({"model", "usage", "n", "response.usage"})
+COUNTED = frozenset({"data"})
+VALUES: Any = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 10**12)
+    | st.text(max_size=6)
+    | st.sampled_from(['"', "\\", '\\"']),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["model", "usage", "a", "é", 'q"', "data"]), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+DOCUMENTS: Any = st.dictionaries(
+    st.sampled_from(["model", "usage", "n", "x", 'q"', "response", "mo\\del"]), VALUES, max_size=6
+) | st.fixed_dictionaries({"data": st.lists(st.text(max_size=3) | st.just({}) | st.just([1]), max_size=4)})
+
+
+@given(document=DOCUMENTS, cuts=st.lists(st.integers(0, 500), max_size=9), spaced=st.booleans())
+def test_scanning_finds_what_decoding_finds(document: dict[str, Any], cuts: list[int], spaced: bool) -> None:
+    """For any document, in any pieces, each wanted member has the same raw text and each count is right."""
+    text = json.dumps(document, indent=1 if spaced else None).encode()
+    places = sorted({0, len(text), *(cut % len(text) for cut in cuts)})
+    scanner = Scanner(WANTED, COUNTED)
+    for start, end in itertools.pairwise(places):
+        scanner.feed(text[start:end])
+    peek = JsonPeek(WANTED, COUNTED)
+    peek.feed(text)
+    assert scanner.found == peek.found()
+    found = {path: json.loads(raw) for path, raw in peek.found().members.items()}
+    inner = document.get("response")
+    nested = inner["usage"] if isinstance(inner, dict) and "usage" in inner else None
+    plain = {path: document[path] for path in WANTED if path in document}
+    assert found == plain | ({"response.usage": nested} if "response.usage" in found else {})
+    assert ("response.usage" in found) == (isinstance(inner, dict) and "usage" in inner)
+
+
+@given(garbage=st.binary(max_size=60) | st.text('{}[]",:\\ab ', max_size=60).map(str.encode))
+def test_garbage_is_scanned_without_complaint(garbage: bytes) -> None:
+    """A scanner tolerates anything, and never finds a value that no colon began."""
+    scanner = Scanner(WANTED, COUNTED)
+    scanner.feed(garbage)
+    assert not scanner.found.members or b":" in garbage
+
+
+@pytest.mark.parametrize("chunk", [1000, 65_536, 1_000_001])
+def test_an_image_of_50_mib_passes_in_constant_memory(chunk: int) -> None:
+    """The members behind it are found, and no copy of it is made."""
+    image = b"QUJD" * (50 * 1024 * 256 // 4)
+    parts = [
+        b'{"created":1,"data":[{"b64_json":"',
+        *[image] * 4,
+        b'"},{"b64_json":"x"}],"usage":{"n":1},"model":"m"}',
+    ]
+    peek = JsonPeek(WANTED, COUNTED)
+    tracemalloc.start()
+    for part in parts:
+        for at in range(0, len(part), chunk):
+            peek.feed(part[at : at + chunk])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * max(chunk, LIMIT)
+    assert peek.found().members == {"usage": b'{"n":1}', "model": b'"m"'}
+    assert peek.found().counts == {"data": 2}
+
+
+def test_the_last_of_two_members_counts() -> None:
+    """As in most readers of JSON, whichever way it is read."""
+    text = b'{"model":"a","model":"b"}'
+    peek, scanner = JsonPeek(WANTED), Scanner(WANTED)
+    peek.feed(text)
+    scanner.feed(text)
+    assert peek.found().members == scanner.found.members == {"model": b'"b"'}
+
+
+def test_a_value_of_a_megabyte_is_absent() -> None:
+    """A model's name of that size is kept nowhere."""
+    peek = JsonPeek(WANTED)
+    for _ in range(20):
+        peek.feed(b'{"n":2,"model":"' + b"m" * 60_000)
+    assert peek.found().members == {"n": b"2"}
+
+
+def test_an_unfinished_document_gives_what_is_complete() -> None:
+    """A number that may go on is not taken for the whole number."""
+    peek = JsonPeek(WANTED)
+    peek.feed(b'{"model":"m","n":1')
+    assert peek.found().members == {"model": b'"m"'}
+
+
+def test_escaped_keys_are_read() -> None:
+    """``mod\\u0065l`` is ``model``."""
+    scanner = Scanner(WANTED)
+    scanner.feed(b'{"mod\\u0065l":"m"}')
+    assert scanner.found.members == {"model": b'"m"'}
+
+
+@given(document=DOCUMENTS)
+def test_spans_are_the_text_of_the_values(document: dict[str, Any]) -> None:
+    """Each member of an object has its key and the exact place of its value."""
+    text = json.dumps(document, indent=2).encode()
+    found = [(span.key, json.loads(text[span.start : span.end])) for span in spans(text)]
+    assert found == list(document.items())
+
+
+def test_spans_tell_members_that_are_there_twice() -> None:
+    """Whoever changes a text must know."""
+    assert [span.key for span in spans(b'{"a":1,"b":{"a":2},"a":[3]}')] == ["a", "b", "a"]
