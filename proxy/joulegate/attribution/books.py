@@ -23,6 +23,8 @@ class Window(Struct):
     end: int
     energy: dict[DeviceId, int]
     gaps: dict[DeviceId, int]
+    inner: list[tuple[int, int]] = []
+    """Counter edges within it: instant, and energy since its start of all devices."""
     final: bool = False
     blind: bool = False
     """Requests that had run in it were given up before its energy became known."""
@@ -104,6 +106,8 @@ def _book_device(window: Window, device: DeviceId, verdict: Verdict) -> WindowBo
     for claim, part in zip(verdict.claims, parts, strict=True):
         if claim.span.orphaned:
             other[CRASH] += part
+        elif claim.span.done:  # its figure is out: what still comes must not change it
+            other[METER] += part
         else:
             requests += part
             _charge(claim, device, part, verdict.method)

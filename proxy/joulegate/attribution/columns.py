@@ -10,6 +10,8 @@ from joulegate.attribution.stepclock import Floats
 TEXT_SHAPE = {"step": 90.0, "tok": 1.5, "kv": 1 / 1000, "pf": 1.0, "pfx": 1 / 50_000}
 """Relative cost of a unit of text work (fits of published step energies of 8B to 70B models)."""
 IMAGE_SHAPE = {"step": 0.15, "mps": 1.0, "mps2": 0.3, "mpn": 2.0}
+CLOCKS_UP = 0.5
+"""Power of clocks up with nothing computed, as part of idle power: it cannot be seen under load."""
 TEXT_UNIT = 0.02
 """J: cost of one unit of the text shape before anything was measured, about an 8B model on an H100."""
 IMAGE_UNIT = 35.0
@@ -32,6 +34,12 @@ class Matrix(Struct):
     """Prefilled tokens in each window whose instant was guessed."""
     unsure: Floats
     """Seconds of presence in each window of requests whose work cannot be placed yet."""
+    cells: Floats
+    """Sums of the features by cell."""
+    fixed: Floats
+    """Energy of idling and of clocks that are up, by cell, in J."""
+    unsure_cells: Floats
+    """``unsure`` by cell."""
 
 
 def columns(scene: Scene) -> Matrix:
@@ -60,6 +68,9 @@ def columns(scene: Scene) -> Matrix:
         seconds=np.diff(scene.cells.bounds),
         doubt=scene.cells.sum_by_window(doubt),
         unsure=scene.cells.sum_by_window(unsure),
+        cells=_by_cell(scene),
+        fixed=scene.idle_power * (scene.cells.width + CLOCKS_UP * active),
+        unsure_cells=unsure,
     )
 
 
@@ -78,6 +89,15 @@ def unit(name: str) -> float:
     """Give the cost in J of one unit of a column before anything was measured."""
     track = name.rpartition(":")[0]
     return shape(name) * (IMAGE_UNIT if track.endswith("/image") else TEXT_UNIT)
+
+
+def _by_cell(scene: Scene) -> Floats:
+    found = [
+        column
+        for track in scene.tracks.values()
+        for column in (track.steps(), *(track.per_cell(values) for values in track.columns.values()))
+    ]
+    return np.column_stack(found) if found else np.zeros((len(scene.cells), 0))
 
 
 def _values(track: Track) -> list[Floats]:

@@ -22,6 +22,8 @@ from joulegate.units import NANO
 
 SHORTEST_WINDOW = 3 * NANO // 10
 """ns: 0.3 to 1 s are equally good (0.2 points); shorter ones see the sensor's noise."""
+SHORTEST_BY_POWER = NANO
+"""ns: power readings are means of a second."""
 STALLED = 10 * NANO
 """ns: a device silent for this long does not hold up the others."""
 PATIENCE = 120 * NANO
@@ -45,6 +47,7 @@ class Group:
         self.spans: dict[str, Span] = {}
         self.windows: list[Window] = []
         self.settle = settle
+        self._shortest = SHORTEST_WINDOW
         self._cursor: int | None = None
         self._next_fit: int | None = None
         self._next_preview = 0
@@ -60,6 +63,8 @@ class Group:
 
     def advance(self, now: int) -> None:
         """Close the windows that the counters have passed and settle what is due."""
+        if any(line.by_power for line in self.timelines):
+            self._shortest, self.observer.slow = SHORTEST_BY_POWER, True
         self._close_windows(now)
         if self._fit_due(now):
             self._settle_windows(now, self._due(now))
@@ -97,11 +102,14 @@ class Group:
 
     def _close(self, start: int, cut: int) -> None:
         energy, gaps = {}, {}
+        lead = self._lead()
+        edges = [t for t in lead.times if start < t < cut] if lead is not None else []
+        inner = [(t, sum(int(line.energy(t) - line.energy(start)) for line in self.timelines)) for t in edges]
         for line in self.timelines:
             energy[line.device.id] = int(line.energy(cut) - line.energy(start))
             gaps[line.device.id] = int(line.gap_within(start, cut))
             line.cut(cut)
-        self.windows.append(Window(start, cut, energy, gaps, blind=start < self._blind_until))
+        self.windows.append(Window(start, cut, energy, gaps, inner, blind=start < self._blind_until))
         self._cursor = cut
 
     def _next_cut(self, start: int) -> int | None:
@@ -112,8 +120,8 @@ class Group:
         horizon = min(waiting)
         breaks = [t for line in self.timelines for t in line.breaks(start)]
         cuts = [t for t in breaks if t <= horizon]
-        cuts += [t for t in lead.times if start + SHORTEST_WINDOW <= t <= horizon][:1]
-        if not cuts and horizon - start >= 2 * SHORTEST_WINDOW and lead.times[-1] <= start:
+        cuts += [t for t in lead.times if start + self._shortest <= t <= horizon][:1]
+        if not cuts and horizon - start >= 2 * self._shortest and lead.times[-1] <= start:
             return horizon
         return min(cuts, default=None)
 
@@ -160,7 +168,8 @@ class Group:
         starts, ends = self._times(self.spans.values())
         due = []
         for window in pending:
-            touching = ends[(starts < self._seconds(window.end)) & (ends > self._seconds(window.start))]
+            low, high = self._seconds(window.start) - self.observer.reach, self._seconds(window.end)
+            touching = ends[(starts < high) & (ends > low)]
             if now >= self._due_time(window, touching):
                 due.append(window)
         return due
@@ -184,6 +193,7 @@ class Group:
             return
         if self.rule.learns:
             self.rule.learn(scene, now)
+            self.observer.lag = self.observer.lag if self.rule.lag is None else self.rule.lag
         if not due:
             return
         windows = self.windows if self.rule.learns else _stretch(self.windows, due)
@@ -231,17 +241,17 @@ class Group:
             for span in self.spans.values()
             if span.closed is not None and not span.previewed
             and origin + (span.end or 0.0) * NANO + SWIFT <= now
-            and origin + (span.end or 0.0) * NANO <= self._cursor
+            and (span.end or 0.0) <= self._seconds(self._cursor)
         ]  # fmt: skip
         touched = [
-            window for window in self.windows if any(_overlaps(window, span, origin) for span in fresh)
+            window for window in self.windows if any(self._overlaps(window, span) for span in fresh)
         ]
         windows = _stretch(self.windows, touched)
         scene = self._scene(windows, now)
         ahead = preview(windows, verdicts(scene, self.rule.share(scene))) if scene is not None else {}
         for span in fresh:
             span.previewed = True
-            if any(not window.final and _overlaps(window, span, origin) for window in touched):
+            if any(not window.final and self._overlaps(window, span) for window in touched):
                 self._settled.append(provisional_figure(span, *ahead.get(span.id, (0.0, [])), self.rule.name))
 
     def _finish(self, now: int) -> None:
@@ -252,8 +262,8 @@ class Group:
                 continue
             end = origin + round(span.end * NANO)
             given_up = now - end > PATIENCE + self.settle
-            waits = self._cursor is None or self._cursor < end
-            waits = waits or any(_overlaps(window, span, origin) for window in pending)
+            waits = self._cursor is None or self._seconds(self._cursor) < span.end + self.observer.reach
+            waits = waits or any(self._overlaps(window, span) for window in pending)
             if not waits or given_up:
                 self._finalize(span)
             if waits and given_up:
@@ -264,6 +274,11 @@ class Group:
         if span.closed is not None and not span.done:
             span.done = True
             self._settled.append(final_figure(span, self.rule.name))
+
+    def _overlaps(self, window: Window, span: Span) -> bool:
+        """Say whether a window can hold energy of a request: counters lag, and engines notice late."""
+        end = np.inf if span.end is None else span.end + self.observer.reach
+        return self._seconds(window.end) > span.start and self._seconds(window.start) < end
 
     def _forget(self) -> None:
         """Drop booked windows and the requests that no open window can need."""
@@ -286,8 +301,3 @@ def _stretch(windows: Sequence[Window], some: Sequence[Window]) -> Sequence[Wind
     chosen = {id(window) for window in some}
     places = [place for place, window in enumerate(windows) if id(window) in chosen]
     return windows[places[0] : places[-1] + 1] if places else []
-
-
-def _overlaps(window: Window, span: Span, origin: int) -> bool:
-    end = window.end if span.end is None else origin + span.end * NANO
-    return origin + span.start * NANO < window.end and end > window.start

@@ -4,6 +4,7 @@ from collections import OrderedDict, deque
 
 import numpy as np
 
+from joulegate.attribution.latency import Latency
 from joulegate.attribution.spans import Span
 
 USUAL_LINE = (-70.0, 1 / 4.2)
@@ -28,6 +29,7 @@ class Habits:
         self.per_step = 1.0
         self._prompts = np.zeros(5)
         self._seen = 0
+        self.latency = Latency()
         self._bytes = 0.0
         self._tokens = 0.0
         self._tau: deque[float] = deque(maxlen=TAU_SAMPLES)
@@ -38,6 +40,9 @@ class Habits:
         """Take a request that has ended."""
         if span.prompt_tokens:
             self._learn_prompt(float(span.opened.body_bytes), float(span.prompt_tokens))
+        if span.finished and not span.times and span.completion_tokens and span.prompt_tokens and span.end:
+            prompt = max(span.prompt_tokens - span.cached_tokens, 1)
+            self.latency.learn(span.id, span.end - span.start, span.completion_tokens - 1, prompt)
         if span.completion_tokens and span.response_bytes and span.finished:
             self._bytes = FADE * self._bytes + span.response_bytes
             self._tokens = FADE * self._tokens + span.completion_tokens

@@ -8,10 +8,11 @@ import numpy as np
 from joulegate.attribution.books import Window
 from joulegate.attribution.cells import Cells, ImageTrack, TextTrack, Track
 from joulegate.attribution.habits import Habits
+from joulegate.attribution.latency import Decoding, pace
 from joulegate.attribution.placement import ImagePlacer, Placed, PlacedImage, Placer, count, stream_of
 from joulegate.attribution.scene import Scene
 from joulegate.attribution.spans import Kind, Span
-from joulegate.attribution.stepclock import StepClock
+from joulegate.attribution.stepclock import Floats, Pace, StepClock
 from joulegate.model import UpstreamSetup
 from joulegate.units import MICRO, NANO
 
@@ -21,6 +22,14 @@ BEYOND = 60.0
 """s after the last window over which the step clock runs on."""
 USUAL_LAG = 0.030
 """s by which a counter shows the past."""
+LAGS = tuple(0.02 * step for step in range(9))
+"""s: candidates for the lag of a counter."""
+SLOW_LAGS = tuple(0.3 + 0.05 * step for step in range(13))
+"""s: candidates for power readings, which are means of the last second."""
+SLOW_USUAL = 0.55
+"""s: half of the second that such readings are the mean of, and a little."""
+ENGINE_DELAY = 0.05
+"""s after the end of a request within which its last work is done."""
 
 
 class Observer:
@@ -32,9 +41,22 @@ class Observer:
         self.origin = origin
         self.upstreams = upstreams
         self.lag = USUAL_LAG
+        """s by which the counters show the past; the rule may find a better one."""
+        self.slow = False
+        """The readings are means over a second."""
         self._devices = devices
         self._queue_pays = queue_pays
         self.habits: dict[str, Habits] = {}
+
+    @property
+    def lags(self) -> tuple[float, ...]:
+        """Give the lags that can be."""
+        return SLOW_LAGS if self.slow else LAGS
+
+    @property
+    def reach(self) -> float:
+        """Give the time in s after the end of a request at which its energy is surely on the counter."""
+        return self.lags[-1] + ENGINE_DELAY
 
     def ended(self, span: Span) -> None:
         """Learn from a request that has ended."""
@@ -47,6 +69,8 @@ class Observer:
 
     def scene(self, windows: Sequence[Window], spans: Iterable[Span], now: int, idle_power: float) -> Scene:
         """Give what is known now of consecutive windows."""
+        if self.slow and self.lag < SLOW_LAGS[0]:
+            self.lag = SLOW_USUAL
         bounds = [(window.start - self.origin) / NANO - self.lag for window in windows]
         bounds.append((windows[-1].end - self.origin) / NANO - self.lag)
         cells = Cells(bounds)
@@ -55,8 +79,31 @@ class Observer:
             name: self._track(name, members, cells, clock) for name, members in self._members(spans).items()
         }
         energy = np.array([window.total / MICRO for window in windows])
-        starts = [window.start for window in windows]
-        return Scene(cells, energy, tracks, idle_power=idle_power, devices=self._devices, starts=starts)
+        return Scene(
+            cells,
+            energy,
+            tracks,
+            idle_power=idle_power,
+            devices=self._devices,
+            starts=[window.start for window in windows],
+            edges=self._edges(windows),
+            lag=self.lag,
+            lags=self.lags,
+            slow=self.slow,
+        )
+
+    def _edges(self, windows: Sequence[Window]) -> Floats:
+        """Give all counter edges of consecutive windows: s without lag, and energy in J since the first."""
+        times, totals, before = [windows[0].start], [0], 0
+        for window in windows:
+            for t, energy in window.inner:
+                times.append(t)
+                totals.append(before + energy)
+            before += window.total
+            times.append(window.end)
+            totals.append(before)
+        shown = (np.array(times) - self.origin) / NANO - self.lag
+        return np.stack([shown, np.array(totals) / MICRO])
 
     def _members(self, spans: Iterable[Span]) -> dict[str, list[Span]]:
         members: dict[str, list[Span]] = {}
@@ -85,13 +132,31 @@ class Observer:
                 streams.append(stream_of(span, counts.out, known=not counts.guessed_out))
         start = min([span.start for span in spans])
         end = min(max(float(cells.edges[-1]), now), float(cells.edges[-1]) + BEYOND)
-        clock = StepClock(streams, start, end, habits.step)
+        clock = StepClock(streams, start, end, habits.step or _usual_step(habits), _pace_of(spans, habits))
         if clock.learned:
             habits.step = clock.step
         return Placer(clock, habits, now).place(spans)
 
     def _habits(self, name: str) -> Habits:
         return self.habits.setdefault(name, Habits())
+
+
+def _usual_step(habits: Habits) -> float | None:
+    line = habits.latency.line()
+    return line[0] if line is not None and line[0] > 0 else None
+
+
+def _pace_of(spans: Sequence[Span], habits: Habits) -> Pace | None:
+    """Give the pace of an engine as its whole answers show it, once enough of them were seen."""
+    line = habits.latency.line()
+    if line is None:
+        return None
+    decodings = [
+        Decoding(min(span.start + line[1] * (span.prompt_tokens or 0) + line[2], span.end), span.end, out - 1)
+        for span in spans
+        if not span.times and span.finished and span.end is not None and (out := span.completion_tokens or 0) > 1
+    ]
+    return lambda edges, usual: pace(decodings, edges, usual)
 
 
 def _whole(span: Span, now: float) -> PlacedImage:

@@ -244,10 +244,13 @@ class Placer:
 
     def _start_of(self, span: Span, counts: Counts, prefilled: float) -> float:
         reported = _reported(span, "prefill")
-        if reported is None:
+        line = self._habits.latency.line()
+        if reported is not None:
+            begun = prefilled - reported
+        elif self._clock.ends or line is None:
             begun = self._clock.back(prefilled, self._prefill_steps(counts.prompt))
         else:
-            begun = prefilled - reported
+            begun = prefilled - self._clock.step - line[1] * counts.prompt
         return max(span.start, min(begun, prefilled - SHORTEST))
 
     def _snap(self, span: Span, guess: float, end: float) -> float:
@@ -301,6 +304,7 @@ class Placer:
     ) -> Placed:
         """Place a request whose decoding shows only at its ends: tokens run evenly between them."""
         out = max(counts.out, 0.0)
+        times, done = self._clock.curve(prefilled, max(end, prefilled))
         return Placed(
             span=span,
             start=start,
@@ -309,9 +313,9 @@ class Placer:
             prompt=counts.prompt,
             context=counts.context,
             prefill_steps=self._prefill_steps(counts.prompt),
-            times=np.array([prefilled, max(end, prefilled)]),
-            tokens=np.array([min(1.0, out), out]),
-            steps=np.array([0.0, max(steps, 1.0) if end > prefilled else 0.0]),
+            times=times,
+            tokens=min(1.0, out) + done * max(out - 1.0, 0.0),
+            steps=done * (max(steps, 1.0) if end > prefilled else 0.0),
             guessed=counts.guessed_prompt,
             doubtful=True,
         )

@@ -22,6 +22,10 @@ class Scene:
         idle_power: float,
         devices: int,
         starts: Sequence[int],
+        edges: Floats,
+        lag: float,
+        lags: Sequence[float],
+        slow: bool,
     ) -> None:
         self.cells = cells
         self.energy = energy
@@ -33,6 +37,13 @@ class Scene:
         self.devices = devices
         self.starts = starts
         """Identity of each window: its start in ns."""
+        self.edges = edges
+        """Counter edges: times in s, lag taken off, and energy in J since the first."""
+        self.lag = lag
+        self.slow = slow
+        """The readings are means over a second."""
+        self.lags = lags
+        """Lags in s that the counters can have."""
         self.spans: list[Span] = [one.span for track in tracks.values() for one in track.placed]
         self.offsets = dict(
             zip(tracks, np.cumsum([0, *(len(t.placed) for t in tracks.values())]), strict=False)
@@ -50,9 +61,11 @@ class Scene:
         return np.minimum(self.cells.width, self.present())
 
     def cell_energy(self) -> Floats:
-        """Give the energy of each cell in J, even within its window."""
-        span = np.maximum(np.diff(self.cells.bounds), 1e-12)
-        return self.energy[self.cells.window] * self.cells.width / span[self.cells.window]
+        """Give the energy of each cell in J, even between counter edges; windows keep theirs."""
+        found = np.diff(np.interp(self.cells.edges, self.edges[0], self.edges[1]))
+        total = self.cells.sum_by_window(found)
+        scale = np.divide(self.energy, total, out=np.zeros_like(total), where=total > 0)
+        return found * scale[self.cells.window]
 
     def gather(self, name: str, track: Track, values: Floats) -> "Claims":
         """Give the sums of a value a pair by window and request."""

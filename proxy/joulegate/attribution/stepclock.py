@@ -5,13 +5,16 @@ clean stream tick for all of them, also for those that are not streamed.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
 Floats = npt.NDArray[np.float64]
+Pace: TypeAlias = Callable[[Floats, float], Floats]
+"""Gives the steps in each tick, from the edges of the ticks and the usual steps a tick."""
 
 USUAL_STEP = 0.009
 """s: length of a step until one was seen."""
@@ -50,9 +53,14 @@ class Stream(Struct, frozen=True):
 
 
 class StepClock:
-    """Steps of one engine over a stretch of time."""
+    """Steps of one engine over a stretch of time.
 
-    def __init__(self, streams: Sequence[Stream], start: float, end: float, usual: float | None) -> None:
+    ``pace`` gives the steps in each tick for ticks in which nobody streams.
+    """
+
+    def __init__(
+        self, streams: Sequence[Stream], start: float, end: float, usual: float | None, pace: Pace | None = None
+    ) -> None:
         self.speculative = _speculative(streams)
         self.clean = _clean(streams, speculative=self.speculative)
         gaps = _gaps(self.clean)
@@ -63,7 +71,8 @@ class StepClock:
         """Tokens a step and sequence."""
         self.ends: list[float] = _step_ends(self.clean, self.step)
         self._edges = _ticks(start, end)
-        self._steps = _running_sum(self.clean, self._edges, self.step, speculative=self.speculative)
+        silent = np.full(len(self._edges) - 1, TICK / self.step) if pace is None else pace(self._edges, TICK / self.step)
+        self._steps = _running_sum(self.clean, self._edges, silent, speculative=self.speculative)
 
     def at(self, t: float) -> float:
         """Give the steps done until ``t``, counted from an arbitrary origin."""
@@ -89,6 +98,15 @@ class StepClock:
             return plain
         found = self.ends[place]
         return plain if t - found > max(steps, 1) else found
+
+    def curve(self, start: float, end: float, most: int = 64) -> tuple[Floats, Floats]:
+        """Give instants from start to end, and the part of the steps between them done at each."""
+        count = int(min(max((end - start) / TICK, 1), most)) + 1
+        times: Floats = np.linspace(start, end, count)
+        steps = np.interp(times, self._edges, self._steps)
+        total = steps[-1] - steps[0]
+        even: Floats = np.linspace(0.0, 1.0, count)
+        return times, (steps - steps[0]) / total if total > 0 else even
 
     def first_end(self, t: float) -> int:
         """Give the place of the first step end at or after ``t``."""
@@ -150,7 +168,7 @@ def _ticks(start: float, end: float) -> Floats:
     return np.asarray(start + TICK * np.arange(count), dtype=np.float64)
 
 
-def _running_sum(streams: Sequence[Stream], edges: Floats, step: float, *, speculative: bool) -> Floats:
+def _running_sum(streams: Sequence[Stream], edges: Floats, silent: Floats, *, speculative: bool) -> Floats:
     """Give the steps done until each edge: the mean over the running streams, not the maximum.
 
     The maximum would count jitter: 31 % error in place of 6.5 % on mixed prompts.
@@ -159,8 +177,7 @@ def _running_sum(streams: Sequence[Stream], edges: Floats, step: float, *, specu
     for stream in streams:
         if len(stream.times) >= 3:
             _tick(stream, edges, total, running, speculative=speculative)
-    usual = TICK / step
-    rate = np.where(running > 0, total / np.maximum(running, 1), usual)
+    rate = np.where(running > 0, total / np.maximum(running, 1), silent)
     return np.concatenate([[0.0], np.cumsum(rate)])
 
 

@@ -40,6 +40,8 @@ class Timeline:
         self.rejected: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.power: Microwatts | None = None
+        self.by_power = False
+        """Energy is the integral of power readings: the device has no counter."""
         self._last: EnergySample | None = None
         self._suspect: EnergySample | None = None
 
@@ -56,6 +58,7 @@ class Timeline:
         if sample.counter is not None:
             self._count(sample, sample.counter)
         elif sample.power is not None and (self._last is None or self._last.counter is None):
+            self.by_power = True
             self._integrate(sample, sample.power)
 
     def energy(self, t: int) -> Microjoules:

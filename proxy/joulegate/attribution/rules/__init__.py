@@ -14,6 +14,11 @@ class Rule(Protocol):
     queue_pays: bool
     """It looks at requests from arrival to end, not at their work."""
 
+    @property
+    def lag(self) -> float | None:
+        """Give the lag of the counters in s, if the rule found one."""
+        ...
+
     def learn(self, scene: Scene, now: int) -> None:
         """Fit to all that is known now."""
         ...

@@ -15,6 +15,7 @@ class Rule:
     """Splits each cell by time of presence."""
 
     learns = False
+    lag: float | None = None
 
     def __init__(self, name: str, *, queue_pays: bool) -> None:
         self.name = name

@@ -9,15 +9,14 @@ from collections import OrderedDict
 import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.columns import Matrix, columns, shape, unit
+from joulegate.attribution.columns import CLOCKS_UP, Matrix, columns, shape, unit
 from joulegate.attribution.fit import Fit, fit, scales, trust
+from joulegate.attribution.lag import LagScan
 from joulegate.attribution.scene import Claims, Scene, Shares
 from joulegate.attribution.spans import BLOCKS
 from joulegate.attribution.stepclock import Floats
 from joulegate.units import NANO
 
-CLOCKS_UP = 0.5
-"""Power of clocks up with nothing computed, as part of idle power: it cannot be seen under load."""
 ROW = NANO
 """ns of one row of the fit."""
 LEAST_ROWS = 6
@@ -58,12 +57,19 @@ class Rule:
         self._rows: OrderedDict[int, Row] = OrderedDict()
         self._names: list[str] = []
         self._fit: Fit | None = None
-        self.idle_power = 0.0
+        self._scan = LagScan()
+
+    @property
+    def lag(self) -> float | None:
+        """Give the lag of the counters in s, once it is found."""
+        return self._scan.lag
 
     def learn(self, scene: Scene, now: int) -> None:
         """Fit to all windows of the past and of the scene."""
-        self._note(scene, columns(scene))
+        matrix = columns(scene)
+        self._note(scene, matrix)
         self._refit(scene.idle_power, now)
+        self._scan.look(scene, matrix, self._coefficients(matrix.names)[0])
 
     def share(self, scene: Scene) -> Shares:
         """Give each window's energy by the modelled cost of the work in it, scaled to the counter."""

@@ -14,6 +14,7 @@ class Rule:
 
     name = "tokens"
     learns = False
+    lag: float | None = None
     queue_pays = False
 
     def learn(self, scene: Scene, now: int) -> None:

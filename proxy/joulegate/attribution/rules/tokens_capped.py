@@ -16,6 +16,7 @@ class Rule:
 
     name = "tokens-capped"
     learns = False
+    lag: float | None = None
     queue_pays = False
 
     def learn(self, scene: Scene, now: int) -> None:

@@ -1,0 +1,98 @@
+"""What the latencies of whole answers say of an engine that streams nothing.
+
+latency = step x answer tokens + tau x prompt tokens + rest: robust and non-negative. With it the decoding of
+each long answer is known roughly, and all long answers together give the pace of the engine over time.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from joulegate.attribution.fit import bend, nonnegative
+from joulegate.attribution.stepclock import Floats
+
+KEPT = 500
+ENOUGH = 8
+ROUNDS = 5
+LONG = 20
+"""Steps of an answer that is long enough to show the engine's pace."""
+SWEEPS = 8
+
+
+class Decoding(Struct, frozen=True):
+    """The decoding of one whole answer as its latency suggests."""
+
+    start: float
+    end: float
+    steps: float
+
+
+class Latency:
+    """A robust line through the latencies of whole answers."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[str, tuple[float, float, float]] = OrderedDict()
+        self._fit: tuple[float, float, float] | None = None
+
+    def learn(self, key: str, took: float, out: float, prompt: float) -> None:
+        """Take one answer."""
+        self._seen[key] = (took, out, prompt)
+        self._fit = None
+        while len(self._seen) > KEPT:
+            self._seen.popitem(last=False)
+
+    def line(self) -> tuple[float, float, float] | None:
+        """Give seconds a step, seconds a prompt token and the constant; ``None`` while too few were seen."""
+        if len(self._seen) < ENOUGH:
+            return None
+        if self._fit is None:
+            self._fit = _line(np.array(list(self._seen.values())))
+        return self._fit
+
+
+def _line(seen: Floats) -> tuple[float, float, float]:
+    took = seen[:, 0]
+    features = np.column_stack([seen[:, 1], seen[:, 2], np.ones(len(seen))])
+    relative = 1 / np.maximum(took, 0.05) ** 2
+    weights, x = relative, np.zeros(3)
+    for _ in range(ROUNDS):
+        x = nonnegative((features * weights[:, None]).T @ features, (features * weights[:, None]).T @ took)
+        weights = relative * bend((took - features @ x) / np.maximum(took, 0.05))
+    return float(x[0]), float(x[1]), float(x[2])
+
+
+def pace(decodings: Sequence[Decoding], edges: Floats, usual: float) -> Floats:
+    """Give the steps of the engine in each tick so that every answer's steps fit into its decoding.
+
+    Multiplicative corrections from a flat start, as in iterative tomography; a tick that nobody covers keeps
+    the usual pace ``usual`` (steps a tick).
+    """
+    rate = np.full(len(edges) - 1, usual)
+    long = [one for one in decodings if one.steps >= LONG and one.end > one.start]
+    if not long:
+        return rate
+    last = len(edges) - 1
+    low = np.clip(np.searchsorted(edges, [one.start for one in long]), 0, last)
+    high = np.clip(np.searchsorted(edges, [one.end for one in long]), 0, last)
+    inside = (high - low) >= 2
+    low, high = low[inside], high[inside]
+    whole = np.array([one.end - one.start for one in long])[inside]
+    steps = np.array([one.steps for one in long])[inside] * (edges[high] - edges[low]) / whole
+    for _ in range(SWEEPS):
+        done = np.concatenate([[0.0], np.cumsum(rate)])
+        wanted = np.clip(steps / np.maximum(done[high] - done[low], 1e-9), 0.2, 5.0)
+        rate *= _mean_over(wanted, low, high, last)
+    return rate
+
+
+def _mean_over(values: Floats, low: np.ndarray, high: np.ndarray, count: int) -> Floats:
+    """Give the mean of the values whose span covers each tick; 1 where none does."""
+    total, cover = np.zeros(count + 1), np.zeros(count + 1)
+    np.add.at(total, low, values)
+    np.add.at(total, high, -values)
+    np.add.at(cover, low, 1.0)
+    np.add.at(cover, high, -1.0)
+    total, cover = np.cumsum(total)[:-1], np.cumsum(cover)[:-1]
+    return np.where(cover > 0.5, total / np.maximum(cover, 1.0), 1.0)
