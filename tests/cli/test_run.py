@@ -65,14 +65,6 @@ def test_a_wrong_option_is_told_before_anything_starts(joulegate: Run) -> None:
     assert len(result.stderr.splitlines()) == 2
 
 
-@pytest.mark.parametrize("command", ["gate", "meter"])
-def test_the_halves_need_a_socket(command: str, joulegate: Run) -> None:
-    """A half alone must know where the other one is."""
-    result = joulegate(command, "--upstream", "http://127.0.0.1:1")
-    assert result.exit_code == 2
-    assert "--socket" in result.stderr
-
-
 @pytest.mark.e2e
 def test_a_request_passes_and_sigterm_drains(upstream: str, tmp_path: Path) -> None:
     """Zero configuration: the banner says what was found, the request passes, the end is clean."""

@@ -33,7 +33,7 @@ class _Reader:
     """One pass over the text."""
 
     def __init__(self, text: str) -> None:
-        self._text = text.replace("\r\n", "\n")
+        self._text = text
         self._at = 0
         self._counted = 0
         self._line = 1

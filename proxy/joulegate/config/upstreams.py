@@ -110,7 +110,7 @@ def _loops(config: Config) -> Iterator[Problem]:
         except ConfigError:
             continue
         for index, upstream in enumerate(config.upstream):
-            if _where(upstream.url) == listening and listening[1]:
+            if _where(upstream.url) == listening:
                 yield Problem(
                     ("upstream", index, "url"), f"is joulegate's own listen.{key}: it would call itself"
                 )
