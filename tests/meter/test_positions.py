@@ -72,7 +72,9 @@ def test_after_a_restart_of_the_counter_the_new_values_count() -> None:
     positions = Positions("boot")
     for t, counter in ((1, 1_000), (10, 1_005), (20, 3), (30, 9)):
         positions.sample(sample(t, counter))
-    positions.book([window(1, 10, 5), window(10, 20, 0), window(20, 30, 6)], Nanoseconds(30))
+    positions.book([window(1, 10, 5), window(10, 20, 0)], Nanoseconds(20))
+    assert positions.readings()[0].counter == 3
+    positions.book([window(20, 30, 6)], Nanoseconds(30))
     assert positions.readings()[0].counter == 9
 
 
