@@ -129,15 +129,16 @@ class EventSplitter(_Splitter):
     """Cuts ``text/event-stream``: any mix of LF, CRLF and CR, comments, several data lines, a BOM."""
 
     def _alone(self, chunk: bytes) -> bytes | None:
+        begin = 0 if chunk[:7] != b"event: " else chunk.find(b"\n") + 1
         size = len(chunk)
         if (
-            chunk[:6] == b"data: "
+            chunk[begin : begin + 6] == b"data: "
             and size <= LIMIT
-            and chunk.find(b"\n") == size - 2
+            and chunk.find(b"\n", begin) == size - 2
             and chunk[-1:] == b"\n"
             and b"\r" not in chunk
         ):
-            return chunk[6:-2]
+            return chunk[begin + 6 : -2]
         return None
 
     def _boundary(self, data: bytes, start: int) -> int:

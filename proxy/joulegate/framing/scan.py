@@ -191,16 +191,19 @@ class JsonPeek:
 
     def __init__(self, wanted: frozenset[str], counted: frozenset[str] = frozenset()) -> None:
         self._wanted = wanted
+        self._nested = [path for path in wanted if "." in path]
         self._counted = counted
         self._parts: list[bytes] = []
         self._size = 0
         self._scanner: Scanner | None = None
+        self._found: Found | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Take the next part of the document."""
         if self._scanner:
             self._scanner.feed(chunk)
             return
+        self._found = None
         self._parts.append(chunk)
         self._size += len(chunk)
         if self._size > LIMIT:
@@ -211,8 +214,10 @@ class JsonPeek:
         """Give what is known so far: of a broken or unfinished document, what precedes the break."""
         if self._scanner:
             return self._scanner.found
-        whole = decode(b"".join(self._parts), dict[str, msgspec.Raw])
-        return self._scan().found if whole is None else self._pick(whole)
+        if self._found is None:
+            whole = decode(b"".join(self._parts), dict[str, msgspec.Raw])
+            self._found = self._scan().found if whole is None else self._pick(whole)
+        return self._found
 
     def _scan(self) -> Scanner:
         scanner = Scanner(self._wanted, self._counted)
@@ -221,13 +226,15 @@ class JsonPeek:
         return scanner
 
     def _pick(self, document: dict[str, msgspec.Raw]) -> Found:
-        found = Found({}, {})
-        for path in self._wanted:
+        members = {path: bytes(document[path]) for path in self._wanted & document.keys()}
+        for path in self._nested:
             raw = _at(document, path)
-            if raw is not None and len(raw) <= KEEP:
-                found.members[path] = raw
+            if raw is not None:
+                members[path] = raw
+        found = Found({path: raw for path, raw in members.items() if len(raw) <= KEEP}, {})
         for path in self._counted:
-            elements = decode(_at(document, path) or b"", list[msgspec.Raw])
+            raw = _at(document, path)
+            elements = decode(raw, list[msgspec.Raw]) if raw is not None else None
             if elements is not None:
                 found.counts[path] = len(elements)
         return found
