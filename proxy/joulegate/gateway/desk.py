@@ -1,0 +1,135 @@
+"""What all exchanges of a gate share, and what the gate says of itself."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from joulegate.gateway.admission import Admission
+from joulegate.gateway.pool import Pool
+from joulegate.gateway.relay import Exchange
+from joulegate.gateway.routing import Routes
+from joulegate.gateway.settings import GateSettings, Target
+from joulegate.gateway.upstream import Clock
+from joulegate.gateway.watch import Hangups, Watchdog
+from joulegate.log import logger
+from joulegate.model import Outcome
+from joulegate.ports import EventSink, InferenceProtocol
+from joulegate.units import NANO, Nanoseconds
+
+_QUIET = Nanoseconds(NANO)
+"""Shortest time between two log lines about one upstream's failures."""
+
+
+class Desk:
+    """The shared state of one gate. It lives on one event loop."""
+
+    def __init__(
+        self,
+        settings: GateSettings,
+        protocols: Mapping[str, InferenceProtocol],
+        sink: EventSink,
+        clock: Clock,
+        wall: Clock,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        timeouts = settings.timeouts
+        shortest = min(timeouts.first_byte, timeouts.idle, timeouts.head, timeouts.body)
+        self.settings = settings
+        self.protocols = protocols
+        self.sink = sink
+        self.clock = clock
+        self.wall = wall
+        self.routes = Routes(settings.upstreams)
+        self.admission = Admission()
+        self.watchdog = Watchdog(loop, clock, shortest)
+        self.hangups = Hangups(loop)
+        self.pools = {target.name: Pool(target, clock, timeouts.connect) for target in settings.upstreams}
+        self.refuses_usage: set[str] = set()
+        """Upstreams that do not know how to be asked for usage."""
+        self.draining = False
+        self.parse_failures = 0
+        self.active: set[Exchange] = set()
+        self._handling = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._lost: set[str] = set()
+        self._silent: set[str] = set()
+        self._logged: dict[str, Nanoseconds] = {}
+        self._log = logger("gateway")
+
+    # --- who is here ---------------------------------------------------------------------------------
+
+    def entered(self) -> None:
+        """Count a request that is being handled."""
+        self._handling += 1
+        self._quiet.clear()
+
+    def left(self) -> None:
+        """Count it no longer."""
+        self._handling -= 1
+        self._settle()
+
+    def began(self, exchange: Exchange) -> None:
+        """Look after an exchange."""
+        self.active.add(exchange)
+        self.watchdog.add(exchange)
+
+    def ended(self, target: Target) -> Callable[[Exchange], None]:
+        """Give what is to be told when an exchange with this upstream is over."""
+
+        def over(exchange: Exchange) -> None:
+            self.active.discard(exchange)
+            self.watchdog.discard(exchange)
+            self.admission.leave(target)
+            self._settle()
+
+        return over
+
+    async def quiet(self) -> None:
+        """Wait until nothing is under way."""
+        await self._quiet.wait()
+
+    def _settle(self) -> None:
+        if not self._handling and not self.active:
+            self._quiet.set()
+
+    # --- what happened -------------------------------------------------------------------------------
+
+    def observer_failed(self, protocol: str) -> None:
+        """Count an observer that raised; the first of each protocol is logged."""
+        self.parse_failures += 1
+        if protocol not in self._silent:
+            self._silent.add(protocol)
+            self._log.warning("observer.failed", protocol=protocol, exc_info=True)
+
+    def usage_refused(self, upstream: str) -> None:
+        """Remember that this upstream cannot be asked for usage."""
+        if upstream not in self.refuses_usage:
+            self.refuses_usage.add(upstream)
+            self._log.warning("usage.refused", upstream=upstream)
+
+    def reached(self, upstream: str) -> None:
+        """Note that a connection was opened."""
+        if upstream in self._lost:
+            self._lost.discard(upstream)
+            self._log.info("upstream.recovered", upstream=upstream)
+
+    def failed(self, upstream: str, outcome: Outcome, detail: str) -> None:
+        """Log a failure of an upstream: its loss once, everything else at most once a second."""
+        if outcome is Outcome.UPSTREAM_REFUSED:
+            if upstream not in self._lost:
+                self._lost.add(upstream)
+                self._log.warning("upstream.lost", upstream=upstream, reason=detail)
+            return
+        now = self.clock()
+        last = self._logged.get(upstream)
+        if last is None or now - last >= _QUIET:
+            self._logged[upstream] = now
+            self._log.warning("request.failed", upstream=upstream, outcome=outcome.value, reason=detail)
+
+    def broken(self) -> None:
+        """Log an error of the gate's own, at most once a second."""
+        now = self.clock()
+        last = self._logged.get("")
+        if last is None or now - last >= _QUIET:
+            self._logged[""] = now
+            self._log.error("request.failed", exc_info=True)

@@ -1,0 +1,39 @@
+"""Identities of requests, and words from outside made safe to keep."""
+
+import re
+import secrets
+
+from joulegate.model import SpanId
+from joulegate.units import Nanoseconds
+
+MODEL_LENGTH = 256
+"""Characters of a model name that are kept."""
+
+_CLIENT_ID = re.compile(rb"[!-~]{1,128}")
+"""A client's request id: visible ASCII of bounded length; anything else counts as absent."""
+
+
+def span_id(wall: Nanoseconds) -> SpanId:
+    """Give a fresh identity of 32 hexadecimal digits that sorts by its wall-clock time.
+
+    48 bits of milliseconds and 80 random ones, like a UUID of version 7 (RFC 9562, section 5.7) without
+    its fixed bits.
+    """
+    return SpanId(f"{wall // 1_000_000:012x}{secrets.token_hex(10)}")
+
+
+def client_request_id(value: bytes | None) -> str | None:
+    """Give the client's own identity of its request, or ``None`` if it is not fit to be kept."""
+    return value.decode("ascii") if value is not None and _CLIENT_ID.fullmatch(value) else None
+
+
+def model_name(text: str | None) -> str | None:
+    """Give at most 256 characters, with what cannot be printed replaced; empty is ``None``.
+
+    Lone surrogates (JSON can carry them), NUL and marks that turn the direction of writing would harm
+    logs and metrics.
+    """
+    if not text:
+        return None
+    cut = text[:MODEL_LENGTH]
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in cut)

@@ -1,0 +1,161 @@
+"""Listening to an exchange without ever harming it.
+
+An observer's exception is counted and ends the observation; the exchange goes on untouched.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
+
+from msgspec.structs import replace
+
+from joulegate.gateway.ids import model_name
+from joulegate.model import Asked, ServerTimings, TaskFacts
+from joulegate.ports import Headers, InferenceProtocol, Observer, Rewrite, Route
+from joulegate.units import Nanoseconds
+
+T = TypeVar("T")
+GENERIC = "generic"
+"""The protocol that is asked last."""
+
+
+class Silent:
+    """Hears nothing: the observer of what nobody listens to."""
+
+    def request_body(self, chunk: bytes) -> None:
+        """Take nothing in."""
+
+    def asked(self) -> Asked:
+        """Know nothing."""
+        return Asked()
+
+    def rewrite(self, body: bytes) -> Rewrite | None:  # noqa: ARG002 (the port's signature)
+        """Leave the body as it is."""
+        return None
+
+    def response_head(self, status: int, headers: Headers) -> None:
+        """Take nothing in."""
+
+    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:  # noqa: ARG002 (the port's signature)
+        """Count the bytes, so that the answer's first one is known."""
+        return len(chunk)
+
+    def response_end(self, *, complete: bool) -> None:
+        """Take nothing in."""
+
+    def facts(self) -> TaskFacts:
+        """Know nothing."""
+        return TaskFacts()
+
+    def timings(self) -> ServerTimings:
+        """Know nothing."""
+        return ServerTimings()
+
+    def model(self) -> str | None:
+        """Know nothing."""
+        return None
+
+    def streamed(self) -> bool:
+        """Know nothing."""
+        return False
+
+
+class Chosen(NamedTuple):
+    """The protocol that knows a route."""
+
+    protocol: str
+    route: Route
+    observation: "Observation"
+
+
+def choose(
+    protocols: Mapping[str, InferenceProtocol],
+    method: str,
+    path: str,
+    headers: Headers,
+    failed: Callable[[str], None],
+) -> Chosen:
+    """Ask each protocol in order whether it knows the route; ``failed`` is told of those that raise."""
+    for name, protocol in protocols.items():
+        try:
+            route = protocol.matches(method, path)
+            if route is not None:
+                return Chosen(name, route, Observation(protocol.observer(route, headers), name, failed))
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            failed(name)
+    return Chosen(GENERIC, Route("other", dialect="plain"), Observation(Silent(), GENERIC, failed))
+
+
+class Observation:
+    """One observer, guarded."""
+
+    __slots__ = ("_failed", "_name", "_observer", "failed")
+
+    def __init__(self, observer: Observer, name: str, failed: Callable[[str], None]) -> None:
+        self._observer = observer
+        self._name = name
+        self._failed = failed
+        self.failed = False
+        """The observer raised; from then on it hears nothing."""
+
+    def request_body(self, chunk: bytes) -> None:
+        """Take a part of the request body."""
+        if not self.failed:
+            self._guard(lambda: self._observer.request_body(chunk), None)
+
+    def asked(self) -> Asked:
+        """Give what is known of the wish so far, its model fit to be kept."""
+        asked = self._guard(self._observer.asked, Asked())
+        model = model_name(asked.model)
+        return asked if model == asked.model else replace(asked, model=model)
+
+    def rewrite(self, body: bytes) -> Rewrite | None:
+        """Give the body to send in place of this one, if any."""
+        return None if self.failed else self._guard(lambda: self._observer.rewrite(body), None)
+
+    def response_head(self, status: int, headers: Headers) -> None:
+        """Take the head of the answer."""
+        if not self.failed:
+            self._guard(lambda: self._observer.response_head(status, headers), None)
+
+    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
+        """Take a part of the answer; give its content bytes, all of them once nobody listens."""
+        if self.failed:
+            return len(chunk)
+        try:
+            return self._observer.response_body(t, chunk)
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            self._fail()
+            return len(chunk)
+
+    def response_end(self, *, complete: bool) -> None:
+        """Learn that the answer is over."""
+        if not self.failed:
+            self._guard(lambda: self._observer.response_end(complete=complete), None)
+
+    def facts(self) -> TaskFacts:
+        """Give the work done as far as it is known."""
+        return self._guard(self._observer.facts, TaskFacts())
+
+    def timings(self) -> ServerTimings:
+        """Give the durations that the server reported."""
+        return self._guard(self._observer.timings, ServerTimings())
+
+    def model(self) -> str | None:
+        """Give the model named in the answer, fit to be kept."""
+        return model_name(self._guard(self._observer.model, None))
+
+    def streamed(self) -> bool:
+        """Say whether the answer is a stream of parts."""
+        return self._guard(self._observer.streamed, False)
+
+    def _guard(self, question: Callable[[], T], otherwise: T) -> T:
+        try:
+            return question()
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            self._fail()
+            return otherwise
+
+    def _fail(self) -> None:
+        if not self.failed:
+            self.failed = True
+            self._failed(self._name)

@@ -1,0 +1,370 @@
+"""One exchange: from the moment the upstream is chosen until the last byte, the cut or the cancel.
+
+The answer is relayed by callbacks, straight from one transport to the other: no task wakes up for a chunk.
+Whatever happens, the span is closed exactly once.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp.http_parser import RawResponseMessage
+from msgspec import Struct
+
+from joulegate.errors import UpstreamError
+from joulegate.gateway.answer import AnswerWriter
+from joulegate.gateway.body import SMALL
+from joulegate.gateway.client import ClientConnection
+from joulegate.gateway.framing import Answer
+from joulegate.gateway.headers import first, forwarded, response_head, response_problem
+from joulegate.gateway.observation import Observation
+from joulegate.gateway.settings import Timeouts
+from joulegate.gateway.span import Ending, Span
+from joulegate.gateway.tunnel import Tunnel
+from joulegate.gateway.upstream import Clock, UpstreamConnection
+from joulegate.model import Outcome, Phase
+from joulegate.ports import ResponseFilter
+from joulegate.units import Nanoseconds
+
+_USAGE = b"stream_options"
+_REFUSALS = (400, 422)
+
+
+class Wish(Struct, frozen=True):
+    """What the exchange must know of the request to write its answer."""
+
+    method: str
+    http10: bool
+    keep_alive: bool
+    """The client would go on with this connection."""
+    finish: bool
+    """The upstream may finish when the client has left."""
+    extra: bytes
+    """Header lines of the gate's own for the answer."""
+
+
+class Exchange:
+    """Carries one request and its answer; the consumer of its upstream connection."""
+
+    __slots__ = (
+        "_client", "_client_left", "_clock", "_deadline", "_ended", "_expiry", "_filter", "_finish_by",
+        "_observation", "_sent", "_timeouts", "_tunnel", "_wish", "_withheld", "_withheld_head",
+        "_withheld_size", "_writer", "asks_usage", "connection", "done", "failure", "keep_alive", "phase",
+        "span", "usage_refused",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        client: ClientConnection,
+        wish: Wish,
+        span: Span,
+        observation: Observation,
+        timeouts: Timeouts,
+        clock: Clock,
+        ended: Callable[["Exchange"], None],
+    ) -> None:
+        self._client = client
+        self._wish = wish
+        self._observation = observation
+        self._timeouts = timeouts
+        self._clock = clock
+        self._ended = ended
+        self._writer = AnswerWriter(client)
+        self._client_left: Nanoseconds | None = None
+        self._finish_by: Nanoseconds | None = None
+        self._deadline: Nanoseconds | None = None
+        self._expiry = Outcome.UPSTREAM_TIMEOUT
+        self._filter: ResponseFilter | None = None
+        self._withheld: list[bytes] | None = None
+        self._withheld_head: RawResponseMessage | None = None
+        self._withheld_size = 0
+        self._tunnel: Tunnel | None = None
+        self._sent = False
+        self.span = span
+        self.phase = Phase.REQUEST
+        self.connection: UpstreamConnection | None = None
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.failure: UpstreamError | None = None
+        """Why there is no answer."""
+        self.asks_usage = False
+        """The body that was sent asks for usage where the client did not."""
+        self.usage_refused = False
+        """The upstream does not know how to be asked for usage."""
+        self.keep_alive = wish.keep_alive
+        """The client's connection may go on after this answer."""
+
+    @property
+    def begun(self) -> bool:
+        """The client has been sent a part of the answer."""
+        return self._writer.begun
+
+    @property
+    def extra(self) -> bytes:
+        """Header lines of the gate's own."""
+        return self._wish.extra
+
+    # --- from the request's side ---------------------------------------------------------------------
+
+    def start(self, connection: UpstreamConnection, strip: ResponseFilter | None) -> None:
+        """Begin an attempt on this connection."""
+        if self.done.done():
+            self.done = asyncio.get_running_loop().create_future()
+        self.failure = None
+        self.usage_refused = False
+        self._withheld = self._withheld_head = None
+        self._filter = strip
+        self.connection = connection
+        self.phase = Phase.REQUEST
+        self._sent = False
+        self._arm(self._timeouts.first_byte, Outcome.UPSTREAM_TIMEOUT)
+
+    def sent(self) -> None:
+        """Note that the request is with the upstream, head and body."""
+        if self.connection:
+            self.connection.finish_request()
+        self._sent = True
+        now = self._clock()
+        self.span.open(now)
+        if self.phase is Phase.REQUEST:
+            self.phase = Phase.WAITING
+            self._arm(self._timeouts.first_byte, Outcome.UPSTREAM_TIMEOUT)
+
+    def client_waits(self) -> None:
+        """Note that the upstream takes no more of the body for now."""
+        if self.phase is Phase.REQUEST:
+            self._arm(self._timeouts.first_byte, Outcome.UPSTREAM_TIMEOUT)
+
+    def upstream_waits(self) -> None:
+        """Note that the client's next bytes are waited for: its own deadline counts, not the upstream's."""
+        if self.phase is Phase.REQUEST:
+            self._deadline = None
+
+    def refuse(self, outcome: Outcome, status: int, send: Callable[[], None]) -> None:
+        """End with an answer of the gate's own, or with a cut if another one has begun."""
+        if self.span.closed:
+            return
+        self._drop_upstream()
+        self.keep_alive = False
+        if self._writer.begun:
+            self._writer.cut()
+        else:
+            send()
+        self._close(outcome, self._writer.status or status)
+
+    def orphan(self) -> None:
+        """End because the gate goes away."""
+        if self._tunnel:
+            self._tunnel.abort()
+        self._drop_upstream()
+        self._client.abort()
+        self._close(Outcome.ORPHANED, self._writer.status)
+
+    # --- the client's connection -----------------------------------------------------------------------
+
+    def client_full(self, full: bool) -> None:  # noqa: FBT001, RUF100 (a state, not a flag)
+        """Hold the upstream back while the client does not read."""
+        connection = self.connection
+        if connection is None or not self._writer.begun:
+            return
+        if full:
+            connection.pause()
+            self._arm(self._timeouts.idle, Outcome.CLIENT_TIMEOUT)
+        else:
+            connection.resume()
+            self._arm(self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT)
+
+    def client_left(self) -> None:
+        """Stop the upstream's work at once, or let it finish without the client."""
+        if self.span.closed or self._client_left is not None:
+            return
+        now = self._client_left = self._clock()
+        self._writer.leave()
+        self.keep_alive = False
+        may_finish = self.connection is not None and self.phase in {Phase.WAITING, Phase.RESPONSE}
+        if self._wish.finish and may_finish and self.connection and not self._tunnel:
+            self._finish_by = Nanoseconds(now + self._timeouts.first_byte)
+            self.connection.resume()
+            return
+        self._drop_upstream()
+        self._close(Outcome.CANCELLED, self._writer.status)
+
+    # --- the upstream's connection -----------------------------------------------------------------------
+
+    def answer_interim(self, message: RawResponseMessage) -> None:
+        """Pass a 1xx on, except the 100 for an expectation that the gate has met itself."""
+        reason, headers = _reason(message), message.raw_headers
+        if message.code == 100 or self._wish.http10 or response_problem(reason, headers):
+            return
+        self._writer.interim(response_head(message.code, reason, forwarded(headers), b""))
+
+    def answer_head(self, t: Nanoseconds, message: RawResponseMessage) -> None:
+        """Pass the head on, or keep it back while it may be a refusal to count tokens."""
+        problem = response_problem(_reason(message), message.raw_headers)
+        if problem:
+            self._drop_upstream()
+            self.answer_failed(t, Outcome.UPSTREAM_PROTOCOL_ERROR, problem)
+            return
+        if self.asks_usage and message.code in _REFUSALS:
+            self._withheld, self._withheld_head, self._withheld_size = [], message, 0
+        else:
+            self._begin(t, message)
+
+    def answer_body(self, t: Nanoseconds, chunk: bytes) -> None:
+        """Pass a part on: to the client first, then to the observer."""
+        self._arm_at(t, self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT)
+        if self._withheld is not None:
+            self._withheld.append(chunk)
+            self._withheld_size += len(chunk)
+            if self._withheld_size > SMALL:
+                self._let_go(t)
+            return
+        self._writer.write(self._filter.feed(chunk) if self._filter else chunk)
+        self.span.received(t, chunk)
+
+    def answer_end(self, t: Nanoseconds) -> None:
+        """Finish the answer."""
+        if self._withheld is not None:
+            if _USAGE in b"".join(self._withheld) and self._client_left is None:
+                self.usage_refused = True
+                self._wake()
+                return
+            self._let_go(t)
+        if self._filter:
+            self._writer.write(self._filter.finish())
+        self._writer.end()
+        if self._writer.closes or not self._sent:
+            self.keep_alive = False
+        self.connection = None
+        self.phase = Phase.DONE
+        status = self._writer.status
+        self._close(_outcome(status) if self._client_left is None else Outcome.CANCELLED, status)
+
+    def answer_failed(self, _: Nanoseconds, outcome: Outcome, detail: str) -> None:
+        """Cut the answer if it has begun; else let the request's side decide."""
+        self.connection = None
+        if self._client_left is not None:
+            self._close(Outcome.CANCELLED, self._writer.status)
+        elif self._writer.begun:
+            self.keep_alive = False
+            self._writer.cut()
+            self._close(outcome if outcome is not Outcome.UPSTREAM_RESET else Outcome.UPSTREAM_TRUNCATED,
+                        self._writer.status)  # fmt: skip
+        else:
+            self.failure = UpstreamError(outcome, detail)
+            self._deadline = None
+            self._wake()
+
+    def answer_upgraded(self, t: Nanoseconds, message: RawResponseMessage, rest: bytes) -> None:
+        """Join the two connections."""
+        problem = response_problem(_reason(message), message.raw_headers)
+        connection, self.connection = self.connection, None
+        if problem or connection is None:
+            if connection:
+                connection.abort()
+            self.answer_failed(t, Outcome.UPSTREAM_PROTOCOL_ERROR, problem or "")
+            return
+        self.keep_alive = False
+        self._deadline = None
+        self._join(message, connection.detach(), rest)
+
+    # --- deadlines -----------------------------------------------------------------------------------
+
+    def check(self, now: Nanoseconds) -> None:
+        """Do what is due."""
+        if self.span.due(now):
+            self.span.flush(now)
+        deadline, finish_by = self._deadline, self._finish_by
+        if (deadline is not None and now >= deadline) or (finish_by is not None and now >= finish_by):
+            self._deadline = self._finish_by = None
+            self._drop_upstream()
+            self.answer_failed(now, self._expiry, "")
+
+    # --- inside ----------------------------------------------------------------------------------------
+
+    def _begin(self, t: Nanoseconds, message: RawResponseMessage) -> None:
+        headers = message.raw_headers
+        if first(headers, b"content-encoding") or message.code >= 300:
+            self._filter = None  # Not what was asked for, or not to be read: it passes as it is.
+        length = first(headers, b"content-length")
+        wish = self._wish
+        self.keep_alive = self.keep_alive and self._sent
+        answer = Answer(
+            method=wish.method,
+            status=message.code,
+            http10=wish.http10,
+            length=int(length) if length is not None else None,
+            chunked=message.chunked,
+            changed=self._filter is not None,
+        )
+        fields = forwarded(headers, ours=not wish.extra)
+        self._writer.begin(answer, _reason(message), fields, extra=wish.extra, close=not self.keep_alive)
+        self.span.overhead_response = Nanoseconds(max(0, self._clock() - t))
+        self.span.open(t)
+        self.phase = Phase.RESPONSE
+        self._arm_at(t, self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT)
+        self._observation.response_head(message.code, headers)
+        if self._client.writing_paused:
+            self.client_full(True)
+
+    def _let_go(self, t: Nanoseconds) -> None:
+        """Send on what was kept back."""
+        message, parts = self._withheld_head, self._withheld
+        self._withheld = self._withheld_head = None
+        if message is None:
+            return
+        self._begin(t, message)
+        for part in parts or ():
+            self.answer_body(t, part)
+
+    def _join(self, message: RawResponseMessage, upstream: asyncio.Transport, rest: bytes) -> None:
+        client = self._client
+        try:
+            transport, client_rest = client.take_over()
+        except ConnectionResetError:
+            upstream.abort()
+            self._close(Outcome.CANCELLED, None)
+            return
+        lines = self._wish.extra + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        client.send(response_head(101, _reason(message), forwarded(message.raw_headers, ours=True), lines))
+        self.phase = Phase.RESPONSE
+        self._tunnel = Tunnel(transport, upstream, self._tunnel_ended)
+        self._tunnel.start(client_rest, rest, lambda: client.connection_lost(None))
+
+    def _tunnel_ended(self, outcome: Outcome) -> None:
+        if outcome is Outcome.OK:
+            self.phase = Phase.DONE
+        if outcome is Outcome.CANCELLED:
+            self._client_left = self._clock()
+        self._close(outcome, 101)
+
+    def _drop_upstream(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection:
+            connection.abort()
+
+    def _arm(self, patience: Nanoseconds, expiry: Outcome) -> None:
+        self._arm_at(self._clock(), patience, expiry)
+
+    def _arm_at(self, t: Nanoseconds, patience: Nanoseconds, expiry: Outcome) -> None:
+        self._deadline, self._expiry = Nanoseconds(t + patience), expiry
+
+    def _close(self, outcome: Outcome, status: int | None) -> None:
+        if self.span.closed:
+            return
+        self._deadline = self._finish_by = None
+        self.span.close(self._clock(), Ending(outcome, status or None, self.phase, self._client_left))
+        self._ended(self)
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+def _outcome(status: int | None) -> Outcome:
+    if status is None or status < 400:
+        return Outcome.OK
+    return Outcome.CLIENT_ERROR if status < 500 else Outcome.UPSTREAM_ERROR
+
+
+def _reason(message: RawResponseMessage) -> bytes:
+    return message.reason.encode("utf-8", "surrogateescape")

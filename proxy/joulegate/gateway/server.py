@@ -1,0 +1,127 @@
+"""The gate: one process's data plane, from the listening socket to the drain."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+
+from aiohttp import http_parser
+
+from joulegate import clock
+from joulegate.errors import ConfigError
+from joulegate.gateway.client import ClientServer
+from joulegate.gateway.desk import Desk
+from joulegate.gateway.dispatch import Dispatcher
+from joulegate.gateway.settings import GateSettings
+from joulegate.log import logger
+from joulegate.model import GateReport
+from joulegate.ports import EventSink, InferenceProtocol
+from joulegate.units import Nanoseconds, seconds
+
+_BACKLOG = 4096
+_GOODBYE = 1.0
+"""Seconds that a connection gets to send what is written when the gate ends."""
+
+
+class Gate:
+    """Relays requests and reports on them. It knows nothing of joules or grams."""
+
+    def __init__(
+        self,
+        settings: GateSettings,
+        protocols: Mapping[str, InferenceProtocol],
+        sink: EventSink,
+        *,
+        gate_id: str,
+    ) -> None:
+        self._settings = settings
+        self._protocols = protocols
+        self._sink = sink
+        self._id = gate_id
+        self._log = logger("gateway")
+        self._desk: Desk | None = None
+        self._server: ClientServer | None = None
+        self._listener: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """Port that the gate listens on; 0 before it has started."""
+        sockets = self._listener.sockets if self._listener else ()
+        return int(sockets[0].getsockname()[1]) if sockets else 0
+
+    async def start(self, host: str, port: int, *, reuse_port: bool) -> None:
+        """Listen. Raises ``ConfigError`` without aiohttp's C parser, ``OSError`` if the port is taken."""
+        require_c_parser(self._settings)
+        desk = Desk(self._settings, self._protocols, self._sink, clock.monotonic, clock.wall)
+        server = ClientServer(Dispatcher(desk).handle, clock=clock.monotonic, malformed=desk.admission.refuse)
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            server, host, port, reuse_port=reuse_port or None, backlog=_BACKLOG
+        )
+        self._desk, self._server = desk, server
+        for pool in desk.pools.values():
+            desk.watchdog.add(pool)
+        desk.watchdog.add(_Heads(server, self._settings.timeouts.head))
+        desk.watchdog.start()
+        self._log.info("gate.started", gate=self._id, host=host, port=self.port)
+
+    async def drain(self, grace: Nanoseconds) -> None:
+        """Accept no more, let running requests finish within ``grace``, then cut them, and end."""
+        desk, server, listener = self._desk, self._server, self._listener
+        if desk is None or server is None or listener is None:
+            return
+        self._log.info("gate.draining", gate=self._id, in_flight=desk.admission.total())
+        desk.draining = True
+        listener.close()
+        try:
+            async with asyncio.timeout(seconds(grace)):
+                await desk.quiet()
+        except TimeoutError:
+            pass
+        self._log.info("gate.stopped", gate=self._id, cut=len(desk.active))
+        for exchange in tuple(desk.active):
+            exchange.orphan()
+        await server.shutdown(_GOODBYE)
+        for pool in desk.pools.values():
+            pool.close()
+        desk.watchdog.stop()
+        desk.hangups.close()
+        self._desk = self._server = self._listener = None
+
+    def report(self) -> GateReport:
+        """Give the gate's own figures; the loop's lag is the longest since the last report."""
+        desk = self._desk
+        if desk is None:
+            return GateReport(self._id, os.getpid())
+        return GateReport(
+            id=self._id,
+            pid=os.getpid(),
+            in_flight=desk.admission.in_flight(),
+            parse_failures=desk.parse_failures,
+            refused=desk.admission.refused(),
+            loop_lag=desk.watchdog.lag(),
+        )
+
+
+def require_c_parser(settings: GateSettings) -> None:
+    """Refuse to start with aiohttp's parser in Python: it accepts malformed requests that the other refuses.
+
+    Raises ``ConfigError`` with the remedy.
+    """
+    if settings.slow_parser or getattr(http_parser, "HttpRequestParserC", None) is not None:
+        return
+    raise ConfigError(
+        "aiohttp runs without its C parser here, and the one in Python is laxer about malformed HTTP: "
+        "unset AIOHTTP_NO_EXTENSIONS, or install a wheel of aiohttp for this platform"
+    )
+
+
+class _Heads:
+    """Looks after clients that do not finish the head of a request."""
+
+    def __init__(self, server: ClientServer, patience: Nanoseconds) -> None:
+        self._server = server
+        self._patience = patience
+
+    def check(self, now: Nanoseconds) -> None:
+        for client in self._server.clients():
+            client.check_head(now, self._patience)

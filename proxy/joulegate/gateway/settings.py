@@ -1,0 +1,100 @@
+"""What one gate is told to do: the configuration with every quantity and address taken apart."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from joulegate.config import Config, TimeoutConfig, UpstreamConfig
+from joulegate.config.addresses import Endpoint, address, endpoint
+from joulegate.config.quantities import duration
+from joulegate.gateway.tenants import Tenants
+from joulegate.model import Task
+from joulegate.units import Nanoseconds
+
+
+class Target(Struct, frozen=True):
+    """One configured upstream."""
+
+    name: str
+    endpoint: Endpoint
+    path: str | None = None
+    strip_path: bool = False
+    host: str | None = None
+    """Without port, in lower case."""
+    models: tuple[str, ...] = ()
+    task: Task | None = None
+    model: str | None = None
+    max_in_flight: int = 0
+    """``0`` is no bound."""
+    finish: bool = False
+    """Let the server finish when the client has left."""
+
+
+class Timeouts(Struct, frozen=True):
+    """How long the gate waits."""
+
+    connect: Nanoseconds = Nanoseconds(10 * 10**9)
+    first_byte: Nanoseconds = Nanoseconds(600 * 10**9)
+    idle: Nanoseconds = Nanoseconds(600 * 10**9)
+    head: Nanoseconds = Nanoseconds(10 * 10**9)
+    body: Nanoseconds = Nanoseconds(60 * 10**9)
+    drain: Nanoseconds = Nanoseconds(60 * 10**9)
+
+
+class GateSettings(Struct, frozen=True):
+    """All that a gate needs to know."""
+
+    upstreams: tuple[Target, ...]
+    host: str = "127.0.0.1"
+    port: int = 8080
+    timeouts: Timeouts = Timeouts()
+    request_id: bool = True
+    """Answers carry ``Joulegate-Request-Id``."""
+    ask_usage: bool = True
+    """Requests may be rewritten to ask for token counts."""
+    tenants: Tenants = Tenants()
+    slow_parser: bool = False
+    """Start even without aiohttp's C parser, which is stricter and faster."""
+
+
+def settings_from(config: Config, keys: Mapping[str, str]) -> GateSettings:
+    """Give the settings of a gate; ``keys`` is each tenant's API key by the tenant's name.
+
+    Raises ``ConfigError`` for a quantity or an address that is none.
+    """
+    host, port = address(config.listen.address)
+    return GateSettings(
+        upstreams=tuple(_target(upstream) for upstream in config.upstream),
+        host=host,
+        port=port,
+        timeouts=_timeouts(config.timeout),
+        request_id=config.respond.request_id,
+        ask_usage=config.respond.ask_usage,
+        tenants=Tenants.of(keys),
+    )
+
+
+def _target(upstream: UpstreamConfig) -> Target:
+    return Target(
+        name=upstream.name,
+        endpoint=endpoint(upstream.url),
+        path=upstream.path,
+        strip_path=upstream.strip_path,
+        host=upstream.host.lower() if upstream.host else None,
+        models=upstream.models,
+        task=Task(upstream.task) if upstream.task else None,
+        model=upstream.model,
+        max_in_flight=upstream.max_in_flight,
+        finish=upstream.on_client_leave == "finish",
+    )
+
+
+def _timeouts(config: TimeoutConfig) -> Timeouts:
+    return Timeouts(
+        connect=duration(config.connect),
+        first_byte=duration(config.first_byte),
+        idle=duration(config.idle),
+        head=duration(config.head),
+        body=duration(config.body),
+        drain=duration(config.drain),
+    )

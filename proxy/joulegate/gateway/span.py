@@ -1,0 +1,163 @@
+"""The events of one request: opened once, closed once, whatever happens."""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from joulegate.gateway.observation import Observation
+from joulegate.model import (
+    Outcome,
+    Phase,
+    SpanChunks,
+    SpanClosed,
+    SpanFirstByte,
+    SpanId,
+    SpanOpened,
+    Task,
+    WorkClass,
+)
+from joulegate.ports import EventSink, Route
+from joulegate.units import NANO, Nanoseconds
+
+MOST_CHUNKS = 64
+"""Chunks in one event."""
+LONGEST = Nanoseconds(NANO)
+"""Time that a chunk waits for its event."""
+
+
+class Identity(Struct, frozen=True):
+    """What is known of a request before anything is sent."""
+
+    id: SpanId
+    upstream: str
+    protocol: str
+    route: Route
+    task: Task | None = None
+    """In place of the route's own, if it is inference."""
+    model: str | None = None
+    """Of a request that names none."""
+    tenant: str | None = None
+    client_request_id: str | None = None
+
+
+class Ending(Struct, frozen=True):
+    """How the gate saw a request end."""
+
+    outcome: Outcome
+    status: int | None
+    phase: Phase
+    client_left: Nanoseconds | None = None
+
+
+class Span:
+    """Tells the sink of one request."""
+
+    __slots__ = (
+        "_closed", "_first", "_flushed", "_identity", "_observation", "_opened", "_sink", "_sizes", "_times",
+        "body_bytes", "overhead_request", "overhead_response", "response_bytes",
+    )  # fmt: skip
+
+    def __init__(self, sink: EventSink, identity: Identity, observation: Observation) -> None:
+        self._sink = sink
+        self._identity = identity
+        self._observation = observation
+        self._opened = False
+        self._closed = False
+        self._first = False
+        self._flushed = Nanoseconds(0)
+        self._times: list[Nanoseconds] = []
+        self._sizes: list[int] = []
+        self.body_bytes = 0
+        self.response_bytes = 0
+        self.overhead_request: Nanoseconds | None = None
+        self.overhead_response: Nanoseconds | None = None
+
+    @property
+    def id(self) -> SpanId:
+        """Identity of the request."""
+        return self._identity.id
+
+    @property
+    def closed(self) -> bool:
+        """The request is over."""
+        return self._closed
+
+    def open(self, t: Nanoseconds) -> None:
+        """Tell that the request is with the upstream; only the first call does."""
+        if self._opened:
+            return
+        self._opened = True
+        identity, route = self._identity, self._identity.route
+        asked = self._observation.asked()
+        if asked.model is None and identity.model is not None:
+            asked = replace(asked, model=identity.model)
+        own_task = identity.task is not None and route.work is WorkClass.INFERENCE
+        self._sink.emit(
+            SpanOpened(
+                id=identity.id,
+                t=t,
+                upstream=identity.upstream,
+                protocol=identity.protocol,
+                task=identity.task if own_task and identity.task else route.task,
+                work=route.work,
+                route=route.name,
+                asked=asked,
+                body_bytes=self.body_bytes,
+                tenant=identity.tenant,
+                client_request_id=identity.client_request_id,
+            )
+        )
+
+    def received(self, t: Nanoseconds, chunk: bytes) -> None:
+        """Let the observer hear a part of the answer that the client has been sent."""
+        content = self._observation.response_body(t, chunk)
+        if content <= 0:
+            return
+        self.response_bytes += content
+        if not self._first:
+            self._first = True
+            self._flushed = t
+            self._sink.emit(SpanFirstByte(self._identity.id, t))
+        if self._observation.streamed():
+            self._times.append(t)
+            self._sizes.append(content)
+            if len(self._times) >= MOST_CHUNKS or t - self._flushed >= LONGEST:
+                self.flush(t)
+
+    def due(self, now: Nanoseconds) -> bool:
+        """Say whether chunks have waited long enough."""
+        return bool(self._times) and now - self._flushed >= LONGEST
+
+    def flush(self, t: Nanoseconds) -> None:
+        """Tell of the chunks since the last time."""
+        self._flushed = t
+        if self._times:
+            self._sink.emit(SpanChunks(self._identity.id, self._times, self._sizes))
+            self._times, self._sizes = [], []
+
+    def close(self, t: Nanoseconds, ending: Ending) -> None:
+        """Tell that the request is over; only the first call does."""
+        if self._closed:
+            return
+        self.open(t)
+        self._closed = True
+        self.flush(t)
+        observation = self._observation
+        observation.response_end(complete=ending.phase is Phase.DONE)
+        self._sink.emit(
+            SpanClosed(
+                id=self._identity.id,
+                t=t,
+                outcome=ending.outcome,
+                status=ending.status,
+                phase=ending.phase,
+                streamed=observation.streamed(),
+                facts=observation.facts(),
+                timings=observation.timings(),
+                model=observation.model(),
+                response_bytes=self.response_bytes,
+                client_left=ending.client_left,
+                parse_failed=observation.failed,
+                overhead_request=self.overhead_request,
+                overhead_response=self.overhead_response,
+            )
+        )

@@ -1,0 +1,89 @@
+"""After an upgrade: bytes pass both ways as they come, each end may close its half."""
+
+import asyncio
+from collections.abc import Callable
+
+from joulegate.model import Outcome
+
+Ended = Callable[[Outcome], None]
+
+
+class Tunnel:
+    """Joins two transports until both are closed."""
+
+    def __init__(self, client: asyncio.Transport, upstream: asyncio.Transport, ended: Ended) -> None:
+        self._ended: Ended | None = ended
+        self._transports = client, upstream
+        self._halves = 0
+
+    def start(self, client_rest: bytes, upstream_rest: bytes, client_lost: Callable[[], None]) -> None:
+        """Take the transports over; the rests have been read already, ``client_lost`` is told at the end."""
+        client, upstream = self._transports
+        client.set_protocol(_Pipe(self, upstream, Outcome.CANCELLED, client_lost))
+        upstream.set_protocol(_Pipe(self, client, Outcome.UPSTREAM_RESET, _nobody))
+        for transport, rest in ((upstream, client_rest), (client, upstream_rest)):
+            if rest:
+                transport.write(rest)
+            transport.resume_reading()
+
+    def abort(self) -> None:
+        """Cut both connections."""
+        for transport in self._transports:
+            transport.abort()
+
+    def half_closed(self) -> bool:
+        """Note that one end sends no more; say whether the other one still may."""
+        self._halves += 1
+        if self._halves < 2:
+            return True
+        for transport in self._transports:
+            transport.close()
+        return False
+
+    def lost(self, outcome: Outcome) -> None:
+        """Note how the first of the two connections ended."""
+        ended, self._ended = self._ended, None
+        if ended:
+            ended(outcome)
+
+
+class _Pipe(asyncio.Protocol):
+    """What one transport hears, for the other one."""
+
+    def __init__(
+        self, tunnel: Tunnel, other: asyncio.Transport, fault: Outcome, lost: Callable[[], None]
+    ) -> None:
+        self._tunnel = tunnel
+        self._other = other
+        self._fault = fault
+        self._lost = lost
+
+    def data_received(self, data: bytes) -> None:
+        if not self._other.is_closing():
+            self._other.write(data)
+
+    def pause_writing(self) -> None:
+        if not self._other.is_closing():
+            self._other.pause_reading()
+
+    def resume_writing(self) -> None:
+        if not self._other.is_closing():
+            self._other.resume_reading()
+
+    def eof_received(self) -> bool:
+        if not self._other.can_write_eof() or self._other.is_closing():
+            return False  # TLS has no half-close here: the end of one half is the end.
+        self._other.write_eof()
+        return self._tunnel.half_closed()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if error:
+            self._other.abort()
+        else:
+            self._other.close()
+        self._tunnel.lost(self._fault if error else Outcome.OK)
+        self._lost()
+
+
+def _nobody() -> None:
+    """Tell no one."""
