@@ -243,9 +243,7 @@ class Group:
             and origin + (span.end or 0.0) * NANO + SWIFT <= now
             and (span.end or 0.0) <= self._seconds(self._cursor)
         ]  # fmt: skip
-        touched = [
-            window for window in self.windows if any(self._overlaps(window, span) for span in fresh)
-        ]
+        touched = [window for window in self.windows if any(self._overlaps(window, span) for span in fresh)]
         windows = _stretch(self.windows, touched)
         scene = self._scene(windows, now)
         ahead = preview(windows, verdicts(scene, self.rule.share(scene))) if scene is not None else {}

@@ -6,10 +6,18 @@ from typing import TypeVar
 import numpy as np
 
 from joulegate.attribution.books import Window
-from joulegate.attribution.cells import Cells, ImageTrack, TextTrack, Track
+from joulegate.attribution.cells import CELL, Cells, ImageTrack, TextTrack, Track
 from joulegate.attribution.habits import Habits
 from joulegate.attribution.latency import Decoding, pace
-from joulegate.attribution.placement import ImagePlacer, Placed, PlacedImage, Placer, count, stream_of
+from joulegate.attribution.placement import (
+    ImagePlacer,
+    Placed,
+    PlacedImage,
+    Placer,
+    count,
+    encodes,
+    stream_of,
+)
 from joulegate.attribution.scene import Scene
 from joulegate.attribution.spans import Kind, Span
 from joulegate.attribution.stepclock import Floats, Pace, StepClock
@@ -28,6 +36,12 @@ SLOW_LAGS = tuple(0.3 + 0.05 * step for step in range(13))
 """s: candidates for power readings, which are means of the last second."""
 SLOW_USUAL = 0.55
 """s: half of the second that such readings are the mean of, and a little."""
+MOST_PER_TOKEN = 2e-4
+"""s: a prompt token that seems to take longer waited in a queue."""
+MOST_CONSTANT = 0.05
+"""s of an answer that depend neither on its prompt nor on its length; more is queue."""
+FINE = 0.002
+"""s: width of cells where most requests take a few ms."""
 ENGINE_DELAY = 0.05
 """s after the end of a request within which its last work is done."""
 
@@ -73,7 +87,9 @@ class Observer:
             self.lag = SLOW_USUAL
         bounds = [(window.start - self.origin) / NANO - self.lag for window in windows]
         bounds.append((windows[-1].end - self.origin) / NANO - self.lag)
-        cells = Cells(bounds)
+        spans = list(spans)
+        brief = sum(encodes(span) for span in spans)
+        cells = Cells(bounds, FINE if brief > len(spans) / 2 else CELL)
         clock = (now - self.origin) / NANO
         tracks = {
             name: self._track(name, members, cells, clock) for name, members in self._members(spans).items()
@@ -151,10 +167,17 @@ def _pace_of(spans: Sequence[Span], habits: Habits) -> Pace | None:
     line = habits.latency.line()
     if line is None:
         return None
+    per_token = min(line[1], MOST_PER_TOKEN) if habits.tau is None else habits.tau
+    constant = min(line[2], MOST_CONSTANT)
     decodings = [
-        Decoding(min(span.start + line[1] * (span.prompt_tokens or 0) + line[2], span.end), span.end, out - 1)
+        Decoding(
+            min(span.start + per_token * (span.prompt_tokens or 0) + constant, span.end), span.end, out - 1
+        )
         for span in spans
-        if not span.times and span.finished and span.end is not None and (out := span.completion_tokens or 0) > 1
+        if not span.times
+        and span.finished
+        and span.end is not None
+        and (out := span.completion_tokens or 0) > 1
     ]
     return lambda edges, usual: pace(decodings, edges, usual)
 

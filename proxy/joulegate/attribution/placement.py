@@ -33,6 +33,8 @@ SNAP_PROMPT = 300
 """Tokens: the prefill of a shorter prompt leaves no long step to be found by."""
 CACHED_PROMPT = 400
 CACHED_SEEN = 0.55
+LEAVE_TOGETHER = 0.0016
+"""s: answers of one dynamic batch leave within this time."""
 BATCH_APART = 0.060
 """s: images whose answers end closer than this were drawn in one batch."""
 
@@ -120,6 +122,11 @@ def stream_of(span: Span, out: float, *, known: bool) -> Stream:
     return Stream(np.asarray(span.times) - CHUNK_DELAY, out if known else None)
 
 
+def encodes(span: Span) -> bool:
+    """Say whether a request is its prefill and nothing else: embeddings, classification, rerank."""
+    return span.closed is not None and span.completion_tokens == 0 and bool(span.prompt_tokens)
+
+
 class Placer:
     """Places the text requests of one engine by its step clock."""
 
@@ -136,7 +143,35 @@ class Placer:
         others = sorted(
             (span for span in spans if not span.times), key=lambda span: (self._end(span), span.place)
         )
-        return [*map(self._streamed, streamed), *map(self._whole, others)]
+        encoded = [span for span in others if encodes(span)]
+        whole = [span for span in others if not encodes(span)]
+        return [*map(self._streamed, streamed), *self._encoded(encoded), *map(self._whole, whole)]
+
+    def _encoded(self, spans: Sequence[Span]) -> list[Placed]:
+        """Place requests without any decoding: batches that leave together, one after the other."""
+        placed: list[Placed] = []
+        free = -math.inf
+        for batch in self._leaving(spans):
+            end = self._end(batch[0])
+            start = min(max(free, *(span.start for span in batch)), end - SHORTEST)
+            for span in batch:
+                counts = count(span, self._habits)
+                reported = _reported(span, "prefill")
+                begun = start if reported is None else end - max(reported, SHORTEST)
+                one = self._ridden(span, counts, max(begun, span.start), end, end, 0.0)
+                one.doubtful = counts.guessed_prompt
+                placed.append(one)
+            free = end
+        return placed
+
+    def _leaving(self, spans: Sequence[Span]) -> list[list[Span]]:
+        batches: list[list[Span]] = []
+        for span in spans:
+            if batches and self._end(span) - self._end(batches[-1][0]) <= LEAVE_TOGETHER:
+                batches[-1].append(span)
+            else:
+                batches.append([span])
+        return batches
 
     def _end(self, span: Span) -> float:
         if span.end is None:
@@ -293,9 +328,7 @@ class Placer:
     def _cut_short(self, span: Span, counts: Counts, end: float) -> Counts:
         """Give the tokens of an answer that nobody saw: it decoded in all steps that its prefill left."""
         clock = self._clock
-        seen = clock.first_end(end) - clock.first_end(span.start)
-        steps = seen if clock.ends else clock.at(end) - clock.at(span.start)
-        steps -= self._prefill_steps(counts.prompt)
+        steps = clock.at(end) - clock.at(span.start) - self._prefill_steps(counts.prompt)
         limit = span.opened.asked.max_tokens or math.inf
         return replace(counts, out=float(min(max(steps * clock.per_step, 0.0), limit)))
 
@@ -336,7 +369,9 @@ class ImagePlacer:
         placed = [*self._place_jobs(jobs), *self._place_batches(plain)]
         for one in placed:
             if one.span.finished:
-                self._habits.learn_image(one.span, one.end - one.start, one.megapixels * one.steps * one.images)
+                self._habits.learn_image(
+                    one.span, one.end - one.start, one.megapixels * one.steps * one.images
+                )
         return placed
 
     def _end(self, span: Span) -> float:
@@ -344,7 +379,9 @@ class ImagePlacer:
 
     def _place_jobs(self, jobs: Sequence[Span]) -> list[PlacedImage]:
         placed = []
-        jobs = sorted(jobs, key=lambda span: (span.start if span.running is None else span.running, span.place))
+        jobs = sorted(
+            jobs, key=lambda span: (span.start if span.running is None else span.running, span.place)
+        )
         for place, span in enumerate(jobs):
             end = self._end(span)
             follower = next((job.running for job in jobs[place + 1 :] if job.running is not None), None)

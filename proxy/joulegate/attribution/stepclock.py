@@ -59,7 +59,12 @@ class StepClock:
     """
 
     def __init__(
-        self, streams: Sequence[Stream], start: float, end: float, usual: float | None, pace: Pace | None = None
+        self,
+        streams: Sequence[Stream],
+        start: float,
+        end: float,
+        usual: float | None,
+        pace: Pace | None = None,
     ) -> None:
         self.speculative = _speculative(streams)
         self.clean = _clean(streams, speculative=self.speculative)
@@ -71,7 +76,11 @@ class StepClock:
         """Tokens a step and sequence."""
         self.ends: list[float] = _step_ends(self.clean, self.step)
         self._edges = _ticks(start, end)
-        silent = np.full(len(self._edges) - 1, TICK / self.step) if pace is None else pace(self._edges, TICK / self.step)
+        silent = (
+            np.full(len(self._edges) - 1, TICK / self.step)
+            if pace is None
+            else pace(self._edges, TICK / self.step)
+        )
         self._steps = _running_sum(self.clean, self._edges, silent, speculative=self.speculative)
 
     def at(self, t: float) -> float:

@@ -117,7 +117,9 @@ class Rule:
             return
         rest = table.energy - idle_power * table.seconds - CLOCKS_UP * idle_power * table.active
         prior = _prior(names, table.work, rest)
-        prefilled = sum((table.work[:, at] for at, n in enumerate(names) if n.endswith(":pf")), np.zeros(len(rest)))
+        prefilled = sum(
+            (table.work[:, at] for at, n in enumerate(names) if n.endswith(":pf")), np.zeros(len(rest))
+        )
         weights = table.sure * trust(table.doubt, prefilled) * np.exp((table.start - now) / NANO / MEMORY)
         self._fit = fit(table.work, rest, prior, weights)
         self._names = names
