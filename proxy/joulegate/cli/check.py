@@ -1,5 +1,6 @@
 """``joulegate check``: whether joulegate would start with this configuration."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -43,6 +44,10 @@ def beyond_shape(config: Config) -> None:
     upstreams = {name: (place.host, place.port) for name, place in places.items()}
     for name, options in config.energy.options.items():
         create(name, options, upstreams)
+    if config.energy.calibration:
+        from joulegate.meter.calibration import load
+
+        load(Path(config.energy.calibration).expanduser())
     if config.carbon.zone is not None and config.carbon.source == "table" and config.carbon.intensity is None:
         from joulegate.carbon.table import factor
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "top": ("joulegate.cli.top", "Watch requests, joules and watts live."),
     "report": ("joulegate.cli.report", "Show energy and emissions per task and model."),
     "doctor": ("joulegate.cli.doctor", "Say what can be measured here, and why."),
+    "calibrate": ("joulegate.cli.calibrate", "Correct a board's sensor by an external meter."),
     "check": ("joulegate.cli.check", "Check a configuration without starting anything."),
     "gate": ("joulegate.cli.gate", "Run one relay process alone."),
     "meter": ("joulegate.cli.meter", "Run the metering process alone."),

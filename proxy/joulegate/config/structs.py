@@ -58,6 +58,8 @@ class EnergyConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """A reading that takes longer is a failure."""
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Settings of each source by its name, for example ``[energy.options.rapl] root = "/sys"``."""
+    calibration: str = ""
+    """File of sensor corrections that ``joulegate calibrate`` wrote; empty corrects nothing."""
 
 
 class AttributionConfig(Struct, frozen=True, forbid_unknown_fields=True):
