@@ -219,3 +219,20 @@ def test_what_comes_during_a_failed_write_is_kept(tmp_path: Path, make_record: R
     assert [ledger.find(name) is not None for name in "ab"] == [True, True]
     assert ledger.status().backlog == 2
     ledger.close()
+
+
+def test_a_disk_that_is_full_at_start_does_not_stop_the_start(
+    tmp_path: Path, make_books: Books, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a crash left open is closed by a later start; until then the sums stay as they were."""
+    ledger = Ledger.open(tmp_path / "ledger.db")
+    ledger.start(lambda ids: None)
+    ledger.append(Batch(books=(make_books(5),)))
+    ledger.close()
+    ledger = Ledger.open(tmp_path / "ledger.db")
+    ledger._connection.execute("PRAGMA query_only = ON")
+    assert ledger.reconcile({}) == 0
+    assert "ledger.failed" in capsys.readouterr().out
+    ledger._connection.execute("PRAGMA query_only = OFF")
+    assert ledger.reconcile({}) == 5
+    ledger.close()

@@ -57,7 +57,7 @@ def opened(path: str) -> sqlite3.Connection:
         _prepare(connection, path)
     except sqlite3.Error as problem:
         connection.close()
-        raise ConfigError(_damaged(path, str(problem))) from problem
+        raise ConfigError(damaged(path, str(problem))) from problem
     except ConfigError:
         connection.close()
         raise
@@ -99,7 +99,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     if path != ":memory:" and Path(path).stat().st_size <= CHECKED:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise ConfigError(_damaged(path, verdict))
+            raise ConfigError(damaged(path, verdict))
     tune(connection)
 
 
@@ -115,7 +115,8 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(value)
 
 
-def _damaged(path: str, reason: str) -> str:
+def damaged(path: str, reason: str) -> str:
+    """Give the message for a file that cannot be used, with the remedy."""
     return (
         f"ledger.path: {path} cannot be used ({reason}): move it aside (mv '{path}' '{path}.damaged') to "
         "begin anew, or restore a copy; it is left untouched"

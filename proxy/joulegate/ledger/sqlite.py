@@ -17,7 +17,7 @@ from joulegate.errors import ConfigError, SourceUnavailable
 from joulegate.ledger.backlog import LIMIT, Backlog
 from joulegate.ledger.reader import Reader
 from joulegate.ledger.rows import Batch, BooksTotal, unfinished
-from joulegate.ledger.schema import connect, opened, tune
+from joulegate.ledger.schema import connect, damaged, opened, tune
 from joulegate.ledger.writer import Writer
 from joulegate.log import logger
 from joulegate.model import Component, DeviceId, LedgerStatus, RequestRecord, SpanId
@@ -71,9 +71,11 @@ class Ledger:
         try:
             connection = opened(path)
             ledger = cls(path, connection, lock_file, keep)
-        except BaseException:
+        except BaseException as problem:
             if lock_file is not None:
                 os.close(lock_file)
+            if isinstance(problem, SourceUnavailable):
+                raise ConfigError(damaged(path, str(problem))) from problem
             raise
         logger("ledger").info("ledger.opened", path=path, rows=ledger._rows)
         return ledger
@@ -89,6 +91,19 @@ class Ledger:
             for books in self.reader.books()
             if (energy := books.requests - books.recorded) > 0
         }
+        if not lost:
+            return Microjoules(0)
+        try:
+            self._close_lost(components, lost)
+        except sqlite3.Error as problem:
+            # The disk may be full at this moment: the next start tries again.
+            self._failed(problem)
+            return Microjoules(0)
+        return Microjoules(sum(lost.values()))
+
+    def _close_lost(
+        self, components: Mapping[DeviceId, Component], lost: Mapping[DeviceId, Microjoules]
+    ) -> None:
         with self._exclusive:
             Writer(self._connection).add_balances(
                 [
@@ -97,7 +112,6 @@ class Ledger:
                 ],
                 [BooksTotal(device=device, recorded=energy) for device, energy in lost.items()],
             )
-        return Microjoules(sum(lost.values()))
 
     def start(self, committed: Committed) -> None:
         """Begin to write. ``committed`` hears, on the writer's thread, which requests are on disk."""
