@@ -37,6 +37,10 @@ class Settings(Struct, frozen=True):
         flags = Flags(upstream, self.listen, self.admin, self.gates, self.source, self.zone, self.ledger)
         return resolve(self.config, flags, plugins=known_plugins())
 
+    def logging(self) -> tuple[str, ...]:
+        """Give the options about logging as they stand on a command line."""
+        return ("--log", self.log, *(["--quiet"] if self.quiet else []))
+
     def start_log(self) -> None:
         """Set up logging as asked."""
         log.configure(json=self.log == "json", level="warning" if self.quiet else "info")

@@ -30,10 +30,10 @@ def command(ctx: click.Context, /, upstream: tuple[str, ...], **options: Any) ->
 
 def serve(config: Config, settings: Settings) -> int:
     """Run until told to stop; give the exit code."""
-    from joulegate import app  # late: a wrong option is told before anything heavy is imported
+    from joulegate.app import run  # late: a wrong option is told before anything heavy is imported
 
     settings.start_log()
-    return app.run(config, log_json=settings.log == "json", banner=show if not settings.quiet else _silent)
+    return run(config, logging=settings.logging(), banner=show if not settings.quiet else _silent)
 
 
 def _silent(_: object) -> None:

@@ -1,0 +1,54 @@
+"""Builds one gate process."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import uvloop
+
+from joulegate import plugins
+from joulegate.app.ending import told_to_stop
+from joulegate.app.problems import port_taken
+from joulegate.channel.sender import EventSender
+from joulegate.channel.unix import unix_connector
+from joulegate.config import Config
+from joulegate.config.environment import tenant_keys
+from joulegate.gateway.server import Gate
+from joulegate.gateway.settings import GateSettings, settings_from
+from joulegate.ports import InferenceProtocol
+
+FAREWELL = 2.0
+"""Seconds that a stopping gate waits for the meter to have its last events."""
+LAST = "generic"
+"""The protocol that takes what no other one knows."""
+
+
+def run(config: Config, socket: Path) -> int:
+    """Run until told to stop; give the exit code."""
+    settings = settings_from(config, tenant_keys(config))
+    uvloop.run(_serve(settings, config.listen.address, socket))
+    return 0
+
+
+async def _serve(settings: GateSettings, address: str, socket: Path) -> None:
+    sender = EventSender(unix_connector(socket), lambda: gate.report())
+    gate = Gate(settings, protocols(), sender, gate_id=f"gate-{os.getpid()}")
+    with port_taken("listen.address", address, "--listen"):
+        await gate.start(settings.host, settings.port, reuse_port=True)
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(sender.run())
+        with told_to_stop(group) as stop:
+            await stop.wait()
+            await gate.drain(settings.timeouts.drain)
+        with suppress(TimeoutError):  # the meter is gone; the next one cannot get what dies with this process
+            async with asyncio.timeout(FAREWELL):
+                await sender.flushed()
+        sending.cancel()
+
+
+def protocols() -> Mapping[str, InferenceProtocol]:
+    """Give every protocol there is in the order in which they are asked."""
+    names = sorted(plugins.names("protocols"), key=lambda name: (name == LAST, name))
+    return {name: plugins.load("protocols", name).Plugin() for name in names}

@@ -1,0 +1,126 @@
+"""Builds the processes of one host: a supervisor with a meter and its gates, and the start-up screen."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from joulegate import __version__
+from joulegate.app.energy import Energy, opened
+from joulegate.app.mapping import Mapper
+from joulegate.app.meter import carbon_source
+from joulegate.app.problems import port_taken
+from joulegate.child import ChildSpec
+from joulegate.config import Config, UpstreamConfig
+from joulegate.config.addresses import address, redacted
+from joulegate.config.environment import changed, ledger_path, tenant_keys
+from joulegate.config.quantities import duration
+from joulegate.detect import Server, servers
+from joulegate.meter.board import Served, carbon_status
+from joulegate.model.banner import Banner, FoundUpstream
+from joulegate.rundir import run_directory
+from joulegate.supervisor import Supervisor
+from joulegate.units import Nanoseconds, seconds
+
+FLUSH = 15.0
+"""Seconds that a process has to end once its last request has."""
+
+
+def run(config: Config, *, logging: Sequence[str], banner: Callable[[Banner], None]) -> int:
+    """Run until told to stop; give the exit code."""
+    tenant_keys(config)  # a missing key is told here, not by a child
+    _probe("listen.address", config.listen.address, "--listen")
+    _probe("listen.admin", config.listen.admin, "--admin")
+    environment = changed({})
+    with run_directory(environment) as folder:
+        resolved = folder.write("config.json", msgspec.json.encode(config))
+        supervisor = Supervisor(
+            _children(config, resolved, logging),
+            grace=seconds(duration(config.timeout.drain)) + FLUSH,
+            environment=environment,
+            inherit=[folder.lock],
+        )
+        return asyncio.run(_supervise(supervisor, config, banner))
+
+
+def _children(config: Config, resolved: Path, logging: Sequence[str]) -> Sequence[ChildSpec]:
+    common = ("--config", str(resolved), "--socket", str(resolved.parent / "events.sock"))
+    names = ["meter", *(f"gate-{number + 1}" for number in range(config.listen.gates or os.cpu_count() or 1))]
+    return [
+        ChildSpec(
+            name=name,
+            argv=(sys.executable, "-m", "joulegate", name.partition("-")[0], *common, *logging),
+            stage=int(name != "meter"),
+        )
+        for name in names
+    ]
+
+
+async def _supervise(supervisor: Supervisor, config: Config, banner: Callable[[Banner], None]) -> int:
+    async with asyncio.TaskGroup() as group:
+        looking = group.create_task(_look(config, banner))
+        code = await supervisor.run()
+        looking.cancel()
+    return code
+
+
+async def _look(config: Config, banner: Callable[[Banner], None]) -> None:
+    """Show what is here. Requests pass meanwhile: a driver that hangs holds up nothing but the screen."""
+    energy = await asyncio.to_thread(opened, config)
+    try:
+        mapped = await Mapper(config, energy).look()
+        answers = await servers([upstream.url for upstream in config.upstream])
+        banner(_banner(config, energy, mapped, answers))
+    finally:
+        await asyncio.to_thread(energy.source.close)
+
+
+def _banner(config: Config, energy: Energy, mapped: Sequence[Served], answers: Sequence[Server]) -> Banner:
+    carbon = carbon_source(config.carbon)
+    return Banner(
+        version=__version__,
+        proxy=f"http://{config.listen.address}",
+        admin=f"http://{config.listen.admin}",
+        gates=config.listen.gates or os.cpu_count() or 1,
+        upstreams=tuple(
+            _found(upstream, served, server)
+            for upstream, served, server in zip(config.upstream, mapped, answers, strict=True)
+        ),
+        source=energy.name,
+        devices=tuple(energy.devices),
+        passed_over=energy.passed_over or ((("energy", energy.problem),) if energy.problem else ()),
+        carbon=carbon_status(carbon.intensity(Nanoseconds(0))) if carbon else None,
+        ledger=ledger_path(config),
+    )
+
+
+def _found(upstream: UpstreamConfig, served: Served, server: Server) -> FoundUpstream:
+    return FoundUpstream(
+        name=upstream.name,
+        url=redacted(upstream.url),
+        takes=_takes(upstream),
+        server=server.kind,
+        models=server.models,
+        devices=served.devices or None,
+        how=served.note,
+        up=server.up,
+    )
+
+
+def _takes(upstream: UpstreamConfig) -> str:
+    rules = [upstream.path, upstream.host and f"host {upstream.host}"]
+    rules += [f"models {', '.join(upstream.models)}"] if upstream.models else []
+    return " and ".join(rule for rule in rules if rule) or "everything else"
+
+
+def _probe(key: str, text: str, option: str) -> None:
+    """See that an address is free: gates share theirs, so a second joulegate there would go unnoticed."""
+    host, port = address(text)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with port_taken(key, text, option), socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))

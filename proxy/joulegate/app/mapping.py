@@ -1,0 +1,68 @@
+"""Keeps known on which devices each upstream works."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from joulegate.app.energy import Energy, addresses
+from joulegate.config import Config, UpstreamConfig
+from joulegate.config.addresses import redacted
+from joulegate.log import logger
+from joulegate.meter.board import Served
+from joulegate.meter.discovery import Located, locate, pick
+from joulegate.model import UpstreamSetup
+
+SOON, LATER = 5.0, 300.0
+"""Seconds until the next look: process lists take the driver's lock, so they are asked for rarely."""
+
+
+class Mapper:
+    """Looks at start, and again now and then: servers start late, move and load other models."""
+
+    def __init__(self, config: Config, energy: Energy) -> None:
+        self._upstreams = {upstream.name: upstream for upstream in config.upstream}
+        self._addresses = addresses(config)
+        self._energy = energy
+        self._served: dict[str, Served] = {}
+        self._log = logger("meter")
+
+    def concurrency(self, name: str) -> int:
+        """Give how many requests may share a batch of an image upstream."""
+        return self._upstreams[name].concurrency
+
+    async def look(self) -> Sequence[Served]:
+        """Find the devices of every upstream now. Raises ``ConfigError`` for a device that is not here."""
+        found = [await asyncio.to_thread(self._find, upstream) for upstream in self._upstreams.values()]
+        self._served = {served.name: served for served in found}
+        return found
+
+    async def watch(self, assign: Callable[[Served, UpstreamSetup], None]) -> None:
+        """Look again for ever, and tell what changed."""
+        while True:
+            everything = all(served.devices for served in self._served.values())
+            await asyncio.sleep(LATER if everything else SOON)
+            before = self._served
+            for served in await self.look():
+                if served.devices != before[served.name].devices:
+                    setup = UpstreamSetup(served.kind, served.devices, self.concurrency(served.name))
+                    assign(served, setup)
+                    self._log.info("upstream.mapped", upstream=served.name, devices=list(served.devices))
+
+    def _find(self, upstream: UpstreamConfig) -> Served:
+        located = self._located(upstream)
+        return Served(
+            name=upstream.name,
+            url=redacted(upstream.url),
+            kind=upstream.kind,
+            devices=located.devices or (),
+            model=upstream.model,
+            note=located.how,
+        )
+
+    def _located(self, upstream: UpstreamConfig) -> Located:
+        devices = self._energy.devices
+        if not devices:
+            return Located(None, "there is no energy source")
+        if upstream.gpus != "auto":
+            return Located(pick(devices, upstream.gpus), "as configured")
+        host, port = self._addresses[upstream.name]
+        return locate(upstream.name, host, port, self._energy.source, devices)

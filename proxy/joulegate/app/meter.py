@@ -1,0 +1,117 @@
+"""Builds the meter process."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+
+from joulegate import attribution, plugins
+from joulegate.app.ending import told_to_stop
+from joulegate.app.energy import Energy, opened, until_a_source_works
+from joulegate.app.mapping import Mapper
+from joulegate.app.problems import port_taken
+from joulegate.budgets.windows import Budgets
+from joulegate.channel.receiver import EventServer
+from joulegate.config import CarbonConfig, Config
+from joulegate.config.addresses import address
+from joulegate.config.environment import ledger_path
+from joulegate.config.quantities import duration
+from joulegate.ledger.sqlite import Ledger
+from joulegate.meter.admin import application
+from joulegate.meter.board import Setup
+from joulegate.meter.sampler import Sampler
+from joulegate.meter.service import Deliver, Meter
+from joulegate.model import UpstreamSetup
+from joulegate.ports import CarbonSource, Exporter
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+def run(config: Config, socket: Path) -> int:
+    """Run until told to stop; give the exit code."""
+    boot = BOOT.read_text().strip() if BOOT.exists() else ""
+    uvloop.run(_serve(config, socket, boot))
+    return 0
+
+
+async def _serve(config: Config, socket: Path, boot: str) -> None:
+    energy = await asyncio.to_thread(opened, config)
+    mapper = Mapper(config, energy)
+    served = await mapper.look()
+    ledger = Ledger.open(ledger_path(config), keep=duration(config.ledger.keep_requests))
+    ledger.reconcile({device.id: device.component for device in energy.devices})
+    exporters = [_exporter(name) for name in config.exporters]
+    setup = Setup(
+        devices=tuple(energy.devices),
+        upstreams=tuple(served),
+        method=config.attribution.method if config.attribution.method != "auto" else attribution.BEST,
+        pue=config.carbon.pue,
+        degraded=energy.problem,
+        boot=boot,
+    )
+    setups = {one.name: UpstreamSetup(one.kind, one.devices, mapper.concurrency(one.name)) for one in served}
+    meter = Meter(
+        setup,
+        attribution.build(
+            config.attribution.method,
+            setups,
+            energy.devices,
+            settle=duration(config.attribution.settle),
+            idle_power={},
+        ),
+        ledger,
+        sampler=lambda deliver: _sampler(config, energy, deliver),
+        exporters=exporters,
+        budgets=Budgets(config.budget),
+        carbon=carbon_source(config.carbon),
+    )
+    server = EventServer(socket, meter, is_settled=meter.is_settled)
+    runner = web.AppRunner(application(meter, ledger.reader, _page(exporters)), access_log=None)
+    await runner.setup()
+    try:
+        host, port = address(config.listen.admin)
+        with port_taken("listen.admin", config.listen.admin, "--admin"):
+            await web.TCPSite(runner, host, port).start()
+        await server.start()
+        async with asyncio.TaskGroup() as group:
+            with told_to_stop(group) as stop:
+                tasks = [group.create_task(mapper.watch(meter.assign))]
+                if energy.problem:
+                    tasks.append(group.create_task(until_a_source_works(config, stop)))
+                await meter.run(stop, server.settled)
+                for task in tasks:
+                    task.cancel()
+    finally:
+        await server.stop()
+        await runner.cleanup()
+
+
+def _sampler(config: Config, energy: Energy, deliver: Deliver) -> Sampler:
+    period, deadline = duration(config.energy.period), duration(config.energy.deadline)
+    return Sampler(energy.source, energy.devices, deliver, period=period, deadline=deadline)
+
+
+def carbon_source(config: CarbonConfig) -> CarbonSource | None:
+    """Give what the configuration says of carbon; ``None`` if it says nothing."""
+    if config.intensity is not None:
+        module = plugins.load("carbon", "static")
+        options = module.Options(intensity=config.intensity, zone=config.zone or "own")
+    elif config.zone is not None:
+        module = plugins.load("carbon", config.source)
+        options = module.Options(zone=config.zone)
+    else:
+        return None
+    source: CarbonSource = module.Plugin(options)
+    return source
+
+
+def _exporter(name: str) -> Exporter:
+    exporter: Exporter = plugins.load("exporters", name).Plugin()
+    return exporter
+
+
+def _page(exporters: Sequence[Exporter]) -> Exporter | None:
+    """Give the exporter behind ``/metrics``: the first that has a page."""
+    return next((exporter for exporter in exporters if exporter.content_types), None)
