@@ -13,7 +13,7 @@ EVENTS = frozenset(
     {
         "gate.started", "gate.draining", "gate.stopped",
         "meter.started", "meter.draining", "meter.stopped",
-        "process.started", "process.died", "process.restarted",
+        "process.started", "process.died", "process.restarted", "process.killed",
         "channel.connected", "channel.lost", "channel.overflowed", "channel.recovered", "channel.refused",
         "source.chosen", "source.lost", "source.recovered", "sample.rejected", "counter.reset",
         "request.failed", "observer.failed", "usage.refused",

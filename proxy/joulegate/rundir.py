@@ -1,0 +1,75 @@
+"""The private directory of one running joulegate: its socket and its resolved configuration."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+PREFIX = "joulegate-"
+
+
+class RunDirectory(Struct, frozen=True):
+    """A directory with mode 0700 that is removed at the end."""
+
+    path: Path
+    lock: int
+    """A descriptor to hand down to every child: the directory is in use while any of them holds it."""
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a new file with mode 0600; give its path."""
+        path = self.path / name
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_bytes(content)
+        return path
+
+
+@contextmanager
+def run_directory(environment: Mapping[str, str]) -> Iterator[RunDirectory]:
+    """Make a directory under ``$XDG_RUNTIME_DIR``, or where temporary files go, for as long as the block.
+
+    What earlier runs left that were killed is removed. See
+    https://specifications.freedesktop.org/basedir-spec/latest/.
+    """
+    base = _base(environment)
+    _sweep(base)
+    path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield RunDirectory(path, lock)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+
+
+def _base(environment: Mapping[str, str]) -> Path:
+    runtime = Path(environment.get("XDG_RUNTIME_DIR", ""))
+    # A relative path is to be ignored, says the specification; after `su` the directory is another user's.
+    if runtime.is_absolute() and os.access(runtime, os.W_OK | os.X_OK):
+        return runtime
+    return Path(tempfile.gettempdir())
+
+
+def _sweep(base: Path) -> None:
+    for path in base.glob(f"{PREFIX}*"):
+        try:
+            _remove_unused(path)
+        except OSError:
+            continue  # another user's, in use, or gone meanwhile
+
+
+def _remove_unused(path: Path) -> None:
+    """Remove a directory that no process holds. Raises ``OSError`` if one does."""
+    if path.stat().st_uid != os.getuid():
+        return
+    held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path)
+    finally:
+        os.close(held)

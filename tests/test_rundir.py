@@ -1,0 +1,68 @@
+"""The runtime directory is private, goes with its run, and what killed runs left goes with the next."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from joulegate.rundir import PREFIX, run_directory
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_directory_and_files_are_private_and_removed_at_the_end(tmp_path: Path) -> None:
+    """Nobody else reads the configuration, and a finished run leaves nothing."""
+    with run_directory({"XDG_RUNTIME_DIR": str(tmp_path)}) as directory:
+        file = directory.write("config.json", b"{}")
+        assert file.read_bytes() == b"{}"
+        assert (mode(directory.path), mode(file)) == (0o700, 0o600)
+        assert directory.path.parent == tmp_path
+        with pytest.raises(FileExistsError):
+            directory.write("config.json", b"again")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("runtime", ["", "relative", "/nowhere/at/all"])
+def test_without_a_usable_runtime_directory_it_is_a_temporary_one(
+    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers and su often have no runtime directory: joulegate starts all the same."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with run_directory({"XDG_RUNTIME_DIR": runtime}) as directory:
+        assert directory.path.parent == tmp_path
+
+
+def test_what_a_killed_run_left_is_removed_and_what_is_in_use_stays(tmp_path: Path) -> None:
+    """Kills do not fill the disk, and two runs of one user do not disturb each other."""
+    environment = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    left = tmp_path / f"{PREFIX}left"
+    left.mkdir()
+    (left / "config.json").write_text("{}")
+    foreign = tmp_path / "other"
+    foreign.mkdir()
+    with run_directory(environment) as first, run_directory(environment) as second:
+        assert not left.exists()
+        assert first.path.exists()
+        assert first.path != second.path
+    assert list(tmp_path.iterdir()) == [foreign]
+
+
+def test_a_child_that_holds_the_lock_keeps_the_directory(tmp_path: Path) -> None:
+    """Gates that drain after their supervisor was killed keep their socket."""
+    environment = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    manager = run_directory(environment)
+    directory = manager.__enter__()
+    inherited = os.dup(directory.lock)
+    kept = directory.path / "meter.sock"
+    kept.touch()
+    with Path(os.devnull).open() as null:
+        os.dup2(null.fileno(), directory.lock)  # the supervisor's own copy dies with it
+    with run_directory(environment):
+        assert kept.exists()
+    os.close(inherited)
+    with run_directory(environment):
+        assert not kept.exists()
+    manager.__exit__(None, None, None)
