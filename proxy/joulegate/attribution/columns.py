@@ -17,6 +17,13 @@ TEXT_UNIT = 0.02
 IMAGE_UNIT = 35.0
 
 
+TAILS = ((0.0, 0.05), (0.05, 0.2), (0.2, 0.6), (0.6, 2.0))
+"""s since somebody was present: clocks stay up for a while, and that is idle power by convention."""
+TAIL_NAMES = tuple(f":tail{place}" for place in range(len(TAILS)))
+USUAL_TAIL = 0.2
+"""s over which clocks stay up before anything was measured."""
+
+
 class Matrix(Struct):
     """The work of a scene, by request and window."""
 
@@ -34,6 +41,8 @@ class Matrix(Struct):
     """Prefilled tokens in each window whose instant was guessed."""
     unsure: Floats
     """Seconds of presence in each window of requests whose work cannot be placed yet."""
+    tails: Floats
+    """Seconds of each window, by the time since somebody was present."""
     cells: Floats
     """Sums of the features by cell."""
     fixed: Floats
@@ -68,6 +77,7 @@ def columns(scene: Scene) -> Matrix:
         seconds=np.diff(scene.cells.bounds),
         doubt=scene.cells.sum_by_window(doubt),
         unsure=scene.cells.sum_by_window(unsure),
+        tails=np.column_stack([scene.cells.sum_by_window(tail) for tail in _tails(scene, active)]),
         cells=_by_cell(scene),
         fixed=scene.idle_power * (scene.cells.width + CLOCKS_UP * active),
         unsure_cells=unsure,
@@ -89,6 +99,19 @@ def unit(name: str) -> float:
     """Give the cost in J of one unit of a column before anything was measured."""
     track = name.rpartition(":")[0]
     return shape(name) * (IMAGE_UNIT if track.endswith("/image") else TEXT_UNIT)
+
+
+def _tails(scene: Scene, active: Floats) -> list[Floats]:
+    """Give the idle seconds of each cell by the time since somebody was present."""
+    edges, width = scene.cells.edges, scene.cells.width
+    busy = np.where(active > 0.5 * width, edges[1:], -np.inf)
+    since = edges[:-1] - np.maximum.accumulate(busy)
+    return [np.where((since >= low) & (since < high), width - active, 0.0) for low, high in TAILS]
+
+
+def tail_prior(idle_power: float) -> Floats:
+    """Give the power of clocks that are still up, before anything was measured, in W."""
+    return np.array([CLOCKS_UP * idle_power if high <= USUAL_TAIL else 0.0 for _, high in TAILS])
 
 
 def _by_cell(scene: Scene) -> Floats:

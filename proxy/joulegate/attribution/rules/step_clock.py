@@ -9,7 +9,7 @@ from collections import OrderedDict
 import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.columns import CLOCKS_UP, Matrix, columns, shape, unit
+from joulegate.attribution.columns import CLOCKS_UP, TAIL_NAMES, Matrix, columns, shape, tail_prior, unit
 from joulegate.attribution.fit import Fit, fit, scales, trust
 from joulegate.attribution.lag import LagScan
 from joulegate.attribution.scene import Claims, Scene, Shares
@@ -80,7 +80,12 @@ class Rule:
         static = fixed * presence
         modelled = work @ x + static
         others = work @ without.T + static[:, None]
-        return scaled(scene, matrix, modelled, others, static, self._method)
+        quiet = scene.idle_power * np.maximum(matrix.seconds - matrix.active, 0.0)
+        quiet += matrix.tails @ self._tail_power(scene.idle_power)
+        return scaled(scene, matrix, modelled, others, static, quiet, self._method)
+
+    def _tail_power(self, idle_power: float) -> Floats:
+        return tail_prior(idle_power) if self._fit is None else self._fit.x[-len(TAIL_NAMES) :]
 
     @property
     def _method(self) -> str:
@@ -100,7 +105,8 @@ class Rule:
         """Keep each window's row; later looks at the same window know more and replace it."""
         for place, start in enumerate(scene.starts):
             self._rows[start] = Row(
-                dict(zip(matrix.names, matrix.windows[place].tolist(), strict=True)),
+                dict(zip(matrix.names, matrix.windows[place].tolist(), strict=True))
+                | dict(zip(TAIL_NAMES, matrix.tails[place].tolist(), strict=True)),
                 float(scene.energy[place]),
                 float(matrix.seconds[place]),
                 float(matrix.active[place]),
@@ -111,12 +117,14 @@ class Rule:
             self._rows.popitem(last=False)
 
     def _refit(self, idle_power: float, now: int) -> None:
-        names = sorted({name for row in self._rows.values() for name in row.work})
+        names = sorted({name for row in self._rows.values() for name in row.work} - set(TAIL_NAMES))
+        names += TAIL_NAMES
         table = _grouped(self._rows, names)
         if table is None or table.sure.sum() < LEAST_ROWS or table.active.sum() < LEAST_ACTIVE:
             return
         rest = table.energy - idle_power * table.seconds - CLOCKS_UP * idle_power * table.active
-        prior = _prior(names, table.work, rest)
+        own = len(names) - len(TAIL_NAMES)
+        prior = np.concatenate([_prior(names[:own], table.work[:, :own], rest), tail_prior(idle_power)])
         prefilled = sum(
             (table.work[:, at] for at, n in enumerate(names) if n.endswith(":pf")), np.zeros(len(rest))
         )
@@ -162,12 +170,11 @@ def _prior(names: list[str], work: Floats, rest: Floats) -> Floats:
 
 
 def scaled(
-    scene: Scene, matrix: Matrix, modelled: Floats, others: Floats, static: Floats, method: str
+    scene: Scene, matrix: Matrix, modelled: Floats, others: Floats, static: Floats, quiet: Floats, method: str
 ) -> Shares:
     """Scale modelled shares to the counter, window by window."""
     windows, window = scene.cells.windows, matrix.claims.window
     total = np.bincount(window, weights=modelled, minlength=windows)
-    quiet = scene.idle_power * np.maximum(matrix.seconds - matrix.active, 0.0)
     idle = np.where(total > 0, np.minimum(quiet, scene.energy), scene.energy)
     foreign = np.where(total > 0, 0.0, np.maximum(scene.energy - SPARE_IDLE * quiet, 0.0))
     foreign += _surplus(scene.energy - idle, total) if method == "model" else 0.0
