@@ -68,7 +68,6 @@ def test_a_wrong_option_is_told_before_anything_starts(joulegate: Run) -> None:
 @pytest.mark.e2e
 def test_a_request_passes_and_sigterm_drains(upstream: str, tmp_path: Path) -> None:
     """Zero configuration: the banner says what was found, the request passes, the end is clean."""
-    pytest.importorskip("joulegate.app")
     listen, admin = free_address(), free_address()
     process = subprocess.Popen(
         [

@@ -80,7 +80,6 @@ def test_the_variable_port_is_found(joulegate: Run) -> None:
 
 @pytest.fixture
 def wrapped(tmp_path: Path) -> "tuple[subprocess.Popen[str], str]":
-    pytest.importorskip("joulegate.app")
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         port, admin = one.getsockname()[1], other.getsockname()[1]
     process = subprocess.Popen(

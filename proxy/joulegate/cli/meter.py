@@ -20,7 +20,7 @@ def command(ctx: click.Context, /, upstream: tuple[str, ...], socket: Path, **op
     """
     settings = Settings(**options)
     config = settings.resolved(upstream).config
-    from joulegate import app  # late: a wrong option is told before anything heavy is imported
+    from joulegate.app import run_meter  # late: a wrong option is told before anything heavy is imported
 
     settings.start_log()
-    ctx.exit(app.run_meter(config, socket=socket))
+    ctx.exit(run_meter(config, socket=socket))
