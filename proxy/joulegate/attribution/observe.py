@@ -20,7 +20,7 @@ from joulegate.attribution.placement import (
 )
 from joulegate.attribution.scene import Scene
 from joulegate.attribution.spans import Kind, Span
-from joulegate.attribution.stepclock import Floats, Pace, StepClock
+from joulegate.attribution.stepclock import Floats, Pace, StepClock, tokens_per_step
 from joulegate.model import UpstreamSetup
 from joulegate.units import MICRO, NANO
 
@@ -148,7 +148,14 @@ class Observer:
                 streams.append(stream_of(span, counts.out, known=not counts.guessed_out))
         start = min([span.start for span in spans])
         end = min(max(float(cells.edges[-1]), now), float(cells.edges[-1]) + BEYOND)
-        clock = StepClock(streams, start, end, habits.step or _usual_step(habits), _pace_of(spans, habits))
+        per_step = tokens_per_step(streams)
+        clock = StepClock(
+            streams,
+            start,
+            end,
+            habits.step or _usual_step(habits, per_step),
+            _pace_of(spans, habits, per_step),
+        )
         if clock.learned:
             habits.step = clock.step
         return Placer(clock, habits, now).place(spans)
@@ -157,12 +164,12 @@ class Observer:
         return self.habits.setdefault(name, Habits())
 
 
-def _usual_step(habits: Habits) -> float | None:
+def _usual_step(habits: Habits, per_step: float) -> float | None:
     line = habits.latency.line()
-    return line[0] if line is not None and line[0] > 0 else None
+    return line[0] * per_step if line is not None and line[0] > 0 else None
 
 
-def _pace_of(spans: Sequence[Span], habits: Habits) -> Pace | None:
+def _pace_of(spans: Sequence[Span], habits: Habits, per_step: float) -> Pace | None:
     """Give the pace of an engine as its whole answers show it, once enough of them were seen."""
     line = habits.latency.line()
     if line is None:
@@ -171,7 +178,9 @@ def _pace_of(spans: Sequence[Span], habits: Habits) -> Pace | None:
     constant = min(line[2], MOST_CONSTANT)
     decodings = [
         Decoding(
-            min(span.start + per_token * (span.prompt_tokens or 0) + constant, span.end), span.end, out - 1
+            min(span.start + per_token * (span.prompt_tokens or 0) + constant, span.end),
+            span.end,
+            (out - 1) / per_step,
         )
         for span in spans
         if not span.times

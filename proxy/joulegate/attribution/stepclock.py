@@ -66,14 +66,14 @@ class StepClock:
         usual: float | None,
         pace: Pace | None = None,
     ) -> None:
-        self.speculative = _speculative(streams)
+        self.per_step = tokens_per_step(streams)
+        """Tokens a step and sequence."""
+        self.speculative = self.per_step > 1.0
         self.clean = _clean(streams, speculative=self.speculative)
         gaps = _gaps(self.clean)
         self.step = max(float(np.median(gaps)), SHORTEST_STEP) if len(gaps) > 3 else usual or USUAL_STEP
         """Typical length of a step in s."""
         self.learned = len(gaps) > 3
-        self.per_step = _per_step(streams) if self.speculative else 1.0
-        """Tokens a step and sequence."""
         self.ends: list[float] = _step_ends(self.clean, self.step)
         self._edges = _ticks(start, end)
         silent = (
@@ -120,6 +120,11 @@ class StepClock:
     def first_end(self, t: float) -> int:
         """Give the place of the first step end at or after ``t``."""
         return bisect_left(self.ends, t)
+
+
+def tokens_per_step(streams: Sequence[Stream]) -> float:
+    """Give the tokens of a sequence in one step: more than 1 only if the engine decodes speculatively."""
+    return _per_step(streams) if _speculative(streams) else 1.0
 
 
 def _speculative(streams: Sequence[Stream]) -> bool:
