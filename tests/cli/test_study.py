@@ -92,8 +92,16 @@ def test_weak_figures_are_named(changes: dict[str, Any], words: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(None, "-"), (0.0, "0"), (0.0000123, "0.0000123"), (1.0, "1.00"), (12.34, "12.3"), (1234.5, "1,234")],
+    [
+        (None, "-"),
+        (0.0, "0"),
+        (0.0000123, "1.23e-05"),
+        (0.000123, "0.000123"),
+        (1.0, "1.00"),
+        (12.34, "12.3"),
+        (1234.5, "1,234"),
+    ],
 )
-def test_three_digits_without_an_exponent(value: float | None, expected: str) -> None:
+def test_three_digits(value: float | None, expected: str) -> None:
     """The figures stay comparable by eye."""
     assert significant(value) == expected

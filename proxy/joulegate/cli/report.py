@@ -84,7 +84,7 @@ def _origin(books: BooksTotal) -> EnergyOrigin:
         device=books.device,
         name="",
         source="ledger",
-        tier=_NOT_KEPT,
+        tier="of a tier that it does not keep",
         note="",
         measured_joules=joules(books.counter),
         idle_joules=joules(books.idle),

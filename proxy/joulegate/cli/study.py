@@ -15,7 +15,9 @@ from joulegate.cli.figures import UNKNOWN, mass, printable
 from joulegate.model import Tier
 from joulegate.report.study import Report, StudyRow
 
-_FIGURES = ("requests", "kWh per 1,000", "± std", "g CO2e per 1,000", "phone charges", "km by car")
+_FIGURES = ("requests", "kWh/1,000", "± std", "g CO2e/1,000", "phone charges", "km by car")
+_SMALL = 1e-4
+"""Below it the zeros are hard to count."""
 _TIERS = {
     Tier.COUNTER.value: "measured, energy counter",
     Tier.POWER.value: "measured, power readings",
@@ -31,7 +33,7 @@ def table(report: Report) -> RenderableType:
     for word in words:
         shown.add_column(word, overflow="fold")
     for title in _FIGURES:
-        shown.add_column(title, justify="right")
+        shown.add_column(title, justify="right", no_wrap=True)
     for row in report.rows:
         shown.add_row(
             *(Text(printable(row.group.get(word, UNKNOWN) or UNKNOWN)) for word in words), *_figures(row)
@@ -45,7 +47,7 @@ def notes(report: Report) -> Iterator[str]:
     yield f"{_time(report.since)} to {_time(report.until)}; boundary {report.boundary}; rule {report.method}"
     for origin in report.origins:
         note = f" ({printable(origin.note, 200)})" if origin.note else ""
-        name = printable(f"{origin.name} {origin.device}")
+        name = printable(f"{origin.name} {origin.device}".strip())
         yield f"energy: {origin.source}, {_TIERS.get(origin.tier, origin.tier)}: {name}{note}"
     yield _carbon(report)
     yield _books(report)
@@ -59,13 +61,14 @@ def notes(report: Report) -> Iterator[str]:
 
 
 def significant(value: float | None) -> str:
-    """Give three significant digits without an exponent; ``-`` is not known."""
+    """Give three significant digits, with an exponent only for the very small; ``-`` is not known."""
     if value is None:
         return UNKNOWN
     if value == 0:
         return "0"
-    decimals = max(0, 2 - floor(log10(abs(value))))
-    return f"{value:,.{min(decimals, 12)}f}"
+    if abs(value) < _SMALL:
+        return f"{value:.2e}"
+    return f"{value:,.{max(0, 2 - floor(log10(abs(value))))}f}"
 
 
 def _figures(row: StudyRow) -> Iterator[str]:
