@@ -15,6 +15,7 @@ from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 
 from joulegate.gateway.responses import Refusal, response
+from joulegate.gateway.sockets import reset
 from joulegate.gateway.upstream import LARGEST_FIELD, LARGEST_HEAD, MOST_FIELDS, Clock
 from joulegate.units import Nanoseconds
 
@@ -120,7 +121,7 @@ class ClientConnection(RequestHandler):
     def abort(self) -> None:
         """Reset the connection."""
         if self.transport:
-            self.transport.abort()
+            reset(self.transport)
 
     def take_over(self) -> tuple[asyncio.Transport, bytes]:
         """Give the transport away after an upgrade, and what of the new protocol has been read already."""

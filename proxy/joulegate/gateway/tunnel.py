@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from joulegate.gateway.sockets import reset
 from joulegate.model import Outcome
 
 Ended = Callable[[Outcome], None]
@@ -29,7 +30,7 @@ class Tunnel:
     def abort(self) -> None:
         """Cut both connections."""
         for transport in self._transports:
-            transport.abort()
+            reset(transport)
 
     def half_closed(self) -> bool:
         """Note that one end sends no more; say whether the other one still may."""
@@ -78,7 +79,7 @@ class _Pipe(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if error:
-            self._other.abort()
+            reset(self._other)
         else:
             self._other.close()
         self._tunnel.lost(self._fault if error else Outcome.OK)

@@ -1,0 +1,111 @@
+"""Which fields go on to the next hop, and which messages do not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from joulegate.gateway.headers import first, forwarded, request_head, request_problem, response_problem
+
+HOP = [
+    b"Connection", b"Keep-Alive", b"Proxy-Connection", b"TE", b"Trailer", b"Transfer-Encoding", b"Upgrade",
+    b"HTTP2-Settings", b"Proxy-Authorization", b"Content-Length", b"CONNECTION", b"te",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOP)
+def test_fields_of_one_hop_are_removed(name: bytes) -> None:
+    """What is meant for the gate alone does not reach the next hop, in whatever case it is written."""
+    assert forwarded([(b"A", b"1"), (name, b"x"), (b"B", b"2")]) == [(b"A", b"1"), (b"B", b"2")]
+
+
+def test_fields_that_connection_names_are_removed() -> None:
+    """The message itself may say that a field is for this hop only (RFC 9110, section 7.6.1)."""
+    fields = [
+        (b"Connection", b"close, X-Hop"),
+        (b"x-hop", b"1"),
+        (b"connection", b"y"),
+        (b"Y", b"2"),
+        (b"Z", b"3"),
+    ]
+    assert forwarded(fields) == [(b"Z", b"3")]
+
+
+@pytest.mark.parametrize("name", [b"Host", b"Authorization", b"Content-Type", b"X-API-Key"])
+def test_a_nomination_cannot_take_away_what_a_message_means(name: bytes) -> None:
+    """Nobody strips a credential or the host on its way through the gate."""
+    assert (name, b"v") in forwarded([(b"Connection", name), (name, b"v")])
+
+
+def test_duplicates_keep_their_order_and_their_case() -> None:
+    """Two fields of one name stay two, in their place."""
+    fields = [(b"Set-Cookie", b"a=1"), (b"x-B", b"2"), (b"set-cookie", b"c=3")]
+    assert forwarded(fields) == fields
+
+
+def test_nobody_else_speaks_in_our_name() -> None:
+    """``Joulegate-*`` that comes from outside does not go on."""
+    fields = [(b"Joulegate-Request-Id", b"fake"), (b"joulegate-energy-joules", b"0"), (b"A", b"1")]
+    assert forwarded(fields) == [(b"A", b"1")]
+
+
+@given(st.lists(st.tuples(st.from_regex(rb"[A-Za-z-]{1,12}", fullmatch=True), st.binary(max_size=20))))
+def test_forwarding_only_ever_removes(fields: list[tuple[bytes, bytes]]) -> None:
+    """The gate adds no field and changes none."""
+    rest = iter(fields)
+    assert all(any(field == other for other in rest) for field in forwarded(fields))
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "fields", "word"),
+    [
+        ("CONNECT", "example.org:443", [], "CONNECT"),
+        ("GET", "http://example.org/", [], "slash"),
+        ("GET", "*", [], "slash"),
+        ("GET", "/", [(b"Host", b"a/b")], "Host"),
+        ("GET", "/", [(b"Host", b"a b")], "Host"),
+        ("GET", "/", [(b"Host", b"a:1:2")], "Host"),
+        ("GET", "/", [(b"Host", b"user@a")], "Host"),
+        ("POST", "/", [(b"Content-Length", b"9223372036854775808")], "Content-Length"),
+        ("POST", "/", [(b"Transfer-Encoding", b"gzip, chunked")], "Transfer-Encoding"),
+    ],
+)  # fmt: skip
+def test_a_request_that_may_not_go_on_is_told_why(
+    method: str, target: str, fields: list[tuple[bytes, bytes]], word: str
+) -> None:
+    """A refused request names the part that is wrong."""
+    assert word in (request_problem(method, target, fields) or "")
+
+
+@pytest.mark.parametrize("host", [b"", b"a", b"a.example:8080", b"127.0.0.1", b"[::1]:80", b"a_b", b"x%20y"])
+def test_every_host_that_may_be_is_taken(host: bytes) -> None:
+    """A host is a name, an address or empty, with or without a port."""
+    assert request_problem("GET", "/", [(b"Host", host)]) is None
+    assert request_problem("OPTIONS", "*", [(b"Content-Length", b"9223372036854775807")]) is None
+
+
+@pytest.mark.parametrize("byte", [b"\x00", b"\r", b"\n", b"\x1b", b"\x7f"])
+def test_an_answer_with_control_bytes_is_none(byte: bytes) -> None:
+    """An upstream cannot split our answer or write to our user's terminal (CVE-2026-34520)."""
+    assert response_problem(b"OK", [(b"A", b"x" + byte + b"y")])
+    assert response_problem(b"O" + byte + b"K", [])
+    assert response_problem(b"OK", [(b"A" + byte, b"x")])
+    assert response_problem(b"OK", [(b"A", b"tab\tand \xe4")]) is None
+
+
+def test_an_answer_in_a_coding_that_nobody_reads_is_none() -> None:
+    """A transfer coding other than chunked cannot be passed on."""
+    assert response_problem(b"OK", [(b"Transfer-Encoding", b"gzip, chunked")])
+    assert response_problem(b"OK", [(b"Transfer-Encoding", b"Chunked")]) is None
+
+
+def test_a_head_is_written_as_it_was_read() -> None:
+    """The target goes on byte for byte, also where it is not valid UTF-8."""
+    target = b"/a%2F\xff//../?".decode("utf-8", "surrogateescape")
+    head = request_head("GET", target, [(b"host", b"x")], b"")
+    assert head == b"GET /a%2F\xff//../? HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def test_the_first_field_of_a_name_is_found_in_any_case() -> None:
+    """Names of fields have no case."""
+    assert first([(b"A", b"1"), (b"X-y", b"2"), (b"x-Y", b"3")], b"x-y") == b"2"
+    assert first([], b"x") is None
