@@ -31,8 +31,8 @@ DELTA = (
     b'data: {"type":"response.output_text.delta","item_id":"msg","delta":"_"}\n\n'
 )
 ANSWER = json.dumps({
-    "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m",
-    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "a" * 999}}],
+    "id": "1", "object": "chat.completion", "created": 1, "model": "m",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "word " * 250}}],
     "usage": {"prompt_tokens": 20, "completion_tokens": 250, "total_tokens": 270},
 }).encode()  # fmt: skip
 IMAGE = (

@@ -67,6 +67,12 @@ def test_streams_are_counted_by_event(media: bytes, body: bytes) -> None:
     assert listener.facts() == TaskFacts(prompt_tokens=Fact(1))
 
 
+def test_the_last_event_counts_without_its_blank_line() -> None:
+    """Usage in an event that the end of the answer ends."""
+    listener, _ = listen(b"text/event-stream", b'data: {"usage":{"prompt_tokens":1}}')
+    assert listener.facts() == TaskFacts(prompt_tokens=Fact(1))
+
+
 def test_other_answers_are_counted_in_bytes() -> None:
     """Sound, pictures and compressed answers are not looked into."""
     assert listen(b"image/png", b"12345")[1] == 5

@@ -3,7 +3,7 @@
 import itertools
 import tracemalloc
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegate.framing import MultipartPeek
@@ -29,6 +29,7 @@ BODY = form(
 )
 
 
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, len(BODY)), max_size=20))
 def test_fields_are_found_whatever_the_chunking(cuts: list[int]) -> None:
     """Wanted text fields come out as JSON strings; files and other fields do not."""
@@ -37,6 +38,13 @@ def test_fields_are_found_whatever_the_chunking(cuts: list[int]) -> None:
     for start, end in itertools.pairwise(places):
         peek.feed(BODY[start:end])
     assert peek.found().members == {"model": b'"sd-3"', "n": b'""'}
+
+
+def test_a_file_is_no_field() -> None:
+    """A file that goes by a wanted name does not take the field's place."""
+    peek = MultipartPeek(TYPE, WANTED)
+    peek.feed(form((field(b"model"), b"sd-3"), (FILE, b"pixels")))
+    assert peek.found().members == {"model": b'"sd-3"'}
 
 
 def test_a_large_file_is_not_kept() -> None:
@@ -62,6 +70,7 @@ def test_a_field_that_is_no_field_is_dropped() -> None:
     assert peek.found().members == {"n": b'"1"'}
 
 
+@settings(deadline=None)
 @given(garbage=st.binary(max_size=200))
 def test_garbage_finds_nothing(garbage: bytes) -> None:
     """A body without the announced boundary has no fields; nor has one without any announced."""

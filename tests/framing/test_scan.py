@@ -6,7 +6,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegate.framing import LIMIT, JsonPeek, Scanner, spans
@@ -30,6 +30,7 @@ DOCUMENTS: Any = st.dictionaries(
 ) | st.fixed_dictionaries({"data": st.lists(st.text(max_size=3) | st.just({}) | st.just([1]), max_size=4)})
 
 
+@settings(deadline=None)
 @given(document=DOCUMENTS, cuts=st.lists(st.integers(0, 500), max_size=9), spaced=st.booleans())
 def test_scanning_finds_what_decoding_finds(document: dict[str, Any], cuts: list[int], spaced: bool) -> None:
     """For any document, in any pieces, each wanted member has the same raw text and each count is right."""
@@ -49,6 +50,7 @@ def test_scanning_finds_what_decoding_finds(document: dict[str, Any], cuts: list
     assert ("response.usage" in found) == (isinstance(inner, dict) and "usage" in inner)
 
 
+@settings(deadline=None)
 @given(garbage=st.binary(max_size=60) | st.text('{}[]",:\\ab ', max_size=60).map(str.encode))
 def test_garbage_is_scanned_without_complaint(garbage: bytes) -> None:
     """A scanner tolerates anything, and never finds a value that no colon began."""
@@ -95,6 +97,26 @@ def test_a_value_of_a_megabyte_is_absent() -> None:
     assert peek.found().members == {"n": b"2"}
 
 
+@pytest.mark.parametrize("scan", [False, True])
+def test_a_value_that_is_too_long_is_absent_even_after_another(scan: bool) -> None:
+    """The last one counts, and it is no value; small documents and large ones agree."""
+    reader: Scanner | JsonPeek = Scanner(WANTED) if scan else JsonPeek(WANTED)
+    reader.feed(b'{"model":"a","model":"' + b"m" * 20_000 + b'","n":1}')
+    found = reader.found if isinstance(reader, Scanner) else reader.found()
+    assert found.members == {"n": b"1"}
+
+
+def test_a_backslash_may_stand_before_the_cut() -> None:
+    """The quotation mark behind it ends nothing; one behind two of them does."""
+    for text in ('a"b', "a\\", 'a\\"', '"n":7'):
+        raw = json.dumps({"x": text, "n": 1}).encode()
+        for cut in range(len(raw)):
+            scanner = Scanner(WANTED)
+            scanner.feed(raw[:cut])
+            scanner.feed(raw[cut:])
+            assert scanner.found.members == {"n": b"1"}
+
+
 def test_an_unfinished_document_gives_what_is_complete() -> None:
     """A number that may go on is not taken for the whole number."""
     peek = JsonPeek(WANTED)
@@ -109,6 +131,7 @@ def test_escaped_keys_are_read() -> None:
     assert scanner.found.members == {"model": b'"m"'}
 
 
+@settings(deadline=None)
 @given(document=DOCUMENTS)
 def test_spans_are_the_text_of_the_values(document: dict[str, Any]) -> None:
     """Each member of an object has its key and the exact place of its value."""

@@ -77,8 +77,7 @@ class MultipartPeek:
                 self._place = _Place.DONE
             return False
         self._name = self._field_name(self._held[:end])
-        # the line end stays: an empty part's boundary follows at once
-        self._held = self._held[end + 2 :]
+        self._held = self._held[end + 4 :]
         self._place = _Place.BODY
         self._value = b""
         return True
@@ -97,6 +96,6 @@ class MultipartPeek:
 
     def _finish_field(self) -> None:
         if self._name is not None:
-            text = self._value.removeprefix(b"\r\n").decode(errors="replace")
+            text = self._value.decode(errors="replace")
             self._found.members[self._name] = msgspec.json.encode(text)
         self._name = None

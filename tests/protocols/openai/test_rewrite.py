@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegate.protocols.openai.rewrite import UsageFilter, ask_for_usage
@@ -62,6 +62,7 @@ def test_other_requests_stay_as_they_are(body: bytes) -> None:
     assert ask_for_usage(body) is None
 
 
+@settings(deadline=None)
 @given(
     document=st.dictionaries(st.text(max_size=5), st.text(max_size=5) | st.lists(st.integers()), max_size=4),
     indent=st.none() | st.integers(0, 3),
@@ -134,6 +135,13 @@ def test_llamacpp_timings_go_back_where_they_were() -> None:
     assert strip.feed(FINISH) == b""
     assert strip.feed(usage) == wanted[: -len(DONE)]
     assert strip.feed(DONE) + strip.finish() == DONE
+
+
+def test_timings_that_are_in_place_stay_alone() -> None:
+    """With ``timings_per_token`` each event has its own: it does not wait for another."""
+    finish = FINISH.replace(b"}\n\n", b',"timings":{}}\n\n')
+    strip = UsageFilter()
+    assert strip.feed(finish) == finish
 
 
 def test_an_event_that_waits_for_timings_goes_on_without() -> None:

@@ -83,8 +83,6 @@ class Image(Listener):
     def facts(self) -> TaskFacts:
         """Give images, pixels and steps as far as they are known."""
         facts = self.accounts.facts
-        if not self.answered:
-            return facts
         asked = self.asked()
         known = facts.images or _derived(self._images)
         size = self._size or (asked.width, asked.height)

@@ -121,9 +121,8 @@ class UsageFilter:
         )
 
     def _decide(self, frame: Frame) -> bytes:
-        untouched = frame.whole and frame.start >= self._passed
         raw = self._take(frame.end - self._passed)
-        timings = _usage_only(frame.data) if untouched else None
+        timings = _usage_only(frame.data) if frame.whole else None
         if timings is not None:
             return self._let_last(timings)
         done = self._let_last()
