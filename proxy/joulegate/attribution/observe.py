@@ -42,6 +42,8 @@ MOST_CONSTANT = 0.05
 """s of an answer that depend neither on its prompt nor on its length; more is queue."""
 FINE = 0.002
 """s: width of cells where most requests take a few ms."""
+CONTEXT = 2.0
+"""s before a stretch of time that its step clock looks back."""
 ENGINE_DELAY = 0.05
 """s after the end of a request within which its last work is done."""
 
@@ -87,7 +89,7 @@ class Observer:
             self.lag = SLOW_USUAL
         bounds = [(window.start - self.origin) / NANO - self.lag for window in windows]
         bounds.append((windows[-1].end - self.origin) / NANO - self.lag)
-        spans = list(spans)
+        spans = _near(list(spans), bounds[0], bounds[-1])
         brief = sum(encodes(span) for span in spans)
         cells = Cells(bounds, FINE if brief > len(spans) / 2 else CELL)
         clock = (now - self.origin) / NANO
@@ -162,6 +164,26 @@ class Observer:
 
     def _habits(self, name: str) -> Habits:
         return self.habits.setdefault(name, Habits())
+
+
+def _near(spans: Sequence[Span], start: float, end: float) -> list[Span]:
+    """Give the requests that matter for a stretch of time.
+
+    Those that were there, a little before it too, for the step clock; and for images in a queue those that
+    were drawn while they waited.
+    """
+    there = [
+        span for span in spans if span.start <= end and (span.end is None or span.end >= start - CONTEXT)
+    ]
+    if len(there) == len(spans):
+        return there
+    queued = min((span.start for span in there if not span.times), default=start)
+    chosen = {id(span) for span in there}
+    return [
+        span
+        for span in spans
+        if id(span) in chosen or (span.start <= end and not span.times and (span.end or end) >= queued)
+    ]
 
 
 def _usual_step(habits: Habits, per_step: float) -> float | None:

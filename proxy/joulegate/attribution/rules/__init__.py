@@ -19,8 +19,12 @@ class Rule(Protocol):
         """Give the lag of the counters in s, if the rule found one."""
         ...
 
-    def learn(self, scene: Scene, now: int) -> None:
-        """Fit to all that is known now."""
+    def look(self, scene: Scene) -> None:
+        """Note what happened in a scene."""
+        ...
+
+    def learn(self, idle_power: float, now: int) -> None:
+        """Fit to all that was noted; idle power in W, time in ns."""
         ...
 
     def share(self, scene: Scene) -> Shares:

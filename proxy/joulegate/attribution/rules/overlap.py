@@ -21,7 +21,10 @@ class Rule:
         self.name = name
         self.queue_pays = queue_pays
 
-    def learn(self, scene: Scene, now: int) -> None:
+    def look(self, scene: Scene) -> None:
+        """Note nothing."""
+
+    def learn(self, idle_power: float, now: int) -> None:
         """Learn nothing."""
 
     def share(self, scene: Scene) -> Shares:

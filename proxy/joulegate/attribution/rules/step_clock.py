@@ -64,12 +64,15 @@ class Rule:
         """Give the lag of the counters in s, once it is found."""
         return self._scan.lag
 
-    def learn(self, scene: Scene, now: int) -> None:
-        """Fit to all windows of the past and of the scene."""
+    def look(self, scene: Scene) -> None:
+        """Note what happened in each window; a later look knows more and replaces an earlier one."""
         matrix = columns(scene)
         self._note(scene, matrix)
-        self._refit(scene.idle_power, now)
         self._scan.look(scene, matrix, self._coefficients(matrix.names)[0])
+
+    def learn(self, idle_power: float, now: int) -> None:
+        """Fit to all windows that were looked at."""
+        self._refit(idle_power, now)
 
     def share(self, scene: Scene) -> Shares:
         """Give each window's energy by the modelled cost of the work in it, scaled to the counter."""

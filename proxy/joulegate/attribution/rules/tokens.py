@@ -17,7 +17,10 @@ class Rule:
     lag: float | None = None
     queue_pays = False
 
-    def learn(self, scene: Scene, now: int) -> None:
+    def look(self, scene: Scene) -> None:
+        """Note nothing."""
+
+    def learn(self, idle_power: float, now: int) -> None:
         """Learn nothing."""
 
     def share(self, scene: Scene) -> Shares:

@@ -1,0 +1,48 @@
+"""Which requests touch which windows, for many of both."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from joulegate.attribution.books import Window
+from joulegate.attribution.spans import Span
+from joulegate.attribution.stepclock import Floats
+from joulegate.units import NANO
+
+
+class Crowd:
+    """The times of many requests, in s after the origin. A request that runs has no end yet."""
+
+    def __init__(self, spans: Iterable[Span], origin: int, reach: float) -> None:
+        self.spans: Sequence[Span] = list(spans)
+        self._origin = origin
+        self._starts = np.array([span.start for span in self.spans])
+        self.ends = np.array([np.inf if span.end is None else span.end for span in self.spans])
+        self._until = self.ends + reach
+
+    def touching(self, window: Window) -> npt.NDArray[np.bool_]:
+        """Say of each request whether the window can hold energy of it: counters lag a little."""
+        found: npt.NDArray[np.bool_] = (self._starts < self._s(window.end)) & (
+            self._until > self._s(window.start)
+        )
+        return found
+
+    def within(self, window: Window) -> Sequence[Span]:
+        """Give the requests that touch a window."""
+        return [self.spans[place] for place in np.flatnonzero(self.touching(window))]
+
+    def waiting(self, pending: Sequence[Window], cursor: int | None) -> npt.NDArray[np.bool_]:
+        """Say of each request whether energy of it may still come: from a window, or from time not cut yet."""
+        if cursor is None:
+            return np.ones(len(self.spans), dtype=bool)
+        late: npt.NDArray[np.bool_] = self._until > self._s(cursor)
+        if not pending:
+            return late
+        starts = np.array([self._s(window.start) for window in pending] + [np.inf])
+        ends = np.array([self._s(window.end) for window in pending])
+        first: Floats = starts[np.searchsorted(ends, self._starts, "right")]
+        return late | (first < self._until)
+
+    def _s(self, t: int) -> float:
+        return (t - self._origin) / NANO
