@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulegate.framing import LIMIT, JsonPeek, Scanner, spans
+from joulegate.framing import LIMIT, JsonPeek, Scanner
 
 WANTED = frozenset({"model", "usage", "n", "response.usage"})
 COUNTED = frozenset({"data"})
@@ -129,17 +129,3 @@ def test_escaped_keys_are_read() -> None:
     scanner = Scanner(WANTED)
     scanner.feed(b'{"mod\\u0065l":"m"}')
     assert scanner.found.members == {"model": b'"m"'}
-
-
-@settings(deadline=None)
-@given(document=DOCUMENTS)
-def test_spans_are_the_text_of_the_values(document: dict[str, Any]) -> None:
-    """Each member of an object has its key and the exact place of its value."""
-    text = json.dumps(document, indent=2).encode()
-    found = [(span.key, json.loads(text[span.start : span.end])) for span in spans(text)]
-    assert found == list(document.items())
-
-
-def test_spans_tell_members_that_are_there_twice() -> None:
-    """Whoever changes a text must know."""
-    assert [span.key for span in spans(b'{"a":1,"b":{"a":2},"a":[3]}')] == ["a", "b", "a"]

@@ -50,6 +50,14 @@ def test_every_recording_says_where_it_comes_from(name: str, recording: Recordin
 
 
 @EVERY
+def test_no_two_protocols_claim_a_route(name: str, recording: Recording) -> None:
+    """The order in which protocols are asked does not matter; only ``generic`` takes what others know."""
+    exchange = recording.exchange
+    others = [other for other in plugins.names("protocols") if other not in (name, "generic")]
+    assert [other for other in others if loaded(other).matches(exchange.method, exchange.path)] == []
+
+
+@EVERY
 def test_facts_are_those_of_the_recording(name: str, recording: Recording) -> None:
     """Each exchange is told as its ``facts.json`` tells it."""
     conformance.check_facts(loaded(name), recording)

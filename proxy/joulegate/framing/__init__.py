@@ -7,7 +7,8 @@ changes a byte, knows a socket or reads a clock.
 
 from joulegate.framing.multipart import MultipartPeek
 from joulegate.framing.records import LIMIT, EventSplitter, Frame, LineSplitter
-from joulegate.framing.scan import Found, JsonPeek, Scanner, Span, spans
+from joulegate.framing.scan import Found, JsonPeek, Scanner
+from joulegate.framing.spans import Span, spans
 from joulegate.framing.usage import Accounts
 
 __all__ = [

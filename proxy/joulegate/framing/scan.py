@@ -12,16 +12,14 @@ from typing import NamedTuple
 import msgspec
 
 from joulegate.framing.records import LIMIT
-from joulegate.framing.values import decode
+from joulegate.framing.values import decode, key_of
 
 KEEP = 16 * 1024
 """Bytes of one wanted value that are kept; a longer value counts as absent."""
 
 _SHALLOW = re.compile(rb'["{}\[\],:]')
 _DEEP = re.compile(rb'["{}\[\]]')
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]', re.DOTALL)
 _QUOTE, _BACKSLASH, _COMMA, _COLON = b'"\\,:'
-_OPEN, _CLOSE = b"{[", b"}]"
 _ARRAY = 0x5B
 _KEY_LIMIT = 256
 
@@ -102,7 +100,7 @@ class Scanner:
             return -1
         self._in_string = False
         if self._key is not None:
-            self._keys[self._depth - 1] = _text(bytes(self._key))
+            self._keys[self._depth - 1] = key_of(bytes(self._key))
             self._key = None
         return end + 1
 
@@ -238,48 +236,6 @@ class JsonPeek:
             if elements is not None:
                 found.counts[path] = len(elements)
         return found
-
-
-class Span(NamedTuple):
-    """A member of a JSON object and the place of its value in the text."""
-
-    key: str
-    start: int
-    end: int
-
-
-def spans(text: bytes) -> list[Span]:
-    """Give the members of a valid JSON object in their order, repeated keys too."""
-    members = []
-    depth = 0
-    string, key, start = b"", None, 0
-    for token in _TOKEN.finditer(text):
-        mark, at = text[token.start()], token.start()
-        if mark in _OPEN:
-            depth += 1
-        elif depth == 1 and (mark == _COMMA or mark in _CLOSE):
-            if key is not None:
-                members.append(_span(text, key, start, at))
-            key = None
-            depth -= mark in _CLOSE
-        elif mark in _CLOSE:
-            depth -= 1
-        elif depth == 1 and mark == _COLON:
-            key, start = _text(string[1:-1]), token.end()
-        elif depth == 1:
-            string = token[0]
-    return members
-
-
-def _span(text: bytes, key: str, start: int, end: int) -> Span:
-    value = text[start:end]
-    return Span(key, start + len(value) - len(value.lstrip()), end - len(value) + len(value.rstrip()))
-
-
-def _text(inner: bytes) -> str:
-    if _BACKSLASH in inner:
-        return decode(b'"' + inner + b'"', str) or ""
-    return inner.decode(errors="replace")
 
 
 def _odd_backslashes(chunk: bytes, floor: int, end: int) -> bool:

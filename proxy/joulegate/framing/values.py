@@ -89,3 +89,10 @@ def area(raw: bytes | msgspec.Raw | None) -> tuple[int, int] | None:
     """Give width and height of a raw ``"WxH"`` string; ``None`` for ``"auto"`` and the like."""
     match = _SIZE.fullmatch(word(raw) or "")
     return (int(match[1]), int(match[2])) if match else None
+
+
+def key_of(inner: bytes) -> str:
+    """Give the text of an object's key from what stands between its quotation marks."""
+    if b"\\" in inner:
+        return decode(b'"' + inner + b'"', str) or ""
+    return inner.decode(errors="replace")
