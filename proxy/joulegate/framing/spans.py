@@ -1,4 +1,4 @@
-"""Where the members of an object stand in its JSON text, for those who change one and keep every other byte."""
+"""Where the members of an object stand in its JSON text, for whoever changes one and keeps the rest."""
 
 import re
 from typing import NamedTuple
