@@ -10,11 +10,12 @@ from joulegate.gateway.headers import response_head
 class AnswerWriter:
     """Writes one answer."""
 
-    __slots__ = ("_client", "_framing", "begun", "status")
+    __slots__ = ("_client", "_framing", "_held", "begun", "status")
 
     def __init__(self, client: ClientConnection) -> None:
         self._client: ClientConnection | None = client
         self._framing = Framing.NONE
+        self._held: list[bytes] = []
         self.status: int | None = None
         """Status sent to the client."""
         self.begun = False
@@ -34,29 +35,33 @@ class AnswerWriter:
         extra: bytes,
         close: bool,
     ) -> None:
-        """Write the head."""
+        """Write the head, which leaves with what follows or with ``flush``: one system call, not two."""
         self._framing = framing_of(answer)
         self.begun, self.status = True, answer.status
         lines = answer_lines(answer, self._framing) + extra
         if close or self.closes:
             lines += b"Connection: close\r\n"
-        if self._client:
-            self._client.send(response_head(answer.status, reason, fields, lines))
+        self._held.append(response_head(answer.status, reason, fields, lines))
 
     def write(self, data: bytes) -> None:
         """Write a part of the body."""
-        if not self._client or not data:
-            return
         if self._framing is Framing.CHUNKED:
-            pieces = chunk(data)
-            self._client.send(pieces[0]) if len(pieces) == 1 else self._client.send_all(pieces)
-        elif self._framing is not Framing.NONE:
-            self._client.send(data)
+            self._held += chunk(data)
+        elif self._framing is not Framing.NONE and data:
+            self._held.append(data)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what is written."""
+        held, self._held = self._held, []
+        if self._client and held:
+            self._client.send(held[0]) if len(held) == 1 else self._client.send_all(held)
 
     def end(self) -> None:
         """Write what says that the body is whole."""
-        if self._client and self._framing is Framing.CHUNKED:
-            self._client.send(LAST_CHUNK)
+        if self._framing is Framing.CHUNKED:
+            self._held.append(LAST_CHUNK)
+        self.flush()
 
     def cut(self) -> None:
         """Make the client see that the answer is not whole.
@@ -64,6 +69,7 @@ class AnswerWriter:
         A framed body shows it by its missing end, and what arrived still reaches the client. Where the end
         of the connection is the only frame, nothing but a reset tells.
         """
+        self.flush()
         if self._client:
             self._client.abort() if self.closes else self._client.end()
 

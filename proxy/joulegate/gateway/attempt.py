@@ -10,7 +10,7 @@ from joulegate.gateway.body import BROKEN, RequestBody
 from joulegate.gateway.client import BodyTimeout, ClientConnection
 from joulegate.gateway.desk import Desk
 from joulegate.gateway.framing import LAST_CHUNK, chunk, request_lines
-from joulegate.gateway.headers import first, forwarded, request_head
+from joulegate.gateway.headers import forwarded, request_head
 from joulegate.gateway.observation import Observation
 from joulegate.gateway.relay import Exchange
 from joulegate.gateway.responses import Refusal, failure, response
@@ -32,6 +32,8 @@ class Job(Struct, frozen=True):
     method: str
     raw_target: str
     headers: Headers
+    fields: dict[bytes, bytes]
+    """First value of each by its name in lower case."""
     upgrade: bool
     target: Target
     dialect: str
@@ -105,13 +107,14 @@ def _head(job: Job, framing: bytes, *, plain: bool = False) -> bytes:
     fields = forwarded(job.headers)
     endpoint = job.target.endpoint
     host = endpoint.text().partition("://")[2].encode()
-    if first(fields, b"host") is None:
+    if b"host" not in job.fields:
         fields.insert(0, (b"Host", host))
     if endpoint.scheme == "https":
         # The certificate and the virtual host are the upstream's own; over plain HTTP the client's stays.
         fields = [(name, host if name.lower() == b"host" else value) for name, value in fields]
-    dropped = {b"expect"} | ({b"accept-encoding"} if plain else set())
-    fields = [field for field in fields if field[0].lower() not in dropped]
+    dropped = (b"expect", b"accept-encoding") if plain else (b"expect",)
+    if any(name in job.fields for name in dropped):
+        fields = [field for field in fields if field[0].lower() not in dropped]
     if job.upgrade:
         framing = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
     return request_head(job.method, upstream_target(job.target, job.raw_target), fields, framing)
@@ -177,7 +180,7 @@ def _rewrite(desk: Desk, job: Job) -> Rewrite | None:
     body = job.body.small
     if not desk.settings.ask_usage or not body or job.target.name in desk.refuses_usage:
         return None
-    if first(job.headers, b"content-encoding"):
+    if b"content-encoding" in job.fields:
         return None
     return job.observation.rewrite(body)
 

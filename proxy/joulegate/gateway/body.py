@@ -8,7 +8,6 @@ from typing import IO
 from aiohttp.web_protocol import RequestPayloadError
 
 from joulegate.gateway.client import BodyMalformed, BodyTimeout, Incoming
-from joulegate.gateway.headers import first
 from joulegate.gateway.upstream import Clock
 from joulegate.gateway.watch import Watchdog
 from joulegate.units import Nanoseconds
@@ -32,7 +31,7 @@ class RequestBody:
 
     def __init__(self, incoming: Incoming, patience: Nanoseconds, clock: Clock, watchdog: Watchdog) -> None:
         message = incoming.message
-        length = first(message.raw_headers, b"content-length")
+        length = incoming.fields.get(b"content-length")
         self._incoming = incoming
         self._payload = incoming.payload
         self._patience = patience
@@ -47,7 +46,7 @@ class RequestBody:
         """``None``: chunked, or no body at all."""
         self.complete = not self.chunked and not self.length
         """All of it has been read."""
-        expectation = first(message.raw_headers, b"expect")
+        expectation = incoming.fields.get(b"expect")
         self._expects_go = expectation is not None and expectation.lower() == b"100-continue"
 
     @property

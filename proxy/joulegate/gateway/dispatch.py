@@ -6,7 +6,7 @@ from joulegate.gateway.attempt import Job, carry
 from joulegate.gateway.body import BROKEN, SMALL, RequestBody
 from joulegate.gateway.client import BodyTimeout, Incoming, Reply
 from joulegate.gateway.desk import Desk
-from joulegate.gateway.headers import first, request_problem
+from joulegate.gateway.headers import request_problem
 from joulegate.gateway.ids import client_request_id, span_id
 from joulegate.gateway.observation import GENERIC, Chosen, choose
 from joulegate.gateway.relay import Exchange, Wish
@@ -47,7 +47,7 @@ class Dispatcher:
         if refusal:
             return self._refuse(incoming, refusal)
         path = message.path.partition("?")[0]
-        host = host_name((first(message.raw_headers, b"host") or b"").decode("latin-1"))
+        host = host_name(incoming.fields.get(b"host", b"").decode("latin-1"))
         candidates = self._desk.routes.candidates(path, host)
         seen = upstream_target(candidates[0], path) if candidates else path
         desk = self._desk
@@ -105,6 +105,7 @@ class Dispatcher:
             method=message.method,
             raw_target=message.path,
             headers=message.raw_headers,
+            fields=incoming.fields,
             upgrade=_upgrades(incoming, body),
             target=target,
             dialect=chosen.route.dialect,
@@ -146,7 +147,7 @@ class Dispatcher:
             task=target.task,
             model=target.model,
             tenant=desk.settings.tenants.identify(headers),
-            client_request_id=client_request_id(first(headers, b"x-request-id")),
+            client_request_id=client_request_id(incoming.fields.get(b"x-request-id")),
         )
         http10 = message.version <= HttpVersion10
         wish = Wish(
@@ -181,7 +182,7 @@ class Dispatcher:
 def _upgrades(incoming: Incoming, body: RequestBody) -> bool:
     """Say whether this request asks for a websocket; one with a body does not (CVE-2026-69243)."""
     message = incoming.message
-    upgrade = first(message.raw_headers, b"upgrade")
+    upgrade = incoming.fields.get(b"upgrade")
     return (
         bool(message.upgrade)
         and message.method == "GET"

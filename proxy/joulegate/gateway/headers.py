@@ -39,6 +39,11 @@ def first(headers: Headers, name: bytes) -> bytes | None:
     return None
 
 
+def index(headers: Headers) -> dict[bytes, bytes]:
+    """Give the first value of each field by its name in lower case."""
+    return {name.lower(): value for name, value in reversed(headers)}
+
+
 def forwarded(headers: Headers, *, ours: bool = False) -> list[tuple[bytes, bytes]]:
     """Give the fields for the next hop, without framing; ``ours`` keeps ``Joulegate-*``."""
     dropped = HOP_BY_HOP | _nominated(headers)

@@ -15,7 +15,7 @@ from joulegate.gateway.answer import AnswerWriter
 from joulegate.gateway.body import SMALL
 from joulegate.gateway.client import ClientConnection
 from joulegate.gateway.framing import Answer
-from joulegate.gateway.headers import first, forwarded, response_head, response_problem
+from joulegate.gateway.headers import forwarded, index, response_head, response_problem
 from joulegate.gateway.observation import Observation
 from joulegate.gateway.settings import Timeouts
 from joulegate.gateway.span import Ending, Span
@@ -47,7 +47,7 @@ class Exchange:
 
     __slots__ = (
         "_client", "_client_left", "_clock", "_deadline", "_ended", "_expiry", "_filter", "_finish_by",
-        "_observation", "_sent", "_timeouts", "_tunnel", "_wish", "_withheld", "_withheld_head",
+        "_observation", "_sent", "_timeouts", "_tunnel", "_unheard", "_wish", "_withheld", "_withheld_head",
         "_withheld_size", "_writer", "asks_usage", "connection", "done", "failure", "keep_alive", "phase",
         "span", "usage_refused",
     )  # fmt: skip
@@ -79,6 +79,7 @@ class Exchange:
         self._withheld_size = 0
         self._tunnel: Tunnel | None = None
         self._sent = False
+        self._unheard: RawResponseMessage | None = None
         self.span = span
         self.phase = Phase.REQUEST
         self.connection: UpstreamConnection | None = None
@@ -218,7 +219,13 @@ class Exchange:
                 self._let_go(t)
             return
         self._writer.write(self._filter.feed(chunk) if self._filter else chunk)
+        self._hear_head()
         self.span.received(t, chunk)
+
+    def answer_pauses(self) -> None:
+        """Send what there is."""
+        self._writer.flush()
+        self._hear_head()
 
     def answer_end(self, t: Nanoseconds) -> None:
         """Finish the answer."""
@@ -231,6 +238,7 @@ class Exchange:
         if self._filter:
             self._writer.write(self._filter.finish())
         self._writer.end()
+        self._hear_head()
         if self._writer.closes or not self._sent:
             self.keep_alive = False
         self.connection = None
@@ -282,9 +290,10 @@ class Exchange:
 
     def _begin(self, t: Nanoseconds, message: RawResponseMessage) -> None:
         headers = message.raw_headers
-        if first(headers, b"content-encoding") or message.code >= 300:
+        known = index(headers)
+        if b"content-encoding" in known or message.code >= 300:
             self._filter = None  # Not what was asked for, or not to be read: it passes as it is.
-        length = first(headers, b"content-length")
+        length = known.get(b"content-length")
         wish = self._wish
         self.keep_alive = self.keep_alive and self._sent
         answer = Answer(
@@ -301,9 +310,15 @@ class Exchange:
         self.span.open(t)
         self.phase = Phase.RESPONSE
         self._arm_at(t, self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT)
-        self._observation.response_head(message.code, headers)
+        self._unheard = message
         if self._client.writing_paused:
             self.client_full(True)
+
+    def _hear_head(self) -> None:
+        """Let the observer have the head, once the client has been sent it."""
+        message, self._unheard = self._unheard, None
+        if message:
+            self._observation.response_head(message.code, message.raw_headers)
 
     def _let_go(self, t: Nanoseconds) -> None:
         """Send on what was kept back."""

@@ -43,6 +43,10 @@ class Consumer(Protocol):
         """Learn that the answer is whole."""
         ...
 
+    def answer_pauses(self) -> None:
+        """Learn that this is all that arrived at once."""
+        ...
+
     def answer_failed(self, _: Nanoseconds, outcome: Outcome, detail: str) -> None:
         """Learn that no more will come, before the answer is whole."""
         ...
@@ -261,8 +265,12 @@ class UpstreamConnection(asyncio.Protocol):
         chunk = payload.read_nowait()
         if chunk:
             consumer.answer_body(now, chunk)
-        if payload.is_eof() and self._consumer is consumer:
+        if self._consumer is not consumer:
+            return
+        if payload.is_eof():
             self._finish(now, consumer)
+        else:
+            consumer.answer_pauses()
 
     def _finish(self, now: Nanoseconds, consumer: Consumer) -> None:
         reusable = self._keep_alive and self._sent and self.usable
