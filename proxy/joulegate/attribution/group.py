@@ -28,6 +28,8 @@ SWIFT = NANO
 """ns after the end of a request until its figure, for rules that learn nothing."""
 REFIT = 10 * NANO
 """ns between two fits."""
+BUSY = 1000
+"""Requests above which provisional figures are given out every three seconds, not every second."""
 CROWDED = 2000
 """Requests above which a fit looks again only at windows that are new or due: it has seen the others."""
 
@@ -66,7 +68,8 @@ class Group:
             self._book(self._due(now), now)
             self._finish(now)
         self._preview(now)
-        self._forget()
+        if self._windows and self._windows[0].final:
+            self._forget()
 
     def hand_over(self, now: int) -> None:
         """Book what is closed, because other groups take over from here."""
@@ -159,7 +162,7 @@ class Group:
         cursor = self._cutter.cursor
         if now < self._next_preview or cursor is None:
             return
-        self._next_preview = now + SWIFT
+        self._next_preview = now + SWIFT * (1 if len(self.spans) < BUSY else 3)
         fresh = [
             span
             for span in self.spans.values()

@@ -42,7 +42,7 @@ MOST_CONSTANT = 0.05
 """s of an answer that depend neither on its prompt nor on its length; more is queue."""
 FINE = 0.002
 """s: width of cells where most requests take a few ms."""
-CONTEXT = 2.0
+CONTEXT = 0.5
 """s before a stretch of time that its step clock looks back."""
 ENGINE_DELAY = 0.05
 """s after the end of a request within which its last work is done."""
@@ -143,11 +143,13 @@ class Observer:
 
     def _texts(self, name: str, spans: Sequence[Span], cells: Cells, now: float) -> list[Placed]:
         habits = self._habits(name)
-        streams = []
-        for span in spans:
-            if span.times:
-                counts = count(span, habits)
-                streams.append(stream_of(span, counts.out, known=not counts.guessed_out))
+        counted = {span.id: count(span, habits) for span in spans if span.times}
+        known = {
+            span.id: (counts, stream_of(span, counts.out, known=not counts.guessed_out))
+            for span in spans
+            if (counts := counted.get(span.id)) is not None
+        }
+        streams = [stream for _, stream in known.values()]
         start = min([span.start for span in spans])
         end = min(max(float(cells.edges[-1]), now), float(cells.edges[-1]) + BEYOND)
         per_step = tokens_per_step(streams)
@@ -160,7 +162,7 @@ class Observer:
         )
         if clock.learned:
             habits.step = clock.step
-        return Placer(clock, habits, now).place(spans)
+        return Placer(clock, habits, now, streams=known).place(spans)
 
     def _habits(self, name: str) -> Habits:
         return self.habits.setdefault(name, Habits())

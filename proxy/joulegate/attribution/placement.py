@@ -5,7 +5,7 @@ beats all inference from chunks.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -119,7 +119,7 @@ def count(span: Span, habits: Habits) -> Counts:
 
 def stream_of(span: Span, out: float, *, known: bool) -> Stream:
     """Give the chunks of a streamed request as the step clock takes them."""
-    return Stream(np.asarray(span.times) - CHUNK_DELAY, out if known else None)
+    return Stream(span.chunks()[0] - CHUNK_DELAY, out if known else None)
 
 
 def encodes(span: Span) -> bool:
@@ -130,8 +130,17 @@ def encodes(span: Span) -> bool:
 class Placer:
     """Places the text requests of one engine by its step clock."""
 
-    def __init__(self, clock: StepClock, habits: Habits, now: float, budget: int = BUDGET) -> None:
+    def __init__(
+        self,
+        clock: StepClock,
+        habits: Habits,
+        now: float,
+        *,
+        streams: Mapping[str, tuple[Counts, Stream]],
+        budget: int = BUDGET,
+    ) -> None:
         self._clock = clock
+        self._streams = streams
         self._habits = habits
         self._now = now
         self._budget = budget
@@ -182,8 +191,7 @@ class Placer:
         return max(1, math.ceil(prompt / self._budget))
 
     def _streamed(self, span: Span) -> Placed:
-        counts = count(span, self._habits)
-        stream = stream_of(span, counts.out, known=not counts.guessed_out)
+        counts, stream = self._streams[span.id]
         end = self._end(span)
         if not self._clock.speculative and (stream.lumpiness or 1.0) >= 1.15:
             return self._lumpy_stream(span, counts, stream, end)
@@ -192,7 +200,7 @@ class Placer:
         if span.finished:
             end = min(end, float(stream.times[-1]) + LATE_CHUNK)
         prompt = self._uncached(counts, start, first)
-        sizes = np.cumsum(span.sizes, dtype=np.float64)
+        sizes = span.chunks()[1]
         share = sizes / sizes[-1] if sizes[-1] > 0 else np.arange(1, len(sizes) + 1) / len(sizes)
         factor = 1.0 if self._clock.speculative else pace(stream)
         return Placed(
@@ -243,7 +251,7 @@ class Placer:
     def _lumpy_stream(self, span: Span, counts: Counts, stream: Stream, end: float) -> Placed:
         """Place a stream whose chunks were coalesced on their way: the clock knows better than they do."""
         clock = self._clock
-        sizes = sum(span.sizes)
+        sizes = float(span.chunks()[1][-1])
         ahead = counts.out * span.sizes[0] / sizes if sizes else 1.0
         first = float(stream.times[0])
         prefilled = max(

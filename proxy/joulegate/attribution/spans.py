@@ -3,6 +3,9 @@
 from collections import Counter
 from enum import StrEnum
 
+import numpy as np
+import numpy.typing as npt
+
 from joulegate.model import (
     DeviceId,
     Fact,
@@ -17,6 +20,8 @@ from joulegate.model import (
     WorkClass,
 )
 from joulegate.units import NANO
+
+Floats = npt.NDArray[np.float64]
 
 MAX_TOKENS = 20_000_000
 """No context window is near this; a larger count is a lie."""
@@ -48,6 +53,7 @@ class Span:
         self.is_job = False
         self.times: list[float] = []
         self.sizes: list[int] = []
+        self._arrays: tuple[Floats, Floats] | None = None
         self.closed: SpanClosed | None = None
         self.end: float | None = None
         self.left: float | None = None
@@ -89,6 +95,12 @@ class Span:
                 self._close(event)
             case _:
                 pass
+
+    def chunks(self) -> tuple[Floats, Floats]:
+        """Give arrival times in s and content bytes so far of the chunks."""
+        if self._arrays is None or len(self._arrays[0]) != len(self.times):
+            self._arrays = np.array(self.times), np.cumsum(self.sizes, dtype=np.float64)
+        return self._arrays
 
     def kind(self, declared: str) -> Kind:
         """Give the kind of work: the upstream's, or as the request's own facts say."""
@@ -144,7 +156,8 @@ class Span:
     @property
     def response_bytes(self) -> int:
         """Give the content bytes of the answer so far."""
-        return max(self.closed.response_bytes if self.closed else 0, sum(self.sizes))
+        seen = self.chunks()[1][-1] if self.sizes else 0
+        return max(self.closed.response_bytes if self.closed else 0, int(seen))
 
     def image_work(self) -> tuple[float, float, float]:
         """Give megapixels of one image, steps and images; usual values where the request does not say."""
