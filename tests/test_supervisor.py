@@ -121,12 +121,19 @@ async def supervised(
         await asyncio.wait([task])
 
 
-async def parent(specs: list[ChildSpec], grace: float = 10) -> asyncio.subprocess.Process:
+@asynccontextmanager
+async def parent(specs: list[ChildSpec], grace: float = 10) -> AsyncIterator[asyncio.subprocess.Process]:
     """A supervisor in a process of its own."""
     described = json.dumps([{"name": spec.name, "argv": spec.argv, "stage": spec.stage} for spec in specs])
-    return await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PARENT, described, str(grace), stderr=asyncio.subprocess.PIPE
     )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 async def test_the_meter_starts_first_and_ends_last(journal: Journal, pair: list[ChildSpec]) -> None:
@@ -264,37 +271,62 @@ async def test_signals_end_everything_in_order(
     journal: Journal, pair: list[ChildSpec], number: signal.Signals
 ) -> None:
     """SIGTERM and Ctrl-C drain, and the exit code is 0."""
-    process = await parent(pair)
-    await journal.until(lambda: len(journal.says()) == 3)
-    process.send_signal(number)
-    _, log = await process.communicate()
-    assert process.returncode == 0, log.decode()
-    assert journal.says()[-1] == "meter down"
-    assert log.count(b"a log line\n") == 3
+    async with parent(pair) as process:
+        await journal.until(lambda: len(journal.says()) == 3)
+        process.send_signal(number)
+        _, log = await process.communicate()
+        assert process.returncode == 0, log.decode()
+        assert journal.says()[-1] == "meter down"
+        assert log.count(b"a log line") == 3
 
 
 async def test_a_second_signal_kills_everything(journal: Journal) -> None:
     """Nothing is left running by an impatient person."""
-    process = await parent([journal.child("meter", 0), journal.child("gate", 1, drain=600)], grace=600)
-    await journal.until(lambda: len(journal.says()) == 2)
-    process.send_signal(signal.SIGINT)
-    await journal.until(lambda: "gate draining" in journal.says())
-    process.send_signal(signal.SIGINT)
-    await process.communicate()
-    assert process.returncode == 1
-    assert not any(runs(pid) for _, _, pid in journal.lines())
+    async with parent([journal.child("meter", 0), journal.child("gate", 1, drain=600)], grace=600) as process:
+        await journal.until(lambda: len(journal.says()) == 2)
+        process.send_signal(signal.SIGINT)
+        await journal.until(lambda: "gate draining" in journal.says())
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+        assert process.returncode == 1
+        assert not any(runs(pid) for _, _, pid in journal.lines())
 
 
 async def test_children_outlive_a_killed_supervisor_only_to_drain(
     journal: Journal, pair: list[ChildSpec]
 ) -> None:
     """kill -9 of the supervisor cuts no request, loses no log line and leaves nothing running."""
-    process = await parent(pair)
-    await journal.until(lambda: len(journal.says()) == 3)
-    process.kill()
-    await journal.until(lambda: sum(word.endswith("down") for word in journal.says()) == 3)
-    _, log = await process.communicate()
-    assert log.count(b"a log line\n") == 3
+    async with parent(pair) as process:
+        await journal.until(lambda: len(journal.says()) == 3)
+        process.kill()
+        await journal.until(lambda: sum(word.endswith("down") for word in journal.says()) == 3)
+        _, log = await process.communicate()
+        assert log.count(b"a log line") == 3
+        await journal.until(lambda: not any(runs(pid) for _, _, pid in journal.lines()))
+
+
+WRITER = """
+import os, sys, time
+from pathlib import Path
+parent = os.getppid()
+journal = Path(sys.argv[1])
+journal.write_text(f"writer up {os.getpid()}\\n")
+while os.getppid() == parent:
+    time.sleep(0.01)
+print("nobody reads this", file=sys.stderr, flush=True)
+with journal.open("a") as file:
+    file.write(f"writer down {os.getpid()}\\n")
+"""
+
+
+async def test_a_log_line_after_the_death_of_the_supervisor_breaks_nothing(journal: Journal) -> None:
+    """A request that logs in the moment before its gate notices is not cut by a broken pipe."""
+    spec = ChildSpec("writer", (sys.executable, "-c", WRITER, str(journal.path)))
+    async with parent([spec]) as process:
+        await journal.until(lambda: journal.says() == ["writer up"])
+        process.kill()
+        await journal.until(lambda: journal.says() == ["writer up", "writer down"])
+        await process.communicate()
     await journal.until(lambda: not any(runs(pid) for _, _, pid in journal.lines()))
 
 

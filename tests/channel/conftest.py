@@ -83,9 +83,9 @@ class Bench:
         self.path = path
 
     @asynccontextmanager
-    async def meter(self, notes: Notes) -> AsyncIterator[EventServer]:
+    async def meter(self, notes: Notes, **waits: float) -> AsyncIterator[EventServer]:
         """A meter that lives as long as the block; like a killed one, it says no farewell."""
-        server = EventServer(self.path, notes, is_settled=notes.is_settled)
+        server = EventServer(self.path, notes, is_settled=notes.is_settled, **waits)
         await server.start()
         try:
             yield server

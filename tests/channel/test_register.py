@@ -149,6 +149,15 @@ def test_death_is_told_once(register: Register, notes: Any) -> None:
     assert notes.lost == ["gate-0"]
 
 
+def test_a_gate_that_came_back_can_die_again(register: Register, notes: Any) -> None:
+    """Each death is told, also of a gate that had been given up too early."""
+    for _ in range(2):
+        gate = join(register, Wire())
+        register.left(gate, gate.connections)
+        register.lose(gate)
+    assert notes.lost == ["gate-0"] * 2
+
+
 def test_the_end_of_an_older_connection_changes_nothing(register: Register) -> None:
     """A gate with a newer connection is not away because its old one ends."""
     gate = join(register, Wire())

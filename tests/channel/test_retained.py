@@ -48,9 +48,10 @@ def test_beyond_the_bound_the_oldest_closed_span_goes_first(words: Any, kept: An
     assert retained.dropped == 2
 
 
-def test_without_closed_spans_the_oldest_chunks_go(words: Any, kept: Any) -> None:
+@pytest.mark.parametrize("size", range(4000, 4600, 50))
+def test_without_closed_spans_the_oldest_chunks_go(words: Any, kept: Any, size: int) -> None:
     """Chunk times refine a figure; beginnings and ends decide it and stay."""
-    retained = Retained(SMALL)
+    retained = Retained(Bounds(size=size, spans=5))
     retained.add(words.opened("a"))
     for _ in range(100):
         retained.add(words.chunks("a"))

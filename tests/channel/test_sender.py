@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections import defaultdict
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -175,6 +176,88 @@ async def test_a_meter_that_does_not_read_holds_nothing_up(socket_path: Any, wor
     await server.wait_closed()
 
 
+async def test_a_full_gate_whose_meter_works_reports_no_loss(bench: Any, make_notes: Any, words: Any) -> None:
+    """A meter that settles slowly costs protection against its death, not events."""
+    notes = make_notes()
+    async with bench.meter(notes), bench.gate(bounds=SMALL) as gate:
+        for number in range(60):
+            for event in words.span(f"s{number}"):
+                gate.emit(event)
+            if number % 5 == 0:
+                async with asyncio.timeout(5):
+                    await gate.flushed()
+        await notes.until(lambda: len(notes.events) == 180)
+        assert gate.dropped_events == 0
+        assert gate.retained_spans <= SMALL.spans
+
+
+async def test_flushed_means_that_the_kernel_has_it(socket_path: Any, words: Any) -> None:
+    """No second buffer holds what the gate believes to be sent."""
+    writers: list[asyncio.StreamWriter] = []
+    over = asyncio.Event()
+
+    async def never_read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()
+        writer.write(pack(Welcome("m")))
+        await over.wait()
+        writer.close()
+
+    async def connect() -> Any:
+        reader, writer = await asyncio.open_unix_connection(socket_path)
+        writers.append(writer)
+        return reader, writer
+
+    server = await asyncio.start_unix_server(never_read, socket_path)
+    sender = EventSender(connect, lambda: GateReport("g", 1))
+    task = asyncio.get_running_loop().create_task(sender.run())
+    sender.emit(words.opened("a"))
+    buffered: list[int] = []
+
+    async def fill() -> None:
+        while True:
+            sender.emit(words.chunks("a", 2000))
+            async with asyncio.timeout(0.5):
+                await sender.flushed()
+            buffered.append(writers[0].transport.get_write_buffer_size())
+
+    with pytest.raises(TimeoutError):
+        await fill()
+    assert len(buffered) > 1
+    assert set(buffered) == {0}
+    task.cancel()
+    await asyncio.wait([task])
+    over.set()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_after_a_long_outage_a_short_one_is_short_again(
+    socket_path: Any, bench: Any, make_notes: Any
+) -> None:
+    """The wait between tries grows during an outage, and starts small at the next."""
+    loop = asyncio.get_running_loop()
+    tries: list[float] = []
+    notes = make_notes()
+
+    async def connect() -> Any:
+        tries.append(loop.time())
+        if len(tries) < 5:
+            raise ConnectionRefusedError
+        reader, writer = await asyncio.open_unix_connection(socket_path)
+        if len(tries) == 5:
+            loop.call_later(0.1, writer.transport.abort)
+        return reader, writer
+
+    async with bench.meter(notes):
+        task = loop.create_task(EventSender(connect, lambda: GateReport("g", os.getpid())).run())
+        await notes.until(lambda: len(notes.connected) == 2)
+        task.cancel()
+        await asyncio.wait([task])
+    waits = [later - earlier for earlier, later in pairwise(tries)]
+    assert waits[3] > 0.35
+    assert waits[4] - 0.1 < 0.6
+
+
 async def test_flushed_waits_until_the_meter_was_sent_everything(
     bench: Any, make_notes: Any, words: Any
 ) -> None:
@@ -189,6 +272,11 @@ async def test_flushed_waits_until_the_meter_was_sent_everything(
             async with asyncio.timeout(5):
                 await gate.flushed()
             await notes.until(lambda: ids(notes) == ["a"])
+        while gate.connected:
+            await asyncio.sleep(0)
+        with pytest.raises(TimeoutError):  # the meter that had it is gone: the next one needs it
+            async with asyncio.timeout(0.01):
+                await gate.flushed()
 
 
 async def test_the_gate_reports_about_once_a_second(bench: Any, make_notes: Any) -> None:

@@ -28,11 +28,21 @@ class EventServer:
     span that was given to ``settled``.
     """
 
-    def __init__(self, path: Path, handler: EventHandler, *, is_settled: Callable[[SpanId], bool]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        handler: EventHandler,
+        *,
+        is_settled: Callable[[SpanId], bool],
+        come_back_within: float = COME_BACK_WITHIN,
+        hello_within: float = HELLO_WITHIN,
+    ) -> None:
         self.refused_connections = 0
         """Connections that were closed because of what came over them."""
         self._path = path
         self._register = Register(handler, is_settled)
+        self._come_back_within = come_back_within
+        self._hello_within = hello_within
         self._server: asyncio.Server | None = None
         self._stopping = False
         self._open: set[asyncio.StreamWriter] = set()
@@ -100,7 +110,7 @@ class EventServer:
         return gate if gate is not None and self._register.left(gate, connection) else None
 
     async def _greeted(self, frames: FrameReader[GateFrame], writer: asyncio.StreamWriter) -> Gate:
-        async with asyncio.timeout(HELLO_WITHIN):
+        async with asyncio.timeout(self._hello_within):
             hello = await frames.next()
         if not isinstance(hello, Hello):
             raise FrameError("a gate did not begin with hello")
@@ -122,7 +132,7 @@ class EventServer:
     async def _see_off(self, gate: Gate, connection: int) -> None:
         """Wait for a gate to come back; report it dead if its process is gone or it does not come."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + COME_BACK_WITHIN
+        deadline = loop.time() + self._come_back_within
         while gate.connections == connection and not self._stopping:
             if gate.leaving or not gate.lives() or loop.time() >= deadline:
                 self._register.lose(gate)

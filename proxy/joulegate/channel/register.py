@@ -65,7 +65,7 @@ class Register:
         if gate is None:
             pid = report.pid if process_lives(report.pid) else None
             gate = self._gates[report.id] = Gate(report.id, hello.instance, pid, send)
-        gate.send, gate.leaving, gate.lost = send, False, False
+        gate.send, gate.lost = send, False
         gate.connections += 1
         send(pack(Welcome(self._instance)))
         self._handler.gate_connected(report)
