@@ -1,6 +1,8 @@
 """Asks a running joulegate over its admin address."""
 
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TypeVar
 
 import msgspec
@@ -22,24 +24,39 @@ class NoAnswer(JoulegateError):
 
 def ask(admin: str, path: str) -> bytes:
     """Give the body of a GET. Raises ``NoAnswer`` with the reason and ``ConfigError`` for a wrong address."""
+    with streamed(admin, path) as response:
+        try:
+            return response.read(_LARGEST)
+        except (OSError, HTTPException) as error:
+            raise NoAnswer(_silence(admin, error)) from error
+
+
+@contextmanager
+def streamed(admin: str, path: str) -> Iterator[HTTPResponse]:
+    """Open the answer to a GET, to be read as it comes. Raises like ``ask``, but not while it is read."""
     host, port = address(admin)
     connection = HTTPConnection(_reachable(host), port, timeout=PATIENCE)
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read(_LARGEST)
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise NoAnswer(
-            f"no meter answers on {admin}: {reason}; is `joulegate run` up? Name its address with --admin"
-        ) from error
+        response = _asked(connection, admin, path)
+        if response.status != 200:
+            said = response.read(200).decode(errors="replace").strip()
+            raise NoAnswer(f"{admin}{path} answers {response.status}: {said}")
+        yield response
     finally:
         connection.close()
-    if response.status != 200:
-        raise NoAnswer(
-            f"{admin}{path} answers {response.status}: {body[:200].decode(errors='replace').strip()}"
-        )
-    return body
+
+
+def _asked(connection: HTTPConnection, admin: str, path: str) -> HTTPResponse:
+    try:
+        connection.request("GET", path)
+        return connection.getresponse()
+    except (OSError, HTTPException) as error:
+        raise NoAnswer(_silence(admin, error)) from error
+
+
+def _silence(admin: str, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"no meter answers on {admin}: {reason}; is `joulegate run` up? Name its address with --admin"
 
 
 def decoded(admin: str, body: bytes, shape: type[Answer]) -> Answer:

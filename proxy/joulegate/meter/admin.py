@@ -15,6 +15,8 @@ from joulegate.errors import ConfigError, SourceUnavailable
 from joulegate.ledger.reader import Reader
 from joulegate.ledger.rows import BooksTotal
 from joulegate.meter.pages import Pages
+from joulegate.meter.record_route import RecordRoute
+from joulegate.meter.recorder import Recorder
 from joulegate.meter.views import books_views, instant, request_view
 from joulegate.model import MeterStatus, ReportRow, RequestRecord
 from joulegate.ports import Exporter
@@ -106,7 +108,9 @@ class Admin:
         return self._reader.report(since, until, by)
 
 
-def application(meter: Metering, reader: Reader, exporter: Exporter | None) -> web.Application:
+def application(
+    meter: Metering, reader: Reader, exporter: Exporter | None, recorder: Recorder | None = None
+) -> web.Application:
     """Give the application for the admin address; ``exporter`` is the one behind ``/metrics``."""
     pages = Pages(exporter, meter.status) if exporter else None
     admin = Admin(meter, reader, pages)
@@ -118,6 +122,10 @@ def application(meter: Metering, reader: Reader, exporter: Exporter | None) -> w
     app.router.add_get("/v1/books", admin.books)
     app.router.add_get("/v1/report", admin.report)
     app.router.add_get("/v1/requests/{id}", admin.request)
+    if recorder:
+        route = RecordRoute(recorder)
+        app.router.add_get("/v1/record", route.record)
+        app.router.add_get("/v1/record/{name}/end", route.end)
 
     async def close(app: web.Application) -> None:  # noqa: ARG001
         if pages:
