@@ -20,6 +20,7 @@ EVENTS = frozenset(
         "upstream.lost", "upstream.recovered", "upstream.mapped",
         "ledger.failed", "ledger.recovered", "ledger.opened",
         "books.unbalanced", "books.resumed", "books.reconciled", "settlement.failed",
+        "recording.failed",
         "label.overflowed", "plugin.loaded", "config.loaded",
     }
 )  # fmt: skip

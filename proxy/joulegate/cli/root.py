@@ -23,6 +23,7 @@ COMMANDS = {
     "check": ("joulegate.cli.check", "Check a configuration without starting anything."),
     "gate": ("joulegate.cli.gate", "Run one relay process alone."),
     "meter": ("joulegate.cli.meter", "Run the metering process alone."),
+    "record": ("joulegate.cli.record", "Write what a running meter sees, to be settled again."),
     "replay": ("joulegate.cli.replay", "Settle a recorded trace again."),
 }
 """Name, module with a ``command``, and the line in the help."""
