@@ -74,7 +74,7 @@ class Cutter:
         breaks = [t for line in self._lines for t in line.breaks(start)]
         cuts = [t for t in breaks if t <= horizon]
         cuts += [t for t in lead.times if start + shortest <= t <= horizon][:1]
-        if not cuts and horizon - start >= 2 * shortest and lead.times[-1] <= start:
+        if not cuts and horizon - start >= 2 * shortest and lead.times[-1] < horizon:
             return horizon
         return min(cuts, default=None)
 

@@ -199,7 +199,7 @@ class Placer:
         start = self._start_before(span, first, counts)
         if span.finished:
             end = min(end, float(stream.times[-1]) + LATE_CHUNK)
-        prompt = self._uncached(counts, start, first)
+        prompt, start = self._uncached(span, counts, start, first)
         sizes = span.chunks()[1]
         share = sizes / sizes[-1] if sizes[-1] > 0 else np.arange(1, len(sizes) + 1) / len(sizes)
         factor = 1.0 if self._clock.speculative else pace(stream)
@@ -239,14 +239,37 @@ class Placer:
         if 500 < prompt <= 1900 and span.closed is not None and span.prompt_tokens and not span.cached_tokens:
             self._habits.learn_prefill(span, (took - self._clock.step) / prompt)
 
-    def _uncached(self, counts: Counts, start: float, prefilled: float) -> float:
-        """Give the tokens that were computed: a prefill that went far too fast found a cached prefix."""
-        tau = self._habits.tau
-        if tau is None or counts.prompt <= CACHED_PROMPT:
-            return counts.prompt
+    def _uncached(self, span: Span, counts: Counts, start: float, prefilled: float) -> tuple[float, float]:
+        """Give the tokens that were computed and when that began.
+
+        A prefill that went far too fast found a cached prefix, unless it had begun in the step before: the
+        budget of a step is shared with all who decode or prefill in it.
+        """
+        if _reported(span, "prefill") is not None or counts.prompt <= CACHED_PROMPT:
+            return counts.prompt, start
         steps = self._prefill_steps(counts.prompt)
-        seen = (prefilled - start - 0.7 * steps * self._clock.step) / tau
-        return max(16.0, seen) if seen < CACHED_SEEN * counts.prompt else counts.prompt
+        seen = self._seen(start, prefilled, steps)
+        if seen is None or seen >= CACHED_SEEN * counts.prompt:
+            return counts.prompt, start
+        earlier = self._step_before(span, start)
+        longer = None if earlier is None else self._seen(earlier, prefilled, steps + 1)
+        if earlier is not None and longer is not None and longer >= CACHED_SEEN * counts.prompt:
+            return counts.prompt, earlier
+        return max(16.0, seen), start
+
+    def _seen(self, start: float, prefilled: float, steps: int) -> float | None:
+        """Give the tokens that can have been prefilled over a time of so many steps."""
+        tau = self._habits.tau
+        return None if tau is None else (prefilled - start - 0.7 * steps * self._clock.step) / tau
+
+    def _step_before(self, span: Span, start: float) -> float | None:
+        """Give the start of the step before, if it was a long one and the request was there."""
+        ends = self._clock.ends
+        place = self._clock.first_end(start - 0.4 * self._clock.step)
+        if not 0 < place < len(ends) or span.start >= ends[place] - SHORTEST:
+            return None
+        long = ends[place] - ends[place - 1] > 1.5 * self._clock.step
+        return max(span.start, ends[place - 1]) if long else None
 
     def _lumpy_stream(self, span: Span, counts: Counts, stream: Stream, end: float) -> Placed:
         """Place a stream whose chunks were coalesced on their way: the clock knows better than they do."""
