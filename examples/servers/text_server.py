@@ -7,6 +7,7 @@ Gemma terms of use apply). The weights are put together once in ``~/.cache/joule
 """
 
 import argparse
+import os
 import signal
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--alias", default="gemma-3-270m")
     parser.add_argument("--context", type=int, default=2048, help="tokens for each request")
     parser.add_argument("--parallel", type=int, default=4, help="requests in one batch")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 1) // 2))
     return parser.parse_args()
 
 

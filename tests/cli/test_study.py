@@ -55,10 +55,19 @@ SUMS = "60.000 J requests + 30.000 J idle + 10.000 J unattributed = 100.000 J"
 
 def test_the_table() -> None:
     """Task, model, requests, kWh with deviation, grams, charges and km; what is not known is a dash."""
-    head, chat, image = drawn(report()).splitlines()[:3]
-    assert head.split()[:3] == ["task", "model", "requests"]
-    assert chat.split() == ["chat", "gemma", "100", "0.0470", "0.00210", "2.63", "3.90", "0.0109"]
-    assert image.split() == ["image-generation", "-", "1", "2.91", "-", "-", "242", "-"]
+    _, head, chat, image = (line.split() for line in drawn(report()).splitlines()[:4])
+    assert head == ["task", "model", "requests", "/1,000", "±", "std", "/1,000", "charges", "car"]
+    assert chat == ["chat", "gemma", "100", "0.0470", "0.00210", "2.63", "3.90", "0.0109"]
+    assert image == ["image-generation", "-", "1", "2.91", "-", "-", "242", "-"]
+
+
+def test_a_narrow_terminal_shows_every_figure_whole() -> None:
+    """At 80 columns task and model stand above one another."""
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    console.print(table(report(), console.width))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]  # it is the StringIO
+    assert lines[2].split() == ["chat", "100", "0.0470", "0.00210", "2.63", "3.90", "0.0109"]
+    assert lines[3].strip() == "gemma"
 
 
 def test_what_is_needed_to_read_it() -> None:

@@ -5,13 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from joulegate.testing.nvml import Control, Gpu, build, load
-
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], str]) -> Path:
-    program("cc")
-    return build(tmp_path_factory.mktemp("nvml"))
+from joulegate.testing.nvml import Control, Gpu, load
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Builds the meter process."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import uvloop
@@ -19,8 +19,10 @@ from joulegate.config.addresses import address
 from joulegate.config.environment import ledger_path
 from joulegate.config.quantities import duration
 from joulegate.ledger.sqlite import Ledger
+from joulegate.log import logger
 from joulegate.meter.admin import application
 from joulegate.meter.board import Setup
+from joulegate.meter.recorder import Recorder
 from joulegate.meter.sampler import Sampler
 from joulegate.meter.service import Deliver, Meter
 from joulegate.model import UpstreamSetup
@@ -38,10 +40,13 @@ def run(config: Config, socket: Path) -> int:
 
 async def _serve(config: Config, socket: Path, boot: str) -> None:
     energy = await asyncio.to_thread(opened, config)
+    chosen = [device.id for device in energy.devices]
+    logger("meter").info(
+        "source.chosen", source=energy.name, devices=chosen, passed_over=dict(energy.passed_over)
+    )
     mapper = Mapper(config, energy)
     served = await mapper.look()
     ledger = Ledger.open(ledger_path(config), keep=duration(config.ledger.keep_requests))
-    ledger.reconcile({device.id: device.component for device in energy.devices})
     exporters = [_exporter(name) for name in config.exporters]
     setup = Setup(
         devices=tuple(energy.devices),
@@ -52,15 +57,10 @@ async def _serve(config: Config, socket: Path, boot: str) -> None:
         boot=boot,
     )
     setups = {one.name: UpstreamSetup(one.kind, one.devices, mapper.concurrency(one.name)) for one in served}
+    recorder = _recorder(config, setup, setups)
     meter = Meter(
         setup,
-        attribution.build(
-            config.attribution.method,
-            setups,
-            energy.devices,
-            settle=duration(config.attribution.settle),
-            idle_power={},
-        ),
+        recorder,
         ledger,
         sampler=lambda deliver: _sampler(config, energy, deliver),
         exporters=exporters,
@@ -68,7 +68,7 @@ async def _serve(config: Config, socket: Path, boot: str) -> None:
         carbon=carbon_source(config.carbon),
     )
     server = EventServer(socket, meter, is_settled=meter.is_settled)
-    runner = web.AppRunner(application(meter, ledger.reader, _page(exporters)), access_log=None)
+    runner = web.AppRunner(application(meter, ledger.reader, _page(exporters), recorder), access_log=None)
     await runner.setup()
     try:
         host, port = address(config.listen.admin)
@@ -86,6 +86,15 @@ async def _serve(config: Config, socket: Path, boot: str) -> None:
     finally:
         await server.stop()
         await runner.cleanup()
+
+
+def _recorder(config: Config, setup: Setup, upstreams: Mapping[str, UpstreamSetup]) -> Recorder:
+    """Give the attributor, with the recorder around it."""
+    settle = duration(config.attribution.settle)
+    attributor = attribution.build(
+        config.attribution.method, upstreams, setup.devices, settle=settle, idle_power={}
+    )
+    return Recorder(attributor, setup.devices, upstreams, method=setup.method)
 
 
 def _sampler(config: Config, energy: Energy, deliver: Deliver) -> Sampler:

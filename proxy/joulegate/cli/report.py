@@ -47,7 +47,8 @@ def command(admin: str, ledger: Path | None, since: str, until: str | None, by: 
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
-        Console(highlight=False).print(table(found))
+        console = Console(highlight=False)
+        console.print(table(found, console.width))
 
 
 def _of_meter(admin: str, since: str, until: str | None, by: str) -> Report:

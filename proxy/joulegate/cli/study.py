@@ -15,7 +15,9 @@ from joulegate.cli.figures import UNKNOWN, mass, printable
 from joulegate.model import Tier
 from joulegate.report.study import Report, StudyRow
 
-_FIGURES = ("requests", "kWh/1,000", "± std", "g CO2e/1,000", "phone charges", "km by car")
+_FIGURES = ("requests", "kWh\n/1,000", "± std", "g CO2e\n/1,000", "phone\ncharges", "km by\ncar")
+_WIDE = 100
+"""Columns of a terminal from which on task and model stand side by side."""
 _SMALL = 1e-4
 """Below it the zeros are hard to count."""
 _TIERS = {
@@ -26,18 +28,18 @@ _TIERS = {
 }
 
 
-def table(report: Report) -> RenderableType:
-    """Give the table and what is needed to read it."""
+def table(report: Report, width: int = _WIDE) -> RenderableType:
+    """Give the table and what is needed to read it, for a terminal of so many columns."""
     words = list(dict.fromkeys(word for row in report.rows for word in row.group))
     shown = Table(box=None, pad_edge=False, header_style="bold cyan")
-    for word in words:
+    stacked = width < _WIDE
+    for word in ["\n".join(words)] if stacked else words:
         shown.add_column(word, overflow="fold")
     for title in _FIGURES:
         shown.add_column(title, justify="right", no_wrap=True)
     for row in report.rows:
-        shown.add_row(
-            *(Text(printable(row.group.get(word, UNKNOWN) or UNKNOWN)) for word in words), *_figures(row)
-        )
+        names = [printable(row.group.get(word, UNKNOWN) or UNKNOWN) for word in words]
+        shown.add_row(*map(Text, ["\n".join(names)] if stacked else names), *_figures(row))
     body = shown if report.rows else Text("no inference request was settled in this time", style="yellow")
     return Group(body, Text(), *(Text(line) for line in notes(report)))
 

@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from joulegate import plugins
 from joulegate.errors import ConfigError, JoulegateError, SourceUnavailable
-from joulegate.log import logger
 from joulegate.model import Device
 from joulegate.ports import EnergySource
 
@@ -50,7 +49,7 @@ def choose(name: str, options: Settings, upstreams: Upstreams, *, patience: floa
     """
     if name != "auto":
         source, devices = _open(name, options.get(name, {}), upstreams, patience)
-        return _chosen(Choice(name, source, devices))
+        return Choice(name, source, devices)
     passed_over: list[tuple[str, str]] = []
     for candidate in BEST_FIRST:
         try:
@@ -58,7 +57,7 @@ def choose(name: str, options: Settings, upstreams: Upstreams, *, patience: floa
         except SourceUnavailable as error:
             passed_over.append((candidate, str(error)))
         else:
-            return _chosen(Choice(candidate, source, devices, tuple(passed_over)))
+            return Choice(candidate, source, devices, tuple(passed_over))
     reasons = "; ".join(f"{candidate}: {why}" for candidate, why in passed_over)
     raise SourceUnavailable(f"no energy source works here: {reasons}", code="no_source")
 
@@ -113,10 +112,3 @@ def _within(patience: float, source: EnergySource, name: str) -> Sequence[Device
         raise SourceUnavailable(f"{name} does not open: {outcome[0]!r}", code="fault") from outcome[0]
     return outcome[0]
 
-
-def _chosen(choice: Choice) -> Choice:
-    found = [device.id for device in choice.devices]
-    logger("meter").info(
-        "source.chosen", source=choice.name, devices=found, passed_over=dict(choice.passed_over)
-    )
-    return choice

@@ -1,0 +1,191 @@
+"""Real processes on loopback: a language model server, joulegate, Prometheus; and a fake GPU under them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+T = TypeVar("T")
+PATIENCE = 90.0
+"""Seconds that anything may take on a busy machine."""
+
+
+def eventually(find: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
+    """Give what ``find`` gives as soon as it is not ``None``; fail if that never comes."""
+    pause = threading.Event()
+    for _ in range(int(seconds * 10)):
+        found = find()
+        if found is not None:
+            return found
+        pause.wait(0.1)
+    raise AssertionError(f"still not after {seconds} s: {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def get(url: str) -> bytes | None:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 (loopback only)
+            return bytes(answer.read())
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return None
+
+
+@contextmanager
+def process(
+    command: list[str], log: Path, health: str, env: Mapping[str, str] | None = None
+) -> Iterator[int]:
+    """Run a command until the block ends; give its pid once ``health`` answers."""
+    with log.open("wb") as output:
+        child = subprocess.Popen(command, stdout=output, stderr=output, env=env)
+        try:
+            eventually(lambda: True if child.poll() is not None or get(health) else None, f"{health}")
+            assert child.poll() is None, log.read_text()
+            yield child.pid
+        finally:
+            child.terminate()
+            child.wait(timeout=60)
+
+
+@dataclass(frozen=True)
+class Llama:
+    """The running language model server."""
+
+    url: str
+    pid: int
+    model: str = "gemma-3-270m"
+
+
+@pytest.fixture(scope="session")
+def llama(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llama]:
+    """llama.cpp with Gemma 3 270M, four requests in a batch."""
+    pytest.importorskip("xllamacpp")
+    url = f"http://127.0.0.1:{free_port()}"
+    script = str(root / "examples" / "servers" / "text_server.py")
+    command = [sys.executable, script, "--port", url.rpartition(":")[2], "--threads", "1"]
+    with process(command, tmp_path_factory.mktemp("llama") / "log", f"{url}/health") as pid:
+        yield Llama(url, pid)
+
+
+@dataclass
+class Joulegate:
+    """A running joulegate."""
+
+    proxy: str
+    admin: str
+    pid: int
+    log: Path
+    ledger: Path
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def json(self, path: str) -> Any:
+        return json.loads(get(f"http://{self.admin}{path}") or b"null")
+
+    def status(self) -> dict[str, Any]:
+        return eventually(lambda: self.json("/v1/status"), "the meter answers")
+
+    def metrics(self) -> str:
+        return (get(f"http://{self.admin}/metrics") or b"").decode()
+
+    def settled(self, requests: int) -> dict[str, Any]:
+        """Wait until so many requests are settled and none is pending; give the status."""
+
+        def look() -> dict[str, Any] | None:
+            status = self.status()
+            done = sum(total["requests"] for total in status["totals"])
+            return status if not status["pending"] and done >= requests else None
+
+        return eventually(look, f"{requests} requests are settled: {self.status()['totals']}")
+
+
+Start = Callable[..., AbstractContextManager[Joulegate]]
+
+
+@pytest.fixture
+def joulegate(tmp_path: Path) -> Start:
+    """Starts ``joulegate run`` with the text of a configuration after the addresses."""
+
+    @contextmanager
+    def start(config: str, *, gates: int = 1, env: Mapping[str, str] | None = None) -> Iterator[Joulegate]:
+        proxy, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        file, ledger, log = tmp_path / "joulegate.toml", tmp_path / "ledger.db", tmp_path / "joulegate.log"
+        file.write_text(
+            f'[listen]\naddress = "{proxy}"\nadmin = "{admin}"\ngates = {gates}\n'
+            f'[ledger]\npath = "{ledger}"\n{config}'
+        )
+        command = [sys.executable, "-m", "joulegate", "run", "--config", str(file)]
+        with process(command, log, f"http://{admin}/readyz", {**os.environ, **(env or {})}) as pid:
+            running = Joulegate(f"http://{proxy}", admin, pid, log, ledger)
+            eventually(lambda: _all_gates(running, gates), "the gates connect")
+            yield running
+
+    return start
+
+
+def _all_gates(running: Joulegate, gates: int) -> bool | None:
+    return True if sum(gate["connected"] for gate in running.status()["gates"]) == gates else None
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A running Prometheus."""
+
+    url: str
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        words = urllib.parse.urlencode({"query": expression})
+        answer = json.loads(get(f"{self.url}/api/v1/query?{words}") or b"{}")
+        assert answer.get("status") == "success", f"{expression}: {answer}"
+        return list(answer["data"]["result"])
+
+    def values(self, expression: str, label: str) -> dict[str, float]:
+        """Give the values of an instant vector by one of its labels."""
+        return {one["metric"].get(label, ""): float(one["value"][1]) for one in self.query(expression)}
+
+    def shows(self, expression: str, by_gpu: Mapping[str, float]) -> None:
+        """Wait until a scrape shows these values."""
+        exactly = pytest.approx(by_gpu, rel=1e-12)
+        eventually(lambda: self.values(expression, "gpu") == exactly or None, f"{expression} is {by_gpu}")
+
+
+@pytest.fixture
+def prometheus(
+    tmp_path: Path, root: Path, program: Callable[[str], str]
+) -> Callable[[str], AbstractContextManager[Prometheus]]:
+    """Starts a Prometheus that scrapes an address each second, with the shipped rules."""
+    binary = program("prometheus")
+
+    @contextmanager
+    def start(target: str) -> Iterator[Prometheus]:
+        config = tmp_path / "prometheus.yml"
+        config.write_text(
+            "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
+            f"rule_files: [{root}/grafana/rules/*.yml]\n"
+            "scrape_configs:\n  - job_name: joulegate\n"
+            f"    static_configs: [{{targets: ['{target}']}}]\n"
+        )
+        url = f"http://127.0.0.1:{free_port()}"
+        command = [
+            binary, f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+            f"--web.listen-address={url.removeprefix('http://')}", "--log.level=warn",
+        ]  # fmt: skip
+        with process(command, tmp_path / "prometheus.log", f"{url}/-/ready"):
+            yield Prometheus(url)
+
+    return start
