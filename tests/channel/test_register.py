@@ -158,6 +158,20 @@ def test_a_gate_that_came_back_can_die_again(register: Register, notes: Any) -> 
     assert notes.lost == ["gate-0"] * 2
 
 
+def test_gates_that_are_gone_are_forgotten(register: Register, notes: Any, words: Any) -> None:
+    """Gates that are restarted again and again under new names take no memory, and their spans settle."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    gate = register.hello(Hello("i", GateReport("gate-0", child.pid)), Wire().send)
+    register.events(gate, batch([words.opened("a")]))
+    register.left(gate, gate.connections)
+    child.communicate(b"\n")
+    register.lose(gate)
+    register.settled([SpanId("a")])
+    assert notes.lost == ["gate-0"]
+    assert register._gates == {}
+    assert register._owners == {}
+
+
 def test_the_end_of_an_older_connection_changes_nothing(register: Register) -> None:
     """A gate with a newer connection is not away because its old one ends."""
     gate = join(register, Wire())

@@ -98,7 +98,8 @@ class Register:
             if owner is not None:
                 by_gate[owner].append(id_)
         for name, own in by_gate.items():
-            self._tell(self._gates[name], own)
+            if name in self._gates:
+                self._tell(self._gates[name], own)
 
     def lose(self, gate: Gate) -> None:
         """Tell the handler, once, that this process is gone."""
@@ -107,6 +108,8 @@ class Register:
         gate.lost = True
         if not gate.leaving:
             self._log.warning("channel.lost", gate=gate.id, pid=gate.pid)
+        if not gate.lives():  # it cannot come back: forget it, or each restart of a gate would leave one
+            self._gates.pop(gate.id, None)
         self._handler.gate_lost(gate.id)
 
     def _event(self, gate: Gate, sequence: int, packed: Raw, settled: dict[SpanId, None]) -> None:
