@@ -25,8 +25,8 @@ class RequestBody:
     """Reads one request body; a client that stalls makes reading raise ``BodyTimeout``."""
 
     __slots__ = (
-        "_clock", "_deadline", "_expects_go", "_incoming", "_parts", "_patience", "_payload", "_size",
-        "_spool", "_watchdog", "chunked", "complete", "length",
+        "_clock", "_deadline", "_expects_go", "_incoming", "_parts", "_passed", "_patience", "_payload",
+        "_size", "_spool", "_watchdog", "chunked", "complete", "length",
     )  # fmt: skip
 
     def __init__(self, incoming: Incoming, patience: Nanoseconds, clock: Clock, watchdog: Watchdog) -> None:
@@ -40,6 +40,7 @@ class RequestBody:
         self._deadline: Nanoseconds | None = None
         self._parts: list[bytes] = []
         self._size = 0
+        self._passed = False
         self._spool: IO[bytes] | None = None
         self.chunked: bool = message.chunked
         self.length = int(length) if length is not None else None
@@ -51,8 +52,8 @@ class RequestBody:
 
     @property
     def small(self) -> bytes | None:
-        """The whole body, if it has been read and is in memory."""
-        return b"".join(self._parts) if self.complete and not self._spool else None
+        """The whole body, if it has been read and is in memory: then it can be sent again."""
+        return b"".join(self._parts) if self.complete and not self._spool and not self._passed else None
 
     async def gather(self, most: int = SMALL, heard: Callable[[bytes], None] | None = None) -> None:
         """Read until the body ends or is larger than ``most``; ``heard`` gets every part."""
@@ -74,6 +75,7 @@ class RequestBody:
 
     async def parts(self) -> AsyncGenerator[tuple[bytes, bool], None]:
         """Give all of it in order, and with each part whether it is new: it has not been ``heard``."""
+        self._passed = True
         for part in self._parts:
             yield part, False
         self._parts = []

@@ -99,14 +99,15 @@ class Dispatcher:
         if not desk.admission.enter(target):
             full = f"{target.name} works on {target.max_in_flight} requests, its bound (max_in_flight)"
             return self._refuse(incoming, Refusal(503, "upstream_full", full), chosen)
-        exchange = self._exchange(incoming, chosen, target)
+        upgrade = _upgrades(incoming, body)
+        exchange = self._exchange(incoming, chosen, target, upgrade=upgrade)
         message = incoming.message
         job = Job(
             method=message.method,
             raw_target=message.path,
             headers=message.raw_headers,
             fields=incoming.fields,
-            upgrade=_upgrades(incoming, body),
+            upgrade=upgrade,
             target=target,
             dialect=chosen.route.dialect,
             client=incoming.client,
@@ -136,7 +137,7 @@ class Dispatcher:
             client.exchange = None
         return Reply(keep_alive=exchange.keep_alive)
 
-    def _exchange(self, incoming: Incoming, chosen: Chosen, target: Target) -> Exchange:
+    def _exchange(self, incoming: Incoming, chosen: Chosen, target: Target, *, upgrade: bool) -> Exchange:
         desk, message = self._desk, incoming.message
         headers = message.raw_headers
         identity = Identity(
@@ -154,6 +155,7 @@ class Dispatcher:
             method=message.method,
             http10=http10,
             keep_alive=not message.should_close and not http10,
+            upgrade=upgrade,
             finish=target.finish,
             extra=b"Joulegate-Request-Id: %b\r\n" % identity.id.encode() if desk.settings.request_id else b"",
         )

@@ -36,6 +36,8 @@ class Wish(Struct, frozen=True):
     http10: bool
     keep_alive: bool
     """The client would go on with this connection."""
+    upgrade: bool
+    """The client asked for a websocket."""
     finish: bool
     """The upstream may finish when the client has left."""
     extra: bytes
@@ -264,6 +266,8 @@ class Exchange:
     def answer_upgraded(self, t: Nanoseconds, message: RawResponseMessage, rest: bytes) -> None:
         """Join the two connections."""
         problem = response_problem(_reason(message), message.raw_headers)
+        if not self._wish.upgrade:
+            problem = "101 Switching Protocols that nobody asked for"
         connection, self.connection = self.connection, None
         if problem or connection is None:
             if connection:
