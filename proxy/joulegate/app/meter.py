@@ -76,7 +76,7 @@ async def _serve(config: Config, socket: Path, boot: str) -> None:
             await web.TCPSite(runner, host, port).start()
         await server.start()
         async with asyncio.TaskGroup() as group:
-            with told_to_stop(group) as stop:
+            with told_to_stop(group, server.alone) as stop:
                 tasks = [group.create_task(mapper.watch(meter.assign))]
                 if energy.problem:
                     tasks.append(group.create_task(until_a_source_works(config, stop)))

@@ -1,0 +1,31 @@
+"""The seams: what a plug-in or a room must offer. The docstrings are the contracts.
+
+Every plug-in module has one class ``Plugin`` and, if it takes settings, a frozen msgspec struct
+``Options`` which is the argument of ``Plugin``. See ``docs/plugins.md``.
+"""
+
+from joulegate.ports.attribution import Attributor, DeviceHealth
+from joulegate.ports.carbon import CarbonSource, Intensity
+from joulegate.ports.channel import EventHandler, EventSink
+from joulegate.ports.exporters import Continuous, Exporter
+from joulegate.ports.protocols import Headers, InferenceProtocol, Observer, ResponseFilter, Rewrite, Route
+from joulegate.ports.sources import EnergySource, ProcessLocator
+
+__all__ = [
+    "Attributor",
+    "CarbonSource",
+    "Continuous",
+    "DeviceHealth",
+    "EnergySource",
+    "EventHandler",
+    "EventSink",
+    "Exporter",
+    "Headers",
+    "InferenceProtocol",
+    "Intensity",
+    "Observer",
+    "ProcessLocator",
+    "ResponseFilter",
+    "Rewrite",
+    "Route",
+]

@@ -1,0 +1,33 @@
+"""What gates and the meter tell one another."""
+
+from typing import Protocol
+
+from joulegate.model import GateReport, SpanEvent
+
+
+class EventSink(Protocol):
+    """Where a gate's events go."""
+
+    def emit(self, event: SpanEvent) -> None:
+        """Take one event. Never blocks and never raises; what overflows its bound is counted."""
+        ...
+
+
+class EventHandler(Protocol):
+    """Who listens to the gates: the meter."""
+
+    def gate_connected(self, report: GateReport) -> None:
+        """Learn that a gate came, or came back."""
+        ...
+
+    def gate_reported(self, report: GateReport) -> None:
+        """Take the gate's own figures, about once a second."""
+        ...
+
+    def gate_lost(self, gate: str) -> None:
+        """Learn that a gate died: its open spans will not be closed by anyone else."""
+        ...
+
+    def event(self, gate: str, event: SpanEvent) -> None:
+        """Take one event; after a reconnection the same event may come again."""
+        ...

@@ -1,0 +1,44 @@
+"""What an exporter offers."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from joulegate.model import Balance, MeterStatus, RequestRecord, WindowBooks
+
+
+class Exporter(Protocol):
+    """Publishes settled figures. ``joulegate_exporters.<name>.Plugin``.
+
+    ``settled`` and ``booked`` are called on the meter's loop and only add integers. ``render`` may be
+    called in another thread with what ``freeze`` gave.
+    """
+
+    content_types: Sequence[str]
+
+    def settled(self, record: RequestRecord) -> None:
+        """Take one final record."""
+        ...
+
+    def booked(self, books: WindowBooks) -> None:
+        """Take the books of one closed window."""
+        ...
+
+    def freeze(self, status: MeterStatus) -> object:
+        """Give an immutable copy of all that ``render`` needs; fast, on the loop."""
+        ...
+
+    def render(self, frozen: object, accept: str) -> tuple[bytes, str]:
+        """Give the document and its content type; slow, off the loop."""
+        ...
+
+
+class Continuous(Protocol):
+    """Optional ability of an exporter with counters."""
+
+    def restore(self, balances: Iterable[Balance]) -> None:
+        """Add sums to the counters: at start those that the ledger kept, from before the restart.
+
+        A balance of zeros begins the series of a coming record, so that a rate sees its first energy.
+        Called on the meter's loop.
+        """
+        ...

@@ -1,0 +1,114 @@
+"""What an inference protocol offers: bytes seen in passing become facts."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from joulegate.model import Asked, ServerTimings, Task, TaskFacts, WorkClass
+from joulegate.units import Nanoseconds
+
+
+class Route(Struct, frozen=True):
+    """A route that a protocol knows."""
+
+    name: str
+    """From a closed set, for example ``chat.completions``."""
+    task: Task = Task.UNKNOWN
+    work: WorkClass = WorkClass.INFERENCE
+    reads_body: bool = True
+    """The request body may say the model or the size of the work."""
+    dialect: str = "openai"
+    """How errors of the gate are written for this caller: openai, anthropic, ollama, plain."""
+    model: str | None = None
+    """The model, where the path names it."""
+
+
+Headers = Sequence[tuple[bytes, bytes]]
+"""Raw header fields in their order; names in the case in which they came."""
+
+
+class Rewrite(Struct, frozen=True):
+    """A request body to send in place of the client's, and the matching filter for the answer."""
+
+    body: bytes
+    strip: "ResponseFilter | None" = None
+
+
+class ResponseFilter(Protocol):
+    """Takes out of a streamed answer what the client did not ask for; all other bytes stay as they are."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Give the bytes that may go on to the client now."""
+        ...
+
+    def finish(self) -> bytes:
+        """Give what was held back, at the end of the answer."""
+        ...
+
+
+class Observer(Protocol):
+    """Listens to one exchange. It never sees a socket and never changes a byte.
+
+    Methods are called in the order in which they stand here. Any exception is counted as a parse failure
+    and ends the observation; the exchange goes on untouched.
+    """
+
+    def request_body(self, chunk: bytes) -> None:
+        """Take a part of the request body as sent by the client."""
+        ...
+
+    def asked(self) -> Asked:
+        """Give what is known of the wish so far; the last call is after the last part of the body."""
+        ...
+
+    def rewrite(self, body: bytes) -> Rewrite | None:
+        """Give a body that also asks the server for usage, or ``None`` to leave it as it is.
+
+        Called once with the whole body, and only if it is at most 64 KiB and not encoded.
+        """
+        ...
+
+    def response_head(self, status: int, headers: Headers) -> None:
+        """Take the head of the answer."""
+        ...
+
+    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
+        """Take a part of the answer as the server sent it; give the content bytes in it.
+
+        Content bytes are those that stand for generated work: text deltas of a stream, the body of a
+        whole answer. Comments, usage and terminators are 0.
+        """
+        ...
+
+    def response_end(self, *, complete: bool) -> None:
+        """Learn that the answer is over, whole or cut."""
+        ...
+
+    def facts(self) -> TaskFacts:
+        """Give the work done in normal form, as far as it is known."""
+        ...
+
+    def timings(self) -> ServerTimings:
+        """Give the durations that the server reported."""
+        ...
+
+    def model(self) -> str | None:
+        """Give the model named in the answer."""
+        ...
+
+    def streamed(self) -> bool:
+        """Say whether the answer is a stream of parts."""
+        ...
+
+
+class InferenceProtocol(Protocol):
+    """One family of routes. ``joulegate.protocols.<name>.Plugin``."""
+
+    def matches(self, method: str, path: str) -> Route | None:
+        """Give the route, or ``None`` if this protocol does not know it. ``path`` is raw, without query."""
+        ...
+
+    def observer(self, route: Route, headers: Headers) -> Observer:
+        """Give a fresh listener for one exchange."""
+        ...
