@@ -17,7 +17,7 @@ RULES: Mapping[str, Callable[[], Rule]] = {
     "overlap-service": lambda: overlap.Rule("overlap-service", queue_pays=False),
 }
 """The rules by name; ``window`` exists in replay only, for its books do not close."""
-BEST = "tokens"
+BEST = "step-clock"
 """What ``auto`` stands for."""
 
 

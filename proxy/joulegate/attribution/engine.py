@@ -1,6 +1,6 @@
 """The settler: events and readings in, figures and books out."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 from joulegate.attribution.figures import final_figure
@@ -113,10 +113,10 @@ class Settler:
     def health(self, device: DeviceId) -> DeviceHealth:
         """Give what was found out about a device's readings."""
         line = self._timelines[device]
-        idle = next((g.idle.known(device) for g in self._groups if line in g.timelines), None)
-        if idle is None:
-            idle = self._given_idle.get(device)
-        return DeviceHealth(idle, line.resets, Nanoseconds(line.gap), tuple(sorted(line.rejected.items())))
+        group = next((group for group in self._groups if line in group.timelines), None)
+        idle = group.idle.known(device) if group is not None else self._given_idle.get(device)
+        rejected = line.rejected + Counter(usage=group.observer.lies if group is not None else 0)
+        return DeviceHealth(idle, line.resets, Nanoseconds(line.gap), tuple(sorted(rejected.items())))
 
     # --- requests
 

@@ -9,14 +9,15 @@ from joulegate.units import MICRO, Microjoules
 
 ERRORS = {Method.MODEL, Method.ESTIMATE}
 """Methods that know how sure they are."""
-WINDOW_NOISE = 0.10
+WINDOW_NOISE = 0.055
 """Error of one window's share, as part of it."""
 WINDOW = 0.3
 """s: windows are at least this long."""
-EDGE_JITTER = 0.0125
-"""s: a quarter of 50 ms by which an edge may be off."""
-GUESSED_PROMPT = 0.10
-FLOOR = 0.04
+EDGE_JITTER = 0.008
+"""s by which the edge of a window may be off, as it shows in a request's energy."""
+MOST_JITTER = 0.5
+GUESSED_PROMPT = 0.07
+FLOOR = 0.02
 """Error of the model itself."""
 START_UP = 0.30
 """Error of coefficients that were assumed and not fitted."""
@@ -76,7 +77,7 @@ def _sigma(span: Span, energy: float, alternatives: Sequence[float], method: Met
     jackknife = (blocks - 1) / blocks * sum((other - mean) ** 2 for other in alternatives)
     service = max(span.service, SHORTEST)
     windows = WINDOW_NOISE * energy / math.sqrt(max(service / WINDOW, 1.0))
-    edges = energy * min(1.0, EDGE_JITTER / service)
+    edges = energy * min(MOST_JITTER, EDGE_JITTER / service)
     guessed = GUESSED_PROMPT * energy if span.guessed else 0.0
     model = (START_UP if method is Method.ESTIMATE else FLOOR) * energy
     return math.sqrt(jackknife + (windows + edges) ** 2 + guessed**2 + model**2 + (span.misfit * energy) ** 2)

@@ -15,6 +15,8 @@ ENOUGH = 5
 FADE = 0.999
 """How much a request still counts one request later: about a thousand are remembered."""
 TAU_SAMPLES = 300
+OFTEN = 0.05
+"""Part of the prompts with a cached prefix that nobody reported, above which every prompt is doubtful."""
 TAU_ENOUGH = 6
 TAU_PERCENTILE = 60
 TAU_RANGE = (2e-6, 1e-3)
@@ -34,6 +36,7 @@ class Habits:
         self._tokens = 0.0
         self._tau: deque[float] = deque(maxlen=TAU_SAMPLES)
         self._tau_ids: deque[str] = deque(maxlen=TAU_SAMPLES)
+        self._hidden: OrderedDict[str, bool] = OrderedDict()
         self._paces: OrderedDict[str, float] = OrderedDict()
 
     def learn(self, span: Span) -> None:
@@ -52,6 +55,17 @@ class Habits:
         if span.id not in self._tau_ids:
             self._tau_ids.append(span.id)
             self._tau.append(per_token)
+
+    def learn_cache(self, span: Span, *, hidden: bool) -> None:
+        """Take whether a prompt's prefix was cached and the server did not say so."""
+        self._hidden[span.id] = hidden
+        while len(self._hidden) > TAU_SAMPLES:
+            self._hidden.popitem(last=False)
+
+    @property
+    def hides_cache(self) -> bool:
+        """Say whether prompts are often cached without a word: then no prompt's work is sure."""
+        return sum(self._hidden.values()) > OFTEN * len(self._hidden)
 
     def learn_image(self, span: Span, took: float, work: float) -> None:
         """Take the seconds that an image's megapixel-steps took."""

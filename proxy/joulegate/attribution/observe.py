@@ -60,6 +60,8 @@ class Observer:
         """s by which the counters show the past; the rule may find a better one."""
         self.slow = False
         """The readings are means over a second."""
+        self.lies = 0
+        """Requests whose reported usage cannot be true."""
         self._devices = devices
         self._queue_pays = queue_pays
         self.habits: dict[str, Habits] = {}
@@ -75,7 +77,8 @@ class Observer:
         return self.lags[-1] + ENGINE_DELAY
 
     def ended(self, span: Span) -> None:
-        """Learn from a request that has ended."""
+        """Learn from a request that has ended; usage that cannot be true is counted and not believed."""
+        self.lies += span.lies
         self._habits(self.track_name(span)).learn(span)
 
     def track_name(self, span: Span) -> str:

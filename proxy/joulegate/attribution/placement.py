@@ -29,6 +29,8 @@ SHORTEST = 0.002
 LATE_CHUNK = 0.001
 BUDGET = 2048
 """Tokens that an engine prefills in one step, unless known."""
+FASTEST_PREFILL = 2e-6
+"""s a token: no engine is faster, so a prompt that would have been was not computed."""
 SNAP_PROMPT = 300
 """Tokens: the prefill of a shorter prompt leaves no long step to be found by."""
 CACHED_PROMPT = 400
@@ -108,8 +110,9 @@ def count(span: Span, habits: Habits) -> Counts:
     reported_out = span.completion_tokens
     out = float(reported_out) if reported_out is not None else habits.tokens(span.response_bytes)
     ceiling = _token_ceiling(span)
+    took = math.inf if span.end is None else span.end - span.start
     return Counts(
-        prompt=max(1.0, context - span.cached_tokens),
+        prompt=max(1.0, min(context - span.cached_tokens, took / FASTEST_PREFILL)),
         context=context,
         out=min(out, ceiling),
         guessed_prompt=not reported,
@@ -200,6 +203,8 @@ class Placer:
         if span.finished:
             end = min(end, float(stream.times[-1]) + LATE_CHUNK)
         prompt, start = self._uncached(span, counts, start, first)
+        if span.finished and counts.prompt > CACHED_PROMPT:
+            self._habits.learn_cache(span, hidden=prompt < counts.prompt)
         sizes = span.chunks()[1]
         share = sizes / sizes[-1] if sizes[-1] > 0 else np.arange(1, len(sizes) + 1) / len(sizes)
         factor = 1.0 if self._clock.speculative else pace(stream)
@@ -214,7 +219,7 @@ class Placer:
             times=stream.times,
             tokens=share * max(counts.out, 1.0),
             steps=np.arange(len(sizes), dtype=np.float64) * factor,
-            guessed=counts.guessed_prompt,
+            guessed=counts.guessed_prompt or prompt < counts.prompt,
             doubtful=counts.guessed_prompt or counts.guessed_out,
         )
 
@@ -380,7 +385,7 @@ class Placer:
             times=times,
             tokens=min(1.0, out) + done * max(out - 1.0, 0.0),
             steps=done * (max(steps, 1.0) if end > prefilled else 0.0),
-            guessed=counts.guessed_prompt,
+            guessed=counts.guessed_prompt or self._habits.hides_cache,
             doubtful=True,
         )
 

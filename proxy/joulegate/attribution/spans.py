@@ -17,14 +17,15 @@ from joulegate.model import (
     SpanFirstByte,
     SpanJob,
     SpanOpened,
+    TaskFacts,
     WorkClass,
 )
 from joulegate.units import NANO
 
 Floats = npt.NDArray[np.float64]
 
-MAX_TOKENS = 20_000_000
-"""No context window is near this; a larger count is a lie."""
+MAX_TOKENS = 4_000_000
+"""No context window is larger; a larger count is a lie."""
 WORKLESS = {WorkClass.ADMIN, WorkClass.PROBE}
 NEVER_STARTED = {Outcome.UPSTREAM_REFUSED}
 MEGAPIXEL = 2**20
@@ -154,6 +155,13 @@ class Span:
         return (_count(self.closed.facts.cached_prompt_tokens) if self.closed else None) or 0
 
     @property
+    def lies(self) -> bool:
+        """Say whether the server reported counts that cannot be true."""
+        facts = self.closed.facts if self.closed else TaskFacts()
+        told = (facts.prompt_tokens, facts.completion_tokens, facts.cached_prompt_tokens)
+        return any(fact is not None and _count(fact) is None for fact in told)
+
+    @property
     def response_bytes(self) -> int:
         """Give the content bytes of the answer so far."""
         seen = self.chunks()[1][-1] if self.sizes else 0
@@ -163,7 +171,7 @@ class Span:
         """Give megapixels of one image, steps and images; usual values where the request does not say."""
         asked, facts = self.opened.asked, self.closed.facts if self.closed else None
         images = (_count(facts.images) if facts else None) or asked.images or 1
-        pixels = (_count(facts.pixels) if facts else None) or 0
+        pixels = (facts.pixels.value if facts and facts.pixels else 0) or 0
         each = pixels / images if pixels else (asked.width or 1024) * (asked.height or 1024)
         steps = (_count(facts.steps) if facts else None) or asked.steps or 20
         return each / MEGAPIXEL, float(steps), float(images)
@@ -194,6 +202,6 @@ class Span:
 
 def _count(fact: Fact | None) -> int | None:
     """Give a count that can be true."""
-    if fact is None or not 0 <= fact.value <= MAX_TOKENS * 100:
+    if fact is None or not 0 <= fact.value <= MAX_TOKENS:
         return None
     return fact.value

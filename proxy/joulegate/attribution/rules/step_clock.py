@@ -12,6 +12,7 @@ from msgspec import Struct
 from joulegate.attribution.columns import CLOCKS_UP, TAIL_NAMES, Matrix, columns, shape, tail_prior, unit
 from joulegate.attribution.fit import Fit, fit, scales, trust
 from joulegate.attribution.lag import LagScan
+from joulegate.attribution.rules.tokens import Rule as Tokens
 from joulegate.attribution.scene import Claims, Scene, Shares
 from joulegate.attribution.spans import BLOCKS
 from joulegate.attribution.stepclock import Floats
@@ -28,6 +29,8 @@ LONG_ROW = 10.0
 MEMORY = 1800.0
 """s after which a row counts 1/e."""
 KEPT_ROWS = 6000
+MISFIT = 0.35
+"""Of a typical row's energy: a fit that is off by more explains nothing, and token shares do better."""
 SPARE_IDLE = 1.9
 """Idle windows may draw this multiple of idle power: clocks that are still up."""
 FOREIGN_SCALE = 1.3
@@ -58,6 +61,9 @@ class Rule:
         self._names: list[str] = []
         self._fit: Fit | None = None
         self._scan = LagScan()
+        self._plain = Tokens()
+        self._misfit = 0.0
+        """Median residual of a row, as part of its energy."""
 
     @property
     def lag(self) -> float | None:
@@ -76,6 +82,8 @@ class Rule:
 
     def share(self, scene: Scene) -> Shares:
         """Give each window's energy by the modelled cost of the work in it, scaled to the counter."""
+        if self._misfit > MISFIT:
+            return self._plain.share(scene)
         matrix = columns(scene)
         x, without = self._coefficients(matrix.names)
         fixed = (1 + CLOCKS_UP) * scene.idle_power
@@ -134,6 +142,7 @@ class Rule:
         weights = table.sure * trust(table.doubt, prefilled) * np.exp((table.start - now) / NANO / MEMORY)
         self._fit = fit(table.work, rest, prior, weights)
         self._names = names
+        self._misfit = self._fit.residual / max(float(np.median(table.energy)), 1e-9)
 
 
 class Table(Struct):
