@@ -26,7 +26,7 @@ class RequestBody:
 
     __slots__ = (
         "_clock", "_deadline", "_expects_go", "_incoming", "_parts", "_passed", "_patience", "_payload",
-        "_size", "_spool", "_watchdog", "chunked", "complete", "length",
+        "_size", "_spool", "_spooled", "_watchdog", "chunked", "complete", "length",
     )  # fmt: skip
 
     def __init__(self, incoming: Incoming, patience: Nanoseconds, clock: Clock, watchdog: Watchdog) -> None:
@@ -42,6 +42,7 @@ class RequestBody:
         self._size = 0
         self._passed = False
         self._spool: IO[bytes] | None = None
+        self._spooled = 0
         self.chunked: bool = message.chunked
         self.length = int(length) if length is not None else None
         """``None``: chunked, or no body at all."""
@@ -71,6 +72,7 @@ class RequestBody:
             if self._spool is None:
                 self._spool = await asyncio.to_thread(tempfile.TemporaryFile)
             await asyncio.to_thread(self._spool.write, part)
+            self._spooled += len(part)
             heard(part)
 
     async def parts(self) -> AsyncGenerator[tuple[bytes, bool], None]:
@@ -81,7 +83,9 @@ class RequestBody:
         self._parts = []
         if self._spool:
             await asyncio.to_thread(self._spool.seek, 0)
-            while part := await asyncio.to_thread(self._spool.read, SMALL):
+            while self._spooled:  # Nothing is waited for once the last part is out: the answer may come.
+                part = await asyncio.to_thread(self._spool.read, SMALL)
+                self._spooled -= len(part)
                 yield part, False
         while not self.complete:
             yield await self._read(), True

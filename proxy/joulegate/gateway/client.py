@@ -6,6 +6,7 @@ its keep-alive stay; what goes to the client is written by ``joulegate.gateway.a
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
@@ -24,6 +25,8 @@ READ_BUFFER = 32 * 1024
 """aiohttp stops reading at twice this much of a request body."""
 _COPIED = 16 * 1024
 """Up to this size one copy is cheaper than a vector of pieces."""
+_QUOTE = re.compile(r"[:'\"\n]")
+"""Where a parser's message begins to repeat what it was given."""
 _KEEP_ALIVE = 75.0
 """Seconds that an idle client connection stays open, as nginx's ``keepalive_timeout``."""
 _LINGER = 2.0
@@ -185,7 +188,7 @@ class ClientConnection(RequestHandler):
         message: str | None = None,
     ) -> Any:
         """Answer what is no HTTP, without repeating its bytes."""
-        what = (message or "").partition("\n")[0].rstrip(":")[:200]
+        what = _QUOTE.split(message or "", maxsplit=1)[0][:200]
         self._malformed("malformed")
         refusal = Refusal(status, "malformed_request", f"the request is not valid HTTP: {what}")
         self.send(response(refusal, "plain", method="GET", close=True))

@@ -80,6 +80,7 @@ class Gate:
         self._log.info("gate.stopped", gate=self._id, cut=len(desk.active))
         for exchange in tuple(desk.active):
             exchange.orphan()
+        server.pre_shutdown()
         await server.shutdown(_GOODBYE)
         for pool in desk.pools.values():
             pool.close()
