@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -236,6 +237,14 @@ def _timeouts(**changed: float) -> Timeouts:
 
 
 Start = Callable[..., Awaitable[Bench]]
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Gives the loop that gates run on: uvloop, where there is one."""
+    try:
+        return {"uvloop": import_module("uvloop").new_event_loop}
+    except ImportError:
+        return {"asyncio": asyncio.new_event_loop}
 
 
 @pytest.fixture
