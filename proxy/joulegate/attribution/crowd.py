@@ -33,7 +33,7 @@ class Crowd:
         return [self.spans[place] for place in np.flatnonzero(self.touching(window))]
 
     def waiting(self, pending: Sequence[Window], cursor: int | None) -> npt.NDArray[np.bool_]:
-        """Say of each request whether energy of it may still come: from a window, or from time not cut yet."""
+        """Say of each request whether energy of it may still come, from a window or from time not cut."""
         if cursor is None:
             return np.ones(len(self.spans), dtype=bool)
         late: npt.NDArray[np.bool_] = self._until > self._s(cursor)

@@ -17,6 +17,8 @@ EDGE_JITTER = 0.008
 """s by which the edge of a window may be off, as it shows in a request's energy."""
 MOST_JITTER = 0.5
 GUESSED_PROMPT = 0.07
+HIDDEN_CACHE = 0.09
+"""Error where prompts are often cached without a word: how much was computed is not known."""
 FLOOR = 0.02
 """Error of the model itself."""
 START_UP = 0.30
@@ -78,6 +80,6 @@ def _sigma(span: Span, energy: float, alternatives: Sequence[float], method: Met
     service = max(span.service, SHORTEST)
     windows = WINDOW_NOISE * energy / math.sqrt(max(service / WINDOW, 1.0))
     edges = energy * min(MOST_JITTER, EDGE_JITTER / service)
-    guessed = GUESSED_PROMPT * energy if span.guessed else 0.0
+    guessed = (GUESSED_PROMPT * span.guessed + HIDDEN_CACHE * span.unsure_cache) * energy
     model = (START_UP if method is Method.ESTIMATE else FLOOR) * energy
     return math.sqrt(jackknife + (windows + edges) ** 2 + guessed**2 + model**2 + (span.misfit * energy) ** 2)

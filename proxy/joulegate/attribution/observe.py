@@ -8,7 +8,6 @@ import numpy as np
 from joulegate.attribution.books import Window
 from joulegate.attribution.cells import CELL, Cells, ImageTrack, TextTrack, Track
 from joulegate.attribution.habits import Habits
-from joulegate.attribution.latency import Decoding, pace
 from joulegate.attribution.placement import (
     ImagePlacer,
     Placed,
@@ -20,7 +19,8 @@ from joulegate.attribution.placement import (
 )
 from joulegate.attribution.scene import Scene
 from joulegate.attribution.spans import Kind, Span
-from joulegate.attribution.stepclock import Floats, Pace, StepClock, tokens_per_step
+from joulegate.attribution.stepclock import Floats
+from joulegate.attribution.tempo import clock_of
 from joulegate.model import UpstreamSetup
 from joulegate.units import MICRO, NANO
 
@@ -36,10 +36,6 @@ SLOW_LAGS = tuple(0.3 + 0.05 * step for step in range(13))
 """s: candidates for power readings, which are means of the last second."""
 SLOW_USUAL = 0.55
 """s: half of the second that such readings are the mean of, and a little."""
-MOST_PER_TOKEN = 2e-4
-"""s: a prompt token that seems to take longer waited in a queue."""
-MOST_CONSTANT = 0.05
-"""s of an answer that depend neither on its prompt nor on its length; more is queue."""
 FINE = 0.002
 """s: width of cells where most requests take a few ms."""
 CONTEXT = 0.5
@@ -152,19 +148,9 @@ class Observer:
             for span in spans
             if (counts := counted.get(span.id)) is not None
         }
-        streams = [stream for _, stream in known.values()]
         start = min([span.start for span in spans])
         end = min(max(float(cells.edges[-1]), now), float(cells.edges[-1]) + BEYOND)
-        per_step = tokens_per_step(streams)
-        clock = StepClock(
-            streams,
-            start,
-            end,
-            habits.step or _usual_step(habits, per_step),
-            _pace_of(spans, habits, per_step),
-        )
-        if clock.learned:
-            habits.step = clock.step
+        clock = clock_of(spans, known, habits, start, end)
         return Placer(clock, habits, now, streams=known).place(spans)
 
     def _habits(self, name: str) -> Habits:
@@ -191,33 +177,6 @@ def _near(spans: Sequence[Span], start: float, end: float) -> list[Span]:
     ]
 
 
-def _usual_step(habits: Habits, per_step: float) -> float | None:
-    line = habits.latency.line()
-    return line[0] * per_step if line is not None and line[0] > 0 else None
-
-
-def _pace_of(spans: Sequence[Span], habits: Habits, per_step: float) -> Pace | None:
-    """Give the pace of an engine as its whole answers show it, once enough of them were seen."""
-    line = habits.latency.line()
-    if line is None:
-        return None
-    per_token = min(line[1], MOST_PER_TOKEN) if habits.tau is None else habits.tau
-    constant = min(line[2], MOST_CONSTANT)
-    decodings = [
-        Decoding(
-            min(span.start + per_token * (span.prompt_tokens or 0) + constant, span.end),
-            span.end,
-            (out - 1) / per_step,
-        )
-        for span in spans
-        if not span.times
-        and span.finished
-        and span.end is not None
-        and (out := span.completion_tokens or 0) > 1
-    ]
-    return lambda edges, usual: pace(decodings, edges, usual)
-
-
 def _whole(span: Span, now: float) -> PlacedImage:
     """Give the span from arrival to end, for a rule that does not look inside."""
     return PlacedImage(
@@ -230,4 +189,5 @@ def _noted(placed: list[Work]) -> list[Work]:
     for one in placed:
         one.span.service = one.finish - one.start
         one.span.guessed = one.guessed
+        one.span.unsure_cache = one.hidden_cache
     return placed

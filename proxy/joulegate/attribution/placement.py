@@ -64,6 +64,8 @@ class Placed(Struct):
     guessed: bool
     """The prompt's tokens were estimated from its bytes."""
     doubtful: bool
+    hidden_cache: bool
+    """Its engine often caches prompts without saying so."""
     """The instant of the prefill, or the tokens, were guessed."""
     unsure: bool = False
     """It still runs and shows nothing of its work."""
@@ -84,6 +86,7 @@ class PlacedImage(Struct):
     steps: float
     images: float
     guessed: bool = False
+    hidden_cache: bool = False
     unsure: bool = False
     """It still runs: when its work is done is not known."""
 
@@ -219,8 +222,9 @@ class Placer:
             times=stream.times,
             tokens=share * max(counts.out, 1.0),
             steps=np.arange(len(sizes), dtype=np.float64) * factor,
-            guessed=counts.guessed_prompt or prompt < counts.prompt,
+            guessed=counts.guessed_prompt,
             doubtful=counts.guessed_prompt or counts.guessed_out,
+            hidden_cache=self._habits.hides_cache,
         )
 
     def _start_before(self, span: Span, prefilled: float, counts: Counts) -> float:
@@ -385,8 +389,9 @@ class Placer:
             times=times,
             tokens=min(1.0, out) + done * max(out - 1.0, 0.0),
             steps=done * (max(steps, 1.0) if end > prefilled else 0.0),
-            guessed=counts.guessed_prompt or self._habits.hides_cache,
+            guessed=counts.guessed_prompt,
             doubtful=True,
+            hidden_cache=self._habits.hides_cache,
         )
 
 

@@ -71,6 +71,8 @@ class Span:
         """Time on the device in s, as last seen."""
         self.guessed = False
         """Its prompt tokens were estimated."""
+        self.unsure_cache = False
+        """Its server often caches prompts without saying so."""
         self.misfit = 0.0
         """How far the fit is from the counter in work of this kind, as part of the energy."""
         self.previewed = False

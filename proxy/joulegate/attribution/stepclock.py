@@ -37,6 +37,11 @@ CLEAN_SHARE = 0.15
 SEVERAL = 1.25
 """Tokens a chunk above which an engine decodes speculatively."""
 
+MOST_SEVERAL = 8.0
+"""Tokens a chunk above which chunks were coalesced on their way: no draft is so often right."""
+SLOWEST_STEP = 0.045
+"""s between chunks of several tokens each above which they were held back on their way."""
+
 
 class Stream(Struct, frozen=True):
     """The chunks of one streamed answer."""
@@ -132,7 +137,9 @@ def _speculative(streams: Sequence[Stream]) -> bool:
     if len(known) < 2:
         return False
     clean = sum((stream.lumpiness or 0) < CLEAN for stream in known)
-    return clean < CLEAN_SHARE * len(known) and _per_step(known) > SEVERAL
+    gaps = [float(stream.times[-1] - stream.times[0]) / (len(stream.times) - 1) for stream in known]
+    together = _per_step(known) > MOST_SEVERAL or float(np.median(gaps)) > SLOWEST_STEP
+    return clean < CLEAN_SHARE * len(known) and _per_step(known) > SEVERAL and not together
 
 
 def _per_step(streams: Sequence[Stream]) -> float:
@@ -145,8 +152,7 @@ def _clean(streams: Sequence[Stream], *, speculative: bool) -> list[Stream]:
     """Give the streams whose chunks are steps."""
     if speculative:
         return list(streams)
-    clean = [stream for stream in streams if (stream.lumpiness or 1.0) < CLEAN]
-    return clean or list(streams)
+    return [stream for stream in streams if (stream.lumpiness or 1.0) < CLEAN]
 
 
 def _gaps(streams: Sequence[Stream]) -> Floats:
