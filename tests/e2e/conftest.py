@@ -10,12 +10,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+
+from joulegate.ledger.reader import Reader
 
 T = TypeVar("T")
 PATIENCE = 90.0
@@ -31,6 +33,12 @@ def eventually(find: Callable[[], T | None], what: str, seconds: float = PATIENC
             return found
         pause.wait(0.1)
     raise AssertionError(f"still not after {seconds} s: {what}")
+
+
+@pytest.fixture(name="eventually")
+def eventually_fixture() -> Callable[..., Any]:
+    """The function of that name."""
+    return eventually
 
 
 def free_port() -> int:
@@ -92,7 +100,6 @@ class Joulegate:
     pid: int
     log: Path
     ledger: Path
-    extra: dict[str, Any] = field(default_factory=dict)
 
     def json(self, path: str) -> Any:
         return json.loads(get(f"http://{self.admin}{path}") or b"null")
@@ -112,6 +119,11 @@ class Joulegate:
             return status if not status["pending"] and done >= requests else None
 
         return eventually(look, f"{requests} requests are settled: {self.status()['totals']}")
+
+    def ledger_rows(self) -> int:
+        """Give the requests in the ledger's file."""
+        with closing(Reader.open(str(self.ledger))) as ledger:
+            return ledger.count()
 
 
 Start = Callable[..., AbstractContextManager[Joulegate]]
