@@ -1,9 +1,12 @@
 """An attributor that gives what a test says, and the words of one request."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
+from joulegate.cli.record import take
+from joulegate.cli.trace_files import SAMPLES, SETUP, TRACE, trace_files
 from joulegate.meter.settlement import Settlement
 from joulegate.meter.spans import Writer
 from joulegate.model import (
@@ -30,6 +33,7 @@ from joulegate.model import (
     WindowBooks,
 )
 from joulegate.ports import DeviceHealth
+from joulegate.replay import Trace, read
 from joulegate.units import Microjoules, Nanoseconds
 
 GPU = DeviceId("GPU-0")
@@ -140,6 +144,20 @@ def new_settlement() -> Callable[..., Settlement]:
 def new_attributor() -> Callable[[], FakeAttributor]:
     """Makes an attributor."""
     return FakeAttributor
+
+
+@pytest.fixture(scope="session")
+def read_back() -> Callable[[bytes, Path], Trace]:
+    """Writes the lines of a recording into a folder, and reads them as `joulegate replay` does."""
+
+    def read_lines(lines: bytes, folder: Path) -> Trace:
+        with trace_files(folder) as files:
+            for line in lines.splitlines():
+                take(line, files)
+            files.keep()
+        return read(folder / TRACE, folder / SAMPLES, folder / SETUP)
+
+    return read_lines
 
 
 def make_settlement(attributor: FakeAttributor) -> Settlement:

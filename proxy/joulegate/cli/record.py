@@ -118,7 +118,7 @@ def _record(answer: HTTPResponse, files: TraceFiles, time: float, stop: _Stop) -
     try:
         for text in _lines(answer):
             stop.heed()
-            summary = _take(text, files)
+            summary = take(text, files)
             if summary is not None:
                 return summary
             progress.show(len(files.trace), len(files.samples))
@@ -136,7 +136,7 @@ def _lines(answer: HTTPResponse) -> Iterator[bytes]:
         return
 
 
-def _take(text: bytes, files: TraceFiles) -> Summary | None:
+def take(text: bytes, files: TraceFiles) -> Summary | None:
     """Write what a line holds; give the summary if it is the last one. Raises ``NoAnswer``."""
     try:
         line = msgspec.json.decode(text or b"{}", type=Line)
