@@ -37,11 +37,11 @@ def streamed(admin: str, path: str) -> Iterator[HTTPResponse]:
     host, port = address(admin)
     connection = HTTPConnection(_reachable(host), port, timeout=PATIENCE)
     try:
-        response = _asked(connection, admin, path)
-        if response.status != 200:
-            said = response.read(200).decode(errors="replace").strip()
-            raise NoAnswer(f"{admin}{path} answers {response.status}: {said}")
-        yield response
+        with _asked(connection, admin, path) as response:
+            if response.status != 200:
+                said = response.read(200).decode(errors="replace").strip()
+                raise NoAnswer(f"{admin}{path} answers {response.status}: {said}")
+            yield response
     finally:
         connection.close()
 

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -37,12 +37,16 @@ class Rows:
         self._file.write(row + b"\n")
 
     def sort(self, path: Path) -> None:
-        """Write all rows to another file, and let go of this one."""
+        """Write all rows to another file."""
         with path.open("wb") as out:
             for place in sorted(range(len(self)), key=self._times.__getitem__):
                 self._file.seek(self._places[place])
                 out.write(self._file.readline())
-        self._file.close()
+
+    def close(self) -> None:
+        """Let go of the file. A disk that is full was told of before."""
+        with suppress(OSError):
+            self._file.close()
 
 
 class TraceFiles:
@@ -79,11 +83,14 @@ def trace_files(out: Path) -> Iterator[TraceFiles]:
         workplace = Path(tempfile.mkdtemp(dir=out, prefix=".recording-"))
     except OSError as error:
         raise ConfigError(f"--out: {out} cannot be written: {error.strerror or error}") from error
+    files = TraceFiles(out, workplace)
     try:
-        yield TraceFiles(out, workplace)
+        yield files
     except OSError as error:
         raise ConfigError(f"--out: {out} cannot be written: {error.strerror or error}") from error
     finally:
+        files.trace.close()
+        files.samples.close()
         shutil.rmtree(workplace, ignore_errors=True)
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from joulegate import clock
 from joulegate.errors import JoulegateError, SourceUnavailable
 from joulegate.log import logger
-from joulegate.meter.recording import Host, Reason, Recording
+from joulegate.meter.recording import QUEUED, Host, Reason, Recording
 from joulegate.model import (
     Device,
     DeviceId,
@@ -61,11 +61,13 @@ class Recorder:
         *,
         method: str,
         now: Callable[[], Nanoseconds] = clock.monotonic,
+        queued: int = QUEUED,
     ) -> None:
         self._attributor = attributor
         self._upstreams = dict(upstreams)
         self._host = Host(tuple(devices), self._upstreams, method, self._idle_watts)
         self._now = now
+        self._queued = queued
         self._open: OrderedDict[SpanId, _Open] = OrderedDict()
         self._last: dict[DeviceId, EnergySample] = {}
         self._recordings: dict[str, Recording] = {}
@@ -85,7 +87,7 @@ class Recorder:
         now = self._now()
         fresh = [last for last in self._last.values() if 0 <= now - last.t <= FRESH]
         origin = min([now, *(last.t for last in fresh)])
-        recording = Recording(self._host, Nanoseconds(origin), Nanoseconds(now + time))
+        recording = Recording(self._host, Nanoseconds(origin), Nanoseconds(now + time), queued=self._queued)
         for last in sorted(fresh, key=lambda last: last.t):
             recording.sample(last)
         for known in self._open.values():
