@@ -101,12 +101,18 @@ async def test_a_body_that_stalls_is_given_up() -> None:
 
 async def test_a_go_is_given_once_and_only_before_the_body() -> None:
     """A client that asked for it is told to send; one that has sent is not."""
-    scene = Scene(length=1, expect=True)
-    scene.payload.feed_data(b"x")
-    scene.payload.feed_eof()
-    await scene.body.gather()
-    scene.body.go()
-    assert scene.sent == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+    waits, sent = Scene(length=2, expect=True), Scene(length=1, expect=True)
+    reading = asyncio.ensure_future(waits.body.gather())
+    await asyncio.sleep(0)
+    assert waits.sent == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+    for scene in (waits, sent):
+        scene.payload.feed_data(b"x")
+    sent.payload.feed_eof()
+    await sent.body.gather()
+    waits.payload.feed_eof()
+    await reading
+    waits.body.go()
+    assert (len(waits.sent), sent.sent) == (1, [])
 
 
 async def test_no_body_is_complete_from_the_beginning() -> None:

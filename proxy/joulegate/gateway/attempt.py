@@ -176,11 +176,14 @@ async def _room(desk: Desk, job: Job, connection: UpstreamConnection) -> None:
 
 
 def _rewrite(desk: Desk, job: Job) -> Rewrite | None:
-    """Give the body that asks for usage, if this request may be changed at all."""
+    """Give the body that asks for usage, if this request may be changed at all and wants a stream.
+
+    An answer in one piece has its usage by itself.
+    """
     body = job.body.small
     if not desk.settings.ask_usage or not body or job.target.name in desk.refuses_usage:
         return None
-    if b"content-encoding" in job.fields:
+    if b"content-encoding" in job.fields or job.observation.asked().stream is not True:
         return None
     return job.observation.rewrite(body)
 

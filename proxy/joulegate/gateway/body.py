@@ -110,6 +110,9 @@ class RequestBody:
             self._spool.close()
 
     async def _read(self) -> bytes:
+        if self._payload.is_eof():  # The usual small body came with its head: no deadline, no waiting.
+            self.complete = True
+            return self._payload.read_nowait()
         self.go()
         self._watchdog.add(self)
         self._deadline = Nanoseconds(self._clock() + self._patience)

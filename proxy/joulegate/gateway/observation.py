@@ -88,25 +88,29 @@ def choose(
 class Observation:
     """One observer, guarded."""
 
-    __slots__ = ("_failed", "_name", "_observer", "failed")
+    __slots__ = ("_asked", "_failed", "_name", "_observer", "failed")
 
     def __init__(self, observer: Observer, name: str, failed: Callable[[str], None]) -> None:
         self._observer = observer
         self._name = name
         self._failed = failed
+        self._asked: Asked | None = None
         self.failed = False
         """The observer raised; from then on it hears nothing."""
 
     def request_body(self, chunk: bytes) -> None:
         """Take a part of the request body."""
+        self._asked = None
         if not self.failed:
             self._guard(lambda: self._observer.request_body(chunk), None)
 
     def asked(self) -> Asked:
         """Give what is known of the wish so far, its model fit to be kept."""
-        asked = self._guard(self._observer.asked, Asked())
-        model = model_name(asked.model)
-        return asked if model == asked.model else replace(asked, model=model)
+        if self._asked is None:
+            asked = self._guard(self._observer.asked, Asked())
+            model = model_name(asked.model)
+            self._asked = asked if model == asked.model else replace(asked, model=model)
+        return self._asked
 
     def rewrite(self, body: bytes) -> Rewrite | None:
         """Give the body to send in place of this one, if any."""

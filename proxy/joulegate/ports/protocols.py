@@ -65,7 +65,8 @@ class Observer(Protocol):
     def rewrite(self, body: bytes) -> Rewrite | None:
         """Give a body that also asks the server for usage, or ``None`` to leave it as it is.
 
-        Called once with the whole body, and only if it is at most 64 KiB and not encoded.
+        Called once with the whole body, and only if it is at most 64 KiB, not encoded and ``asked`` says
+        that it wants a stream.
         """
         ...
 
