@@ -1,0 +1,85 @@
+"""The figure of one request."""
+
+from typing import Any
+
+import pytest
+
+from joulegate.attribution.figures import final_figure, provisional_figure
+from joulegate.attribution.spans import Span
+from joulegate.model import DeviceId, Method
+from joulegate.units import MICRO
+
+
+def booked(make: Any, joules: float, method: str = "model", service: float = 3.0) -> Span:
+    one = Span(make.opened("a", 0.0), 0, 0)
+    one.booked[DeviceId("gpu0")] = round(joules * MICRO)
+    one.methods[method] = round(joules * MICRO)
+    one.alternatives = [joules] * 6
+    one.measured, one.service = True, service
+    return one
+
+
+def test_the_energy_is_the_sum_of_what_was_booked(make: Any) -> None:
+    """Over devices, in whole microjoules."""
+    one = booked(make, 100)
+    one.booked[DeviceId("gpu1")] = 7
+    figure = final_figure(one, "step-clock")
+
+    assert figure.energy == 100 * MICRO + 7
+    assert [part.energy for part in figure.by_device] == [100 * MICRO, 7]
+
+
+def test_short_requests_are_less_sure(make: Any) -> None:
+    """A request of one window has the window's noise, a long one averages it out."""
+    short = final_figure(booked(make, 100, service=0.01), "step-clock").sigma
+    long = final_figure(booked(make, 100, service=30.0), "step-clock").sigma
+
+    assert short is not None
+    assert long is not None
+    assert short > 5 * long
+
+
+def test_fits_that_disagree_widen_the_error(make: Any) -> None:
+    """Leaving out a block of the past and getting another figure is an error of its own."""
+    sure, torn = booked(make, 100), booked(make, 100)
+    torn.alternatives = [80, 90, 100, 110, 120, 100]
+
+    assert (final_figure(torn, "step-clock").sigma or 0) > 2 * (final_figure(sure, "step-clock").sigma or 0)
+
+
+@pytest.mark.parametrize("method", ["tokens", "overlap"])
+def test_simple_rules_have_no_error_bar(make: Any, method: str) -> None:
+    """A rule that does not know how sure it is says nothing."""
+    assert final_figure(booked(make, 100, method), method).sigma is None
+
+
+def test_assumed_coefficients_are_said_and_unsure(make: Any) -> None:
+    """Figures before the first fit are estimates."""
+    figure = final_figure(booked(make, 100, "estimate"), "step-clock")
+
+    assert figure.method is Method.ESTIMATE
+    assert (figure.sigma or 0) > 30 * MICRO
+
+
+def test_the_method_is_the_one_that_booked_the_most(make: Any) -> None:
+    """A request across the first fit has both."""
+    one = booked(make, 100)
+    one.methods["estimate"] = 40 * MICRO
+
+    assert final_figure(one, "step-clock").method is Method.MODEL
+
+
+def test_unknown_is_not_zero(make: Any) -> None:
+    """Nothing measured, no figure; not even a zero."""
+    figure = final_figure(Span(make.opened("a", 0.0), 0, 0), "tokens")
+
+    assert figure.energy is None
+    assert figure.method is Method.UNMEASURED
+
+
+def test_a_provisional_figure_adds_what_lies_ahead(make: Any) -> None:
+    """Booked and expected, marked as not final."""
+    figure = provisional_figure(booked(make, 100), 20.0, [20.0] * 6, "step-clock")
+
+    assert figure.energy == 120 * MICRO
+    assert not figure.final

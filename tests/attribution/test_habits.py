@@ -1,0 +1,72 @@
+"""What is learned of an upstream."""
+
+from typing import Any
+
+import pytest
+
+from joulegate.attribution.habits import Habits
+from joulegate.attribution.spans import Span
+from joulegate.model import Outcome, SpanClosed, SpanId, SpanOpened, Task
+from joulegate.units import Nanoseconds
+
+
+def ended(make: Any, key: str, body: int, prompt: int, out: int = 10, took: float = 1.0) -> Span:
+    one = Span(SpanOpened(SpanId(key), Nanoseconds(0), "llm", "x", Task.CHAT, body_bytes=body), 0, 0)
+    one.take(make.closed(key, took, prompt, out))
+    return one
+
+
+def test_prompts_are_estimated_from_their_bytes(make: Any) -> None:
+    """After five requests with usage the line through them is used."""
+    habits = Habits()
+    for place, body in enumerate([500, 1000, 2000, 4000, 8000]):
+        habits.learn(ended(make, str(place), body, body // 5 - 20))
+
+    assert habits.prompt(3000) == pytest.approx(580, rel=0.01)
+
+
+def test_before_that_the_usual_line_holds() -> None:
+    """English text in JSON: 4.2 bytes a token and 70 tokens of wrapping."""
+    assert Habits().prompt(4200) == pytest.approx(930)
+    assert Habits().prompt(0) == 1.0
+
+
+def test_bytes_a_token_are_learned(make: Any) -> None:
+    """Answers with usage tell how many bytes a token has."""
+    habits = Habits()
+    one = Span(make.opened("a", 0.0), 0, 0)
+    one.take(make.closed("a", 1.0, 10, 100))
+    habits.learn(one)
+
+    assert habits.tokens(400) == pytest.approx(100)
+
+
+def test_an_answer_that_was_cut_teaches_nothing(make: Any) -> None:
+    """The bytes of an aborted answer do not belong to its tokens."""
+    habits = Habits()
+    one = Span(make.opened("a", 0.0), 0, 0)
+    one.take(SpanClosed(SpanId("a"), Nanoseconds(10**9), Outcome.CANCELLED, response_bytes=10**6))
+    habits.learn(one)
+
+    assert habits.bytes_per_token == pytest.approx(4.2)
+
+
+def test_prefill_pace_needs_six_requests_and_counts_each_once(make: Any) -> None:
+    """The same request seen again is not new evidence."""
+    habits = Habits()
+    for place in range(6):
+        assert habits.tau is None
+        for _ in range(3):
+            habits.learn_prefill(ended(make, str(place), 10, 10), 3e-5)
+
+    assert habits.tau == pytest.approx(3e-5)
+
+
+def test_hidden_caches_make_prompts_doubtful(make: Any) -> None:
+    """If more than a few prompts were cached without a word, all are doubtful."""
+    habits = Habits()
+    for place in range(20):
+        habits.learn_cache(ended(make, str(place), 10, 10), hidden=place < 2)
+
+    assert habits.hides_cache
+    assert not Habits().hides_cache

@@ -1,0 +1,166 @@
+"""Where work lies in time."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from joulegate.attribution.habits import Habits
+from joulegate.attribution.placement import ImagePlacer, Placed, Placer, count, encodes, stream_of
+from joulegate.attribution.spans import Span
+from joulegate.attribution.tempo import clock_of
+from joulegate.model import JobState, Outcome, ServerTimings, SpanClosed, SpanId, SpanJob
+from joulegate.units import NANO, Nanoseconds
+
+
+def stream(make: Any, key: str, start: float, first: float, tokens: int, prompt: int = 100) -> Span:
+    one = Span(make.opened(key, start, stream=True), 0, 0)
+    times = [first + 0.01 * i for i in range(tokens)]
+    one.take(make.chunks(key, times))
+    one.take(make.closed(key, times[-1] + 0.001, prompt, tokens))
+    return one
+
+
+def whole(make: Any, key: str, start: float, end: float, prompt: int, out: int, **timings: float) -> Span:
+    one = Span(make.opened(key, start, stream=False), 0, 0)
+    told = ServerTimings(**{name: Nanoseconds(round(t * NANO)) for name, t in timings.items()})
+    one.take(replace(make.closed(key, end, prompt, out), timings=told))
+    return one
+
+
+def place(spans: list[Span], now: float = 100.0) -> dict[str, Placed]:
+    habits = Habits()
+    known = {s.id: (c := count(s, habits), stream_of(s, c.out, known=True)) for s in spans if s.times}
+    clock = clock_of(spans, known, habits, 0.0, 20.0)
+    return {one.span.id: one for one in Placer(clock, habits, now, streams=known).place(spans)}
+
+
+def test_a_streams_prefill_ends_with_its_first_chunk(make: Any) -> None:
+    """It begins a step earlier: what lies before is queue."""
+    background = stream(make, "b", 0.0, 0.1, 1000)
+    found = place([background, stream(make, "a", 1.0, 5.1, 50)])["a"]
+
+    assert found.prefilled == pytest.approx(5.1 - 0.0022)
+    assert found.start == pytest.approx(5.09 - 0.0022, abs=0.003)
+
+
+def test_an_answer_in_one_piece_is_placed_by_the_clock(make: Any) -> None:
+    """It decoded a token a step until its end."""
+    found = place([stream(make, "b", 0.0, 0.1, 1000), whole(make, "a", 1.0, 6.0, 100, 201)])["a"]
+
+    assert found.prefilled == pytest.approx(4.0, abs=0.03)
+
+
+def test_the_servers_own_timings_beat_the_clock(make: Any) -> None:
+    """Where a server says how long it prefilled and decoded, that is taken."""
+    told = whole(make, "a", 1.0, 6.0, 100, 201, prefill=0.5, decode=1.5)
+    found = place([stream(make, "b", 0.0, 0.1, 1000), told])["a"]
+
+    assert found.prefilled == pytest.approx(6.0 - 0.003 - 1.5)
+    assert found.start == pytest.approx(found.prefilled - 0.5)
+
+
+def test_timings_of_a_stream_give_its_prefill(make: Any) -> None:
+    """Also a stream's prefill is as long as the server says."""
+    one = stream(make, "a", 1.0, 5.1, 50)
+    assert one.closed is not None
+    one.closed = replace(one.closed, timings=ServerTimings(prefill=Nanoseconds(NANO)))
+
+    assert place([one])["a"].start == pytest.approx(4.1 - 0.0022)
+
+
+def test_who_runs_and_shows_nothing_is_unsure(make: Any) -> None:
+    """Its work cannot be placed yet, and no fit shall learn from it."""
+    found = place([Span(make.opened("a", 1.0, stream=False), 0, 0)], now=3.0)["a"]
+
+    assert found.unsure
+    assert found.end == 3.0
+
+
+def test_who_left_before_the_first_chunk_has_no_tokens(make: Any) -> None:
+    """A stream that was aborted in its prefill did half of it on average."""
+    one = Span(make.opened("a", 1.0, stream=True), 0, 0)
+    one.take(SpanClosed(SpanId("a"), make.ns(2.0), Outcome.CANCELLED, streamed=True))
+    found = place([one])["a"]
+
+    assert found.tokens[-1] == 0
+    assert found.end == pytest.approx(2.02)
+
+
+def test_an_aborted_whole_answer_decoded_until_then(make: Any) -> None:
+    """Nobody saw its tokens: it made as many as the clock had steps, at most those asked for."""
+    for limit, expected in ((1000, 200), (50, 50)):
+        one = Span(make.opened("a", 4.0, stream=False, max_tokens=limit), 0, 0)
+        one.take(SpanClosed(SpanId("a"), make.ns(6.0), Outcome.CANCELLED))
+        found = place([stream(make, "b", 0.0, 0.1, 1000), one])["a"]
+        assert found.tokens[-1] == pytest.approx(expected, rel=0.05)
+
+
+def test_embeddings_that_leave_together_were_one_batch(make: Any) -> None:
+    """Batches run one after the other; a request without decoding is its prefill."""
+    spans = [whole(make, str(i), 1.0, 1.020 + 0.0001 * i, 100, 0) for i in range(4)]
+    spans += [whole(make, f"x{i}", 1.0, 1.040 + 0.0001 * i, 100, 0) for i in range(4)]
+    found = place(spans)
+
+    assert all(encodes(span) for span in spans)
+    assert found["0"].start == found["3"].start == pytest.approx(1.0)
+    assert found["x0"].start == pytest.approx(found["0"].prefilled)
+
+
+@pytest.mark.parametrize("tokens", [10**6, 3_999_999])
+def test_no_prompt_is_prefilled_faster_than_any_engine_can(make: Any, tokens: int) -> None:
+    """Usage that cannot be true for the time it took is clamped."""
+    counts = count(whole(make, "a", 1.0, 1.1, tokens, 5), Habits())
+
+    assert counts.prompt <= 0.1 / 2e-6 + 1
+
+
+def test_images_in_a_queue_are_drawn_one_after_the_other(make: Any) -> None:
+    """Service starts when the one before has left."""
+    spans = []
+    for key, end in (("a", 3.0), ("b", 5.0)):
+        one = Span(make.opened(key, 1.0, "img", width=512, height=512, steps=20), 0, 0)
+        one.take(make.closed(key, end))
+        spans.append(one)
+    found = {one.span.id: one for one in ImagePlacer(1, Habits(), 100.0).place(spans)}
+
+    assert found["a"].start == 1.0
+    assert found["b"].start == pytest.approx(3.0 - 0.005)
+
+
+def test_images_that_leave_together_share_a_batch(make: Any) -> None:
+    """Up to the server's concurrency."""
+    spans = []
+    for key in "abc":
+        one = Span(make.opened(key, 1.0, "img", width=512, height=512, steps=20), 0, ord(key))
+        one.take(make.closed(key, 3.0))
+        spans.append(one)
+    found = {one.span.id: one for one in ImagePlacer(2, Habits(), 100.0).place(spans)}
+
+    assert found["a"].start == found["b"].start == 1.0
+    assert found["c"].start == pytest.approx(2.993, abs=0.003)
+
+
+def test_a_jobs_energy_is_that_of_its_run(make: Any) -> None:
+    """A job works from its first sign of running until the next one runs."""
+    spans = []
+    for key, running in (("a", 2.0), ("b", 4.0)):
+        one = Span(make.opened(key, 1.0, "img"), 0, 0)
+        one.take(SpanJob(SpanId(key), make.ns(running), JobState.RUNNING))
+        one.take(make.closed(key, running + 2.3))
+        spans.append(one)
+    found = {one.span.id: one for one in ImagePlacer(1, Habits(), 100.0).place(spans)}
+
+    assert (found["a"].start, found["a"].end) == (2.0, 4.0)
+
+
+def test_an_image_that_is_not_ready_ends_when_it_usually_would(make: Any) -> None:
+    """Its work is spread over the time that such images take."""
+    habits, done = Habits(), Span(make.opened("a", 1.0, "img", width=1024, height=1024, steps=10), 0, 0)
+    done.take(make.closed("a", 11.005))
+    running = Span(make.opened("b", 11.005, "img", width=1024, height=1024, steps=10), 0, 1)
+    ImagePlacer(1, habits, 100.0).place([done])
+    found = ImagePlacer(1, habits, 12.0).place([running])[0]
+
+    assert found.end == pytest.approx(21.005, abs=0.01)
+    assert found.unsure
