@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from functools import partial
 from pathlib import Path
 
@@ -33,16 +34,28 @@ def main(arguments: list[str] | None = None) -> int:
     names = options.blocks.split(",") if options.blocks else list(BLOCKS)
     print(f"{sum(BLOCKS[name][1] for name in names) * scale:.0f} s of blocks", flush=True)
     try:
-        for name in names:
-            block, seconds = BLOCKS[name]
-            print(f"{name}: {(block.__doc__ or '').splitlines()[0]}", flush=True)
-            block(bench, seconds * scale)
+        failed = [name for name in names if not run_block(bench, name)]
     finally:
         for role in list(bench.workers):
             bench.dismiss(role)
         bench.sampler.close()
     print(f"measured in {time.monotonic() - begun:.0f} s; raw data in {options.out}", flush=True)
-    return analysis.main([str(options.out)])
+    return analysis.main([str(options.out)]) or min(len(failed), 1)
+
+
+def run_block(bench: Bench, name: str) -> bool:
+    """Run a block; one that fails, for want of memory perhaps, is told and does not end the run."""
+    block, seconds = BLOCKS[name]
+    print(f"{name}: {(block.__doc__ or '').splitlines()[0]}", flush=True)
+    try:
+        block(bench, seconds * bench.scale)
+    except Exception as error:
+        traceback.print_exc()
+        bench.skip(name, "failed", f"failed with {type(error).__name__}: {error}"[:300])
+        for role in list(bench.workers):  # one that is in the middle of a job gives no clean answer any more
+            bench.dismiss(role)
+        return False
+    return True
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -14,6 +14,7 @@ MODULES = (
     "analysis",
     "blocks",
     "engine",
+    "experiment",
     "features",
     "fit",
     "on_numpy",

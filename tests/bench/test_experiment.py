@@ -140,3 +140,28 @@ def test_the_analysis_can_be_run_again(
     assert (folder / "report.md").read_text() == first
     assert first in capsys.readouterr().out
     assert json.loads((folder / "result.json").read_text())["sensor"]["idle_w"] == pytest.approx(75, rel=0.01)
+
+
+def test_a_block_that_fails_ends_only_itself(
+    bench: Callable[..., Any],
+    gpu: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The others run, the report names the failure, and helpers are dismissed."""
+    made = bench(0.1)
+
+    def broken(bench: Any, seconds: float) -> None:
+        """Start a helper and fail."""
+        bench.worker("unet")
+        raise MemoryError("no room for a second model")
+
+    monkeypatch.setitem(gpu.blocks.BLOCKS, "mix-b", (broken, 1.0))
+    names = ["idle", "decode", "mix-b", "mix-a"]
+    assert [gpu.experiment.run_block(made, name) for name in names] == [True, True, False, True]
+    assert made.workers == {}
+    assert gpu.analysis.main([str(made.recorder.folder)]) == 0
+    said = capsys.readouterr()
+    assert "Left out: mix-b: failed with MemoryError: no room for a second model." in said.out
+    assert "### mix-a" in said.out
+    assert "Traceback" in said.err
