@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from joulegate.ledger.sqlite import Ledger
 from joulegate.meter.admin import application
-from joulegate.meter.record_route import NAME
+from joulegate.meter.record_route import NAME, RecordRoute
 from joulegate.meter.recorder import Recorder
 from joulegate.model import EnergySample, UpstreamSetup
 from joulegate.units import NANO, Microjoules, Nanoseconds
@@ -162,6 +162,23 @@ async def test_a_slow_reader_is_cut_off_and_never_slows_the_meter(
             text = (text + part)[-4_096:]
         writer.close()
     assert b'"reason":"slow"' in text
+
+
+async def test_a_reader_that_takes_nothing_is_let_go(recorder: Recorder, words: Any, clock: Clock) -> None:
+    """A meter that stops does not wait for it."""
+    app = web.Application()
+    app.router.add_get("/", RecordRoute(recorder, stuck=0.1).record)
+    async with TestServer(app) as server, asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1 << 10)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        while recorder._recordings:
+            for _ in range(5_000):
+                clock.t += 1
+                recorder.sample(EnergySample(words.gpu, clock.now(), Microjoules(5_000_000)))
+            await asyncio.sleep(0)
+        assert recorder.begin(Nanoseconds(NANO))
+        writer.close()
 
 
 def _has_ended(recorder: Recorder) -> bool:

@@ -22,10 +22,11 @@ PAUSE = 0.2
 """Seconds between two looks at what has come."""
 SIGN_EVERY = 5
 """Looks without a line after which a blank one is sent."""
-AT_A_TIME = 1 << 20
+AT_A_TIME = 1 << 16
 """Bytes in one write."""
-STUCK = 60.0
-"""Seconds that one write may take: a reader that takes nothing for so long has gone."""
+STUCK = 10.0
+"""Seconds that one write may take: a reader that takes nothing for so long is let go, for a meter that stops
+waits for it."""
 NAME = "Joulegate-Recording"
 """Header with the name by which a recording is ended early."""
 
@@ -33,8 +34,9 @@ NAME = "Joulegate-Recording"
 class RecordRoute:
     """The handlers."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, *, stuck: float = STUCK) -> None:
         self._recorder = recorder
+        self._stuck = stuck
 
     async def record(self, request: web.Request) -> web.StreamResponse:
         """Record ``?seconds=N``, 60 if it does not say, at most 3,600."""
@@ -69,7 +71,7 @@ class RecordRoute:
             silent = 0 if lines else silent + 1
             if lines or silent >= SIGN_EVERY:
                 silent = 0
-                async with asyncio.timeout(STUCK):
+                async with asyncio.timeout(self._stuck):
                     await response.write(lines or b"\n")
             if not lines:
                 await asyncio.sleep(PAUSE)
