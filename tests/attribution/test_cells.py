@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulegate.attribution.cells import MOST, Cells, ImageTrack, TextTrack, ratio
-from joulegate.attribution.placement import Placed, PlacedImage
+from joulegate.attribution.images import PlacedImage
+from joulegate.attribution.placement import Placed
 from joulegate.attribution.spans import Span
 
 

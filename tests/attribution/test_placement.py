@@ -6,10 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from joulegate.attribution.habits import Habits
-from joulegate.attribution.placement import ImagePlacer, Placed, Placer, count, encodes, stream_of
+from joulegate.attribution.placement import Placed, Placer, count, encodes, stream_of
 from joulegate.attribution.spans import Span
 from joulegate.attribution.tempo import clock_of
-from joulegate.model import JobState, Outcome, ServerTimings, SpanClosed, SpanId, SpanJob
+from joulegate.model import Outcome, ServerTimings, SpanClosed, SpanId
 from joulegate.units import NANO, Nanoseconds
 
 
@@ -113,54 +113,3 @@ def test_no_prompt_is_prefilled_faster_than_any_engine_can(make: Any, tokens: in
     counts = count(whole(make, "a", 1.0, 1.1, tokens, 5), Habits())
 
     assert counts.prompt <= 0.1 / 2e-6 + 1
-
-
-def test_images_in_a_queue_are_drawn_one_after_the_other(make: Any) -> None:
-    """Service starts when the one before has left."""
-    spans = []
-    for key, end in (("a", 3.0), ("b", 5.0)):
-        one = Span(make.opened(key, 1.0, "img", width=512, height=512, steps=20), 0, 0)
-        one.take(make.closed(key, end))
-        spans.append(one)
-    found = {one.span.id: one for one in ImagePlacer(1, Habits(), 100.0).place(spans)}
-
-    assert found["a"].start == 1.0
-    assert found["b"].start == pytest.approx(3.0 - 0.005)
-
-
-def test_images_that_leave_together_share_a_batch(make: Any) -> None:
-    """Up to the server's concurrency."""
-    spans = []
-    for key in "abc":
-        one = Span(make.opened(key, 1.0, "img", width=512, height=512, steps=20), 0, ord(key))
-        one.take(make.closed(key, 3.0))
-        spans.append(one)
-    found = {one.span.id: one for one in ImagePlacer(2, Habits(), 100.0).place(spans)}
-
-    assert found["a"].start == found["b"].start == 1.0
-    assert found["c"].start == pytest.approx(2.993, abs=0.003)
-
-
-def test_a_jobs_energy_is_that_of_its_run(make: Any) -> None:
-    """A job works from its first sign of running until the next one runs."""
-    spans = []
-    for key, running in (("a", 2.0), ("b", 4.0)):
-        one = Span(make.opened(key, 1.0, "img"), 0, 0)
-        one.take(SpanJob(SpanId(key), make.ns(running), JobState.RUNNING))
-        one.take(make.closed(key, running + 2.3))
-        spans.append(one)
-    found = {one.span.id: one for one in ImagePlacer(1, Habits(), 100.0).place(spans)}
-
-    assert (found["a"].start, found["a"].end) == (2.0, 4.0)
-
-
-def test_an_image_that_is_not_ready_ends_when_it_usually_would(make: Any) -> None:
-    """Its work is spread over the time that such images take."""
-    habits, done = Habits(), Span(make.opened("a", 1.0, "img", width=1024, height=1024, steps=10), 0, 0)
-    done.take(make.closed("a", 11.005))
-    running = Span(make.opened("b", 11.005, "img", width=1024, height=1024, steps=10), 0, 1)
-    ImagePlacer(1, habits, 100.0).place([done])
-    found = ImagePlacer(1, habits, 12.0).place([running])[0]
-
-    assert found.end == pytest.approx(21.005, abs=0.01)
-    assert found.unsure

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from joulegate.attribution.cells import Cells, ImageTrack
-from joulegate.attribution.placement import PlacedImage
+from joulegate.attribution.images import PlacedImage
 from joulegate.attribution.scene import Claims, Scene
 from joulegate.attribution.spans import Span
 

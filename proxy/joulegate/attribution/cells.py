@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from joulegate.attribution.placement import Placed, PlacedImage
+from joulegate.attribution.images import PlacedImage
+from joulegate.attribution.placement import Placed
 from joulegate.attribution.stepclock import Floats
 
 Ints = npt.NDArray[np.int64]

@@ -30,7 +30,7 @@ class Crowd:
 
     def within(self, window: Window) -> Sequence[Span]:
         """Give the requests that touch a window."""
-        return [self.spans[place] for place in np.flatnonzero(self.touching(window))]
+        return [self.spans[place] for place in np.flatnonzero(self.touching(window)).tolist()]
 
     def waiting(self, pending: Sequence[Window], cursor: int | None) -> npt.NDArray[np.bool_]:
         """Say of each request whether energy of it may still come, from a window or from time not cut."""

@@ -8,15 +8,8 @@ import numpy as np
 from joulegate.attribution.books import Window
 from joulegate.attribution.cells import CELL, Cells, ImageTrack, TextTrack, Track
 from joulegate.attribution.habits import Habits
-from joulegate.attribution.placement import (
-    ImagePlacer,
-    Placed,
-    PlacedImage,
-    Placer,
-    count,
-    encodes,
-    stream_of,
-)
+from joulegate.attribution.images import ImagePlacer, PlacedImage
+from joulegate.attribution.placement import Placed, Placer, count, encodes, stream_of
 from joulegate.attribution.scene import Scene
 from joulegate.attribution.spans import Kind, Span
 from joulegate.attribution.stepclock import Floats

@@ -65,7 +65,8 @@ class Scene:
         found = np.diff(np.interp(self.cells.edges, self.edges[0], self.edges[1]))
         total = self.cells.sum_by_window(found)
         scale = np.divide(self.energy, total, out=np.zeros_like(total), where=total > 0)
-        return found * scale[self.cells.window]
+        energy: Floats = found * scale[self.cells.window]
+        return energy
 
     def gather(self, name: str, track: Track, values: Floats) -> "Claims":
         """Give the sums of a value a pair by window and request."""

@@ -9,6 +9,7 @@ from collections import OrderedDict
 import numpy as np
 from msgspec import Struct
 
+from joulegate.attribution.cells import sums
 from joulegate.attribution.columns import CLOCKS_UP, TAIL_NAMES, Matrix, columns, shape, tail_prior, unit
 from joulegate.attribution.fit import Fit, fit, scales, trust
 from joulegate.attribution.lag import LagScan
@@ -186,16 +187,16 @@ def scaled(
 ) -> Shares:
     """Scale modelled shares to the counter, window by window."""
     windows, window = scene.cells.windows, matrix.claims.window
-    total = np.bincount(window, weights=modelled, minlength=windows)
+    total = sums(window, modelled, windows)
     idle = np.where(total > 0, np.minimum(quiet, scene.energy), scene.energy)
     foreign = np.where(total > 0, 0.0, np.maximum(scene.energy - SPARE_IDLE * quiet, 0.0))
     foreign += _surplus(scene.energy - idle, total) if method == "model" else 0.0
     idle = np.where(total > 0, idle, scene.energy - foreign)
     measured = np.maximum(scene.energy - idle - foreign, 0.0)
     factor = np.divide(measured, total, out=np.zeros(windows), where=total > 0)[window]
-    sums = np.zeros((windows, others.shape[1]))
-    np.add.at(sums, window, others)
-    rates = np.divide(measured[:, None], sums, out=np.zeros_like(sums), where=sums > 0)
+    totals = np.zeros((windows, others.shape[1]))
+    np.add.at(totals, window, others)
+    rates = np.divide(measured[:, None], totals, out=np.zeros_like(totals), where=totals > 0)
     return Shares(
         claims=Claims(window, matrix.claims.request, modelled * factor),
         idle=idle,

@@ -1,0 +1,103 @@
+"""Where the work of each image request lies in time."""
+
+import math
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from joulegate.attribution.habits import Habits
+from joulegate.attribution.spans import Span
+
+IMAGE_DELAY = 0.005
+"""s from the last denoising step to the end of the answer."""
+BATCH_APART = 0.060
+"""s: images whose answers end closer than this were drawn in one batch."""
+SHORTEST = 0.002
+"""s: no image is drawn faster."""
+
+
+class PlacedImage(Struct):
+    """The work of one image request."""
+
+    span: Span
+    start: float
+    end: float
+    megapixels: float
+    steps: float
+    images: float
+    guessed: bool = False
+    hidden_cache: bool = False
+    unsure: bool = False
+    """It still runs: when its work is done is not known."""
+
+    @property
+    def finish(self) -> float:
+        """Give the end of the presence on the device in s."""
+        return self.end
+
+
+class ImagePlacer:
+    """Places the image requests of one upstream: jobs by their own signs, others as batches in a row."""
+
+    def __init__(self, concurrency: int, habits: Habits, now: float) -> None:
+        self._concurrency = max(concurrency, 1)
+        self._habits = habits
+        self._now = now
+
+    def place(self, spans: Sequence[Span]) -> list[PlacedImage]:
+        """Place all of them."""
+        jobs = [span for span in spans if span.is_job]
+        plain = [span for span in spans if not span.is_job]
+        placed = [*self._place_jobs(jobs), *self._place_batches(plain)]
+        for one in placed:
+            if one.span.finished:
+                self._habits.learn_image(
+                    one.span, one.end - one.start, one.megapixels * one.steps * one.images
+                )
+        return placed
+
+    def _end(self, span: Span) -> float:
+        return self._now if span.end is None else span.end - IMAGE_DELAY
+
+    def _place_jobs(self, jobs: Sequence[Span]) -> list[PlacedImage]:
+        placed = []
+        jobs = sorted(
+            jobs, key=lambda span: (span.start if span.running is None else span.running, span.place)
+        )
+        for place, span in enumerate(jobs):
+            end = self._end(span)
+            follower = next((job.running for job in jobs[place + 1 :] if job.running is not None), None)
+            if follower is not None and span.running is not None:
+                end = min(end, follower)
+            placed.append(self._image(span, span.start if span.running is None else span.running, end))
+        return placed
+
+    def _place_batches(self, spans: Sequence[Span]) -> list[PlacedImage]:
+        placed: list[PlacedImage] = []
+        free = -math.inf
+        for batch in self._batches(sorted(spans, key=lambda span: (self._end(span), span.place))):
+            end = min(self._end(span) for span in batch)
+            start = min(max(free, *(span.start for span in batch)), end - SHORTEST)
+            done = [self._image(span, max(start, span.start), end) for span in batch]
+            placed.extend(done)
+            free = max(one.end for one in done)
+        return placed
+
+    def _batches(self, spans: Sequence[Span]) -> list[list[Span]]:
+        batches: list[list[Span]] = []
+        for span in spans:
+            head = batches[-1][0] if batches else None
+            near = head is not None and self._end(span) - self._end(head) <= BATCH_APART
+            if near and len(batches[-1]) < self._concurrency:
+                batches[-1].append(span)
+            else:
+                batches.append([span])
+        return batches
+
+    def _image(self, span: Span, start: float, end: float) -> PlacedImage:
+        """Give an image drawn from start to end; one that is not ready yet ends when it usually would."""
+        megapixels, steps, images = span.image_work()
+        if span.end is None:
+            end = max(end, start + (self._habits.image_pace or 0.0) * megapixels * steps * images)
+        end = max(end, start + SHORTEST)
+        return PlacedImage(span, start, end, megapixels, steps, images, unsure=span.end is None)
