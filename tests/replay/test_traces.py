@@ -161,3 +161,15 @@ def test_a_card_without_a_counter_gives_power(files: Any) -> None:
     assert isinstance(first, EnergySample)
     assert first.counter is None
     assert first.power == 100_000
+
+
+def test_what_a_recording_knows_more_is_read(files: Any, spoil: Any) -> None:
+    """A replay of a recording settles what the meter settled: with the server's timings and outcomes."""
+    spoil("trace.jsonl", 2, timings={"prefill": 0.25, "decode": 1}, outcome="upstream_reset", client_left=2.2)
+    trace = read(files.trace, files.samples, files.setup)
+    closed = next(event for event in trace.events if isinstance(event, SpanClosed))
+
+    assert closed.timings.prefill == 250_000_000
+    assert closed.timings.queue is None
+    assert closed.outcome is Outcome.UPSTREAM_RESET
+    assert closed.client_left == 2_200_000_000

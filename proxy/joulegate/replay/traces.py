@@ -19,6 +19,7 @@ from joulegate.model import (
     JobState,
     Outcome,
     Phase,
+    ServerTimings,
     SourceFailure,
     SpanChunks,
     SpanClosed,
@@ -33,7 +34,7 @@ from joulegate.model import (
     UpstreamSetup,
 )
 from joulegate.replay.fields import Document, Row, document, rows
-from joulegate.units import MICRO, Microjoules, Microwatts, nanoseconds
+from joulegate.units import MICRO, Microjoules, Microwatts, Nanoseconds, nanoseconds
 
 KINDS = ("llm", "image")
 LATE_CHUNK = 0.001
@@ -245,12 +246,13 @@ def _end(row: Row, key: SpanId, t: float, start: float) -> list[SpanEvent]:
     closed = SpanClosed(
         id=key,
         t=nanoseconds(t),
-        outcome=_outcome(status),
+        outcome=_outcome(row, status),
         status=status,
         streamed=chunks is not None,
-        facts=_usage(row),
+        facts=_facts(row),
+        timings=_timings(row),
         response_bytes=row.integer("resp_bytes"),
-        client_left=nanoseconds(t) if status == CLIENT_LEFT else None,
+        client_left=_client_left(row, t, status),
     )
     return [*(chunks or []), closed]
 
@@ -271,19 +273,40 @@ def _chunks(row: Row, key: SpanId, end: float, start: float) -> list[SpanEvent]:
     return [SpanChunks(key, [nanoseconds(t)], [size]) for t, size in zip(times, sizes, strict=True)]
 
 
-def _usage(row: Row) -> TaskFacts:
+def _facts(row: Row) -> TaskFacts:
+    """Give the counts; ``pixels`` is more than the format needs, written by ``joulegate record``."""
+    pixels = row.integer_or("pixels", None)
+    drawn = None if pixels is None else Fact(pixels)
     if not row.has("usage"):
-        return TaskFacts()
+        return TaskFacts(pixels=drawn)
     usage = row.part("usage")
     cached = usage.integer_or("cached_tokens", None)
     return TaskFacts(
         prompt_tokens=Fact(usage.integer("prompt_tokens")),
         completion_tokens=Fact(usage.integer("completion_tokens")),
         cached_prompt_tokens=None if cached is None else Fact(cached),
+        pixels=drawn,
     )
 
 
-def _outcome(status: int) -> Outcome:
+def _timings(row: Row) -> ServerTimings:
+    """Give what the server reported of its own time, where ``joulegate record`` wrote it down."""
+    if not row.has("timings"):
+        return ServerTimings()
+    told = row.part("timings")
+    phases = ("queue", "load", "prefill", "decode")
+    return ServerTimings(**{name: nanoseconds(told.number(name)) for name in phases if told.has(name)})
+
+
+def _client_left(row: Row, t: float, status: int) -> Nanoseconds | None:
+    if row.has("client_left"):
+        return nanoseconds(row.number("client_left"))
+    return nanoseconds(t) if status == CLIENT_LEFT else None
+
+
+def _outcome(row: Row, status: int) -> Outcome:
+    if row.has("outcome") and row.text("outcome") in set(Outcome):
+        return Outcome(row.text("outcome"))
     if status == CLIENT_LEFT:
         return Outcome.CANCELLED
     if status >= 500:
