@@ -1,7 +1,7 @@
 """What a unit of work costs, from blocks with known work: the truth under load is made of it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -115,8 +115,3 @@ def _line(context: int, pairs: Sequence[tuple[int, float]]) -> Line:
     (fixed, each), *_ = np.linalg.lstsq(a * weights[:, None], energies * weights, rcond=None)
     worst = float(np.max(np.abs((fixed + each * batches) * weights - energies * weights)))
     return Line(context, float(fixed), float(each), worst)
-
-
-def words(found: Truth) -> dict[str, object]:
-    """Give the coefficients for the result file."""
-    return asdict(found)

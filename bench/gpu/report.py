@@ -78,6 +78,8 @@ def _head(found: Findings) -> Iterator[str]:
         f"{facts['backend']}, driver {facts['driver']}, attention: {facts['attention']}, "
         f"{facts['kv_tokens']} tokens of key-value pool, power limit {_f(facts.get('power_limit_w'), 0)} W.\n"
     )
+    if facts["size"] == "small":
+        yield "**Tiny models in a short run: the experiment works, and its figures mean nothing.**\n"
     yield (
         "Truth is the engines' own step log with coefficients that were fitted on the decode, prefill and "
         "denoising blocks only. joulegate saw the arrival of chunks, the usage and the counter.\n"

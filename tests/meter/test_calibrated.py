@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulegate.app.energy import opened
+from joulegate.config.structs import Config, EnergyConfig
 from joulegate.errors import ConfigError, SourceUnavailable
 from joulegate.meter.calibrated import Calibrated, calibrated, corrected_energy, corrected_power
-from joulegate.meter.calibration import Calibration
+from joulegate.meter.calibration import Calibration, configured
 from joulegate.meter.choose import Choice
 from joulegate.model import EnergySample, Tier
 from joulegate.testing.source import ScriptedSource, gpu
@@ -148,8 +150,8 @@ def test_a_chosen_source_is_corrected_by_the_file(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(FILE)
     script = ScriptedSource([gpu(0), gpu(1, tier=Tier.POWER)])
     choice = Choice("scripted", script, script.open())
-    assert calibrated(choice, "") is choice
-    found = calibrated(choice, str(tmp_path / "c.toml"))
+    assert calibrated(choice, configured("")) is choice
+    found = calibrated(choice, configured(str(tmp_path / "c.toml")))
     assert [device.note for device in found.devices] == ["calibrated on 2026-11-23", ""]
     assert found.devices == found.source.open()
     script.give(GPU, 1_000_000)
@@ -158,8 +160,21 @@ def test_a_chosen_source_is_corrected_by_the_file(tmp_path: Path) -> None:
     assert (found.source.read(GPU).counter or 0) - (first or 0) == 1_100_000
 
 
-def test_a_wrong_file_stops_the_start(tmp_path: Path) -> None:
-    """No energy is read with a calibration that is not what the user asked for."""
-    script = ScriptedSource()
+def test_the_configured_file_reaches_the_source_in_use(tmp_path: Path) -> None:
+    """[energy] calibration corrects what the meter reads, and a made-up GPU can have one too."""
+    (tmp_path / "c.toml").write_text(FILE.replace("GPU-0", "GPU-fake-0"))
+    config = Config(energy=EnergyConfig(source="fake", calibration=str(tmp_path / "c.toml")))
+    energy = opened(config)
+    assert energy.devices[0].note.endswith("; calibrated on 2026-11-23")
+    assert energy.source.read(energy.devices[0].id).power == 66_000_000
+
+
+@pytest.mark.parametrize("source", ["fake", "rapl"])
+def test_a_wrong_file_stops_the_start(tmp_path: Path, source: str) -> None:
+    """No energy is read with a calibration that is not what the user asked for, now or later."""
+    options = {"rapl": {"root": str(tmp_path)}}
+    config = Config(
+        energy=EnergyConfig(source=source, options=options, calibration=str(tmp_path / "none.toml"))
+    )
     with pytest.raises(ConfigError, match=r"none\.toml"):
-        calibrated(Choice("scripted", script, script.open()), str(tmp_path / "none.toml"))
+        opened(config)

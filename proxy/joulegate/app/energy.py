@@ -9,6 +9,8 @@ from joulegate.config import Config
 from joulegate.config.addresses import endpoint
 from joulegate.errors import SourceUnavailable
 from joulegate.log import logger
+from joulegate.meter.calibrated import calibrated
+from joulegate.meter.calibration import configured
 from joulegate.meter.choose import choose
 from joulegate.model import Device, DeviceId, EnergySample
 from joulegate.ports import EnergySource
@@ -43,11 +45,16 @@ class Nothing:
 
 
 def opened(config: Config) -> Energy:
-    """Open the configured source. Blocks. Only wrong options are an error: requests need no source."""
+    """Open the configured source. Blocks.
+
+    Only wrong options and a wrong calibration are errors: requests need no source.
+    """
+    corrections = configured(config.energy.calibration)
     try:
         choice = choose(config.energy.source, config.energy.options, addresses(config))
     except SourceUnavailable as error:
         return Energy(None, Nothing(), (), problem=str(error))
+    choice = calibrated(choice, corrections)
     return Energy(choice.name, choice.source, choice.devices, choice.passed_over)
 
 

@@ -1,6 +1,5 @@
 """``joulegate check``: whether joulegate would start with this configuration."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -38,16 +37,14 @@ def command(upstream: tuple[str, ...], explained: bool, as_json: bool, **options
 
 def beyond_shape(config: Config) -> None:
     """Check what only the plug-ins and the environment know. Raises ``ConfigError``."""
+    from joulegate.meter.calibration import configured
     from joulegate.meter.choose import create
 
     places = {upstream.name: endpoint(upstream.url) for upstream in config.upstream}
     upstreams = {name: (place.host, place.port) for name, place in places.items()}
     for name, options in config.energy.options.items():
         create(name, options, upstreams)
-    if config.energy.calibration:
-        from joulegate.meter.calibration import load
-
-        load(Path(config.energy.calibration).expanduser())
+    configured(config.energy.calibration)
     if config.carbon.zone is not None and config.carbon.source == "table" and config.carbon.intensity is None:
         from joulegate.carbon.table import factor
 

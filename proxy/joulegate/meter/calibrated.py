@@ -1,12 +1,11 @@
 """An energy source whose readings are corrected by a calibration."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from joulegate.meter.calibration import Calibration, load
+from joulegate.meter.calibration import Calibration
 from joulegate.meter.choose import Choice
 from joulegate.model import Device, DeviceId, EnergySample
 from joulegate.ports import EnergySource
@@ -89,14 +88,11 @@ class Calibrated:
         return Microjoules(last.given)
 
 
-def calibrated(choice: Choice, file: str) -> Choice:
-    """Correct an open source by a calibration file; an empty name corrects nothing.
-
-    Raises ``ConfigError`` that names the file, the device and the remedy.
-    """
-    if not file:
+def calibrated(choice: Choice, calibrations: Mapping[str, Calibration]) -> Choice:
+    """Correct an open source; without calibrations it stays as it is."""
+    if not calibrations:
         return choice
-    source = Calibrated(choice.source, load(Path(file).expanduser()))
+    source = Calibrated(choice.source, calibrations)
     return replace(choice, source=source, devices=source.noted(choice.devices))
 
 

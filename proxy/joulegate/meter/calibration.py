@@ -87,6 +87,11 @@ def load(path: Path) -> dict[str, Calibration]:
     return {device: fit(entry, f"{path}: {device}") for device, entry in entries(path).items()}
 
 
+def configured(file: str) -> dict[str, Calibration]:
+    """Give what the configuration names; an empty name corrects nothing. Raises ``ConfigError``."""
+    return load(Path(file).expanduser()) if file else {}
+
+
 def entries(path: Path) -> dict[str, Entry]:
     """Give what a file says by device. Raises ``ConfigError``."""
     try:
