@@ -21,6 +21,7 @@ def scene(make: Any) -> Scene:
         np.full(3, 10.0),
         {"img/image": ImageTrack(cells, placed)},
         idle_power=70.0,
+        idle_known=True,
         devices=1,
         starts=[0, 1, 2],
         edges=edges,

@@ -153,7 +153,9 @@ class Group:
     def _scene(self, windows: Sequence[Window], now: int) -> Scene | None:
         if not windows:
             return None
-        return self.observer.scene(windows, self.spans.values(), now, self.idle.group())
+        return self.observer.scene(
+            windows, self.spans.values(), now, self.idle.group(), idle_known=self.idle.certain
+        )
 
     # --- figures
 

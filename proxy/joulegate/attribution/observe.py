@@ -75,7 +75,15 @@ class Observer:
         setup = self.upstreams.get(span.opened.upstream, UpstreamSetup())
         return f"{span.opened.upstream}/{span.kind(setup.kind)}"
 
-    def scene(self, windows: Sequence[Window], spans: Iterable[Span], now: int, idle_power: float) -> Scene:
+    def scene(
+        self,
+        windows: Sequence[Window],
+        spans: Iterable[Span],
+        now: int,
+        idle_power: float,
+        *,
+        idle_known: bool = True,
+    ) -> Scene:
         """Give what is known now of consecutive windows."""
         if self.slow and self.lag < SLOW_LAGS[0]:
             self.lag = SLOW_USUAL
@@ -94,6 +102,7 @@ class Observer:
             energy,
             tracks,
             idle_power=idle_power,
+            idle_known=idle_known,
             devices=self._devices,
             starts=[window.start for window in windows],
             edges=self._edges(windows),

@@ -20,6 +20,7 @@ class Scene:
         tracks: dict[str, Track],
         *,
         idle_power: float,
+        idle_known: bool,
         devices: int,
         starts: Sequence[int],
         edges: Floats,
@@ -34,6 +35,8 @@ class Scene:
         """By upstream and kind, for example ``llm/llm``."""
         self.idle_power = idle_power
         """W of the whole group with nobody present."""
+        self.idle_known = idle_known
+        """It was learned or given, not assumed."""
         self.devices = devices
         self.starts = starts
         """Identity of each window: its start in ns."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,3 +111,23 @@ def test_figures_do_not_depend_on_what_comes_later(tmp_path: Path) -> None:
 
     assert len(final) > 20
     assert {key: part[key] for key in final} == {key: full[key] for key in final}
+
+
+@pytest.mark.parametrize(("known", "foreign"), [(True, True), (False, False)])
+def test_power_of_an_empty_device_is_a_strangers_only_if_its_idle_power_is_known(
+    bench: Any, make: Any, known: bool, foreign: bool
+) -> None:
+    """Before idle power is learned nobody can say that an empty device draws too much."""
+    one = bench("step-clock")
+    if known:
+        one.feed([make.reading(i / 10, 60 * i / 10) for i in range(600)])
+        for t in range(0, 60, 5):
+            one.advance(t)
+    one.feed([make.reading(60 + i / 10, 3600 + 400 * i / 10) for i in range(100)])
+    run = one.drain(200)
+    strange = sum(
+        part for window in run.windows for reason, part in window.unattributed if reason == "foreign"
+    )
+
+    assert (strange > 0) is foreign
+    assert all(window.error() == 0 for window in run.windows)

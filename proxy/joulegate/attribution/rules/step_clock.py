@@ -189,7 +189,8 @@ def scaled(
     windows, window = scene.cells.windows, matrix.claims.window
     total = sums(window, modelled, windows)
     idle = np.where(total > 0, np.minimum(quiet, scene.energy), scene.energy)
-    foreign = np.where(total > 0, 0.0, np.maximum(scene.energy - SPARE_IDLE * quiet, 0.0))
+    spare = np.maximum(scene.energy - SPARE_IDLE * quiet, 0.0) if scene.idle_known else np.zeros(windows)
+    foreign = np.where(total > 0, 0.0, spare)
     foreign += _surplus(scene.energy - idle, total) if method == "model" else 0.0
     idle = np.where(total > 0, idle, scene.energy - foreign)
     measured = np.maximum(scene.energy - idle - foreign, 0.0)
