@@ -261,7 +261,9 @@ async def test_a_body_with_broken_framing_is_refused(start: Any, serve: Any, tar
 
     bench = await start(await serve(script))
     client = await bench.client()
-    await client.send(f"POST {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+    head = f"POST {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n".encode()
+    await client.send(head + b"Expect: 100-continue\r\n\r\n")
+    assert (await client.head())[0] == 100
     await client.send(b"3\r\nabc\r\nXX\r\n")
     assert (await client.answer())[0] == 400
     await client.closed()
@@ -283,10 +285,16 @@ async def test_an_early_answer_ends_the_upload(start: Any, serve: Any, soon: Any
     await client.send(b"x" * 100_000)
     status, fields, body = await client.answer()
     assert (status, fields["connection"], body) == (413, "close", b"too large")
+    again = await bench.client()
+    await again.ask("/x", method="PUT", body=b"y" * 100_000)
+    assert (await again.answer())[0] == 413
+    assert len(upstream.peers) == 2, "a connection with half a request on it is not used again"
     async with soon():
         await upstream.peers[0].gone.wait()
     assert (await bench.events.closed()).outcome is Outcome.CLIENT_ERROR
-    assert len(bench.events.of(SpanOpened)) == 1
+    assert len(bench.events.of(SpanOpened)) == 2
+    async with asyncio.timeout(5):
+        assert await client.reader.read() == b"", "the upload is over, the connection too"
 
 
 @pytest.mark.parametrize(("method", "answer", "length"), [

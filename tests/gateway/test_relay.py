@@ -177,6 +177,35 @@ async def test_an_upstream_may_finish_without_its_client(
     assert bench.gate.report().in_flight == (("upstream", 0),)
 
 
+@pytest.mark.parametrize("begun", [True, False])
+async def test_an_upstream_that_fails_without_its_client_is_a_cancel(
+    start: Any, serve: Any, target: Any, soon: Any, begun: bool
+) -> None:
+    """Nobody was cut: the client had left before."""
+    go = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        if begun:
+            await peer.send(STREAM)
+            await peer.chunks(b"one", last=False)
+        await go.wait()
+        peer.reset()
+
+    bench = await start(target(await serve(script), finish=True))
+    client = await bench.client()
+    await client.ask(body=b"{}")
+    await bench.events.some(SpanFirstByte if begun else SpanOpened)
+    client.close()
+    async with soon():
+        while bench.connections():
+            await asyncio.sleep(0)
+    go.set()
+    closed = await bench.events.closed()
+    assert (closed.outcome, closed.status) == (Outcome.CANCELLED, 200 if begun else None)
+    assert bench.gate.report().in_flight == (("upstream", 0),)
+
+
 @pytest.mark.parametrize("way", ["close", "reset"])
 async def test_a_cut_chunked_answer_never_looks_complete(start: Any, serve: Any, way: str) -> None:
     """Wherever the upstream breaks off, the client gets an error or sees the break."""

@@ -137,7 +137,7 @@ async def test_a_connection_that_cannot_be_trusted_is_not_used_again(
     assert len(upstream.peers) == 2
 
 
-async def test_bytes_that_nobody_asked_for_end_a_kept_connection(start: Any, serve: Any, soon: Any) -> None:
+async def test_bytes_that_nobody_asked_for_end_a_kept_connection(start: Any, serve: Any) -> None:
     """An answer to no request never becomes the answer to the next one."""
     go = asyncio.Event()
 
@@ -154,7 +154,7 @@ async def test_bytes_that_nobody_asked_for_end_a_kept_connection(start: Any, ser
     await client.ask(body=b"{}")
     assert (await client.answer())[2] == b"first"
     go.set()
-    async with soon():
+    async with asyncio.timeout(2):
         await upstream.peers[0].gone.wait()
     await client.ask(body=b"{}")
     assert (await client.answer())[2] == b"first"
