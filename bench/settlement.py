@@ -86,9 +86,9 @@ def main() -> None:
         settler.advance(ns(now))
         slowest = max(slowest, time.process_time() - before)
     used = time.process_time() - began
-    print(
-        f"{args.rate:.0f} requests/s for {args.seconds:.0f} s: {used:.2f} s CPU = {100 * used / args.seconds:.1f} % of a core, slowest call {slowest * 1000:.0f} ms"
-    )
+    load = f"{args.rate:.0f} requests/s for {args.seconds:.0f} s by {args.method}"
+    cost = f"{used:.2f} s CPU = {100 * used / args.seconds:.1f} % of a core"
+    print(f"{load}: {cost}, slowest call {slowest * 1000:.0f} ms")
     if args.profile:
         profile.disable()
         pstats.Stats(profile).sort_stats("cumulative").print_stats(45)

@@ -66,7 +66,7 @@ def test_hidden_caches_make_prompts_doubtful(make: Any) -> None:
     """If more than a few prompts were cached without a word, all are doubtful."""
     habits = Habits()
     for place in range(20):
-        habits.learn_cache(ended(make, str(place), 10, 10), hidden=place < 2)
+        habits.learn_cache(ended(make, str(place), 10, 10), hidden=place < 3)
 
     assert habits.hides_cache
     assert not Habits().hides_cache

@@ -113,3 +113,22 @@ def test_no_prompt_is_prefilled_faster_than_any_engine_can(make: Any, tokens: in
     counts = count(whole(make, "a", 1.0, 1.1, tokens, 5), Habits())
 
     assert counts.prompt <= 0.1 / 2e-6 + 1
+
+
+@pytest.mark.parametrize(("early", "cached"), [(0.0, True), (0.1, False)])
+def test_a_prefill_that_was_far_too_fast_found_a_cached_prefix(make: Any, early: float, cached: bool) -> None:
+    """Unless it had begun in the step before, which was a long one."""
+    habits = Habits()
+    ticks = [0.1 + 0.01 * i for i in range(400)] + [4.09 + 0.07, *(4.16 + 0.01 * (i + 1) for i in range(300))]
+    background = Span(make.opened("b", 0.0, stream=True), 0, 0)
+    background.take(make.chunks("b", ticks))
+    background.take(make.closed("b", ticks[-1] + 0.001, 10, len(ticks)))
+    for place in range(6):
+        habits.learn_prefill(Span(make.opened(str(place), 0.0), 0, 0), 3e-5)
+    one = stream(make, "a", 4.155 - early, 4.17, 30, prompt=1900)
+    spans = [background, one]
+    known = {s.id: (c := count(s, habits), stream_of(s, c.out, known=True)) for s in spans}
+    clock = clock_of(spans, known, habits, 0.0, 20.0)
+    found = {p.span.id: p for p in Placer(clock, habits, 100.0, streams=known).place(spans)}["a"]
+
+    assert (found.prompt < 500) is cached

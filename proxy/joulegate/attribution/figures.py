@@ -15,6 +15,8 @@ WINDOW = 0.3
 """s: windows are at least this long."""
 EDGE_JITTER = 0.008
 """s by which the edge of a window may be off, as it shows in a request's energy."""
+JOB_JITTER = 0.045
+"""s by which the start and end of a job are off: both are seen by polling."""
 MOST_JITTER = 0.5
 GUESSED_PROMPT = 0.07
 HIDDEN_CACHE = 0.09
@@ -79,7 +81,8 @@ def _sigma(span: Span, energy: float, alternatives: Sequence[float], method: Met
     jackknife = (blocks - 1) / blocks * sum((other - mean) ** 2 for other in alternatives)
     service = max(span.service, SHORTEST)
     windows = WINDOW_NOISE * energy / math.sqrt(max(service / WINDOW, 1.0))
-    edges = energy * min(MOST_JITTER, EDGE_JITTER / service)
+    jitter = JOB_JITTER if span.is_job else EDGE_JITTER
+    edges = energy * min(MOST_JITTER, jitter / service)
     guessed = (GUESSED_PROMPT * span.guessed + HIDDEN_CACHE * span.unsure_cache) * energy
     model = (START_UP if method is Method.ESTIMATE else FLOOR) * energy
     return math.sqrt(jackknife + (windows + edges) ** 2 + guessed**2 + model**2 + (span.misfit * energy) ** 2)

@@ -15,7 +15,7 @@ ENOUGH = 5
 FADE = 0.999
 """How much a request still counts one request later: about a thousand are remembered."""
 TAU_SAMPLES = 300
-OFTEN = 0.05
+OFTEN = 0.1
 """Part of the prompts with a cached prefix that nobody reported, above which every prompt is doubtful."""
 TAU_ENOUGH = 6
 TAU_PERCENTILE = 60

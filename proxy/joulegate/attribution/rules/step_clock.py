@@ -132,7 +132,7 @@ class Rule:
         names = sorted({name for row in self._rows.values() for name in row.work} - set(TAIL_NAMES))
         names += TAIL_NAMES
         table = _grouped(self._rows, names)
-        if table is None or table.sure.sum() < LEAST_ROWS or table.active.sum() < LEAST_ACTIVE:
+        if table is None or len(table.energy) < LEAST_ROWS or table.active.sum() < LEAST_ACTIVE:
             return
         rest = table.energy - idle_power * table.seconds - CLOCKS_UP * idle_power * table.active
         own = len(names) - len(TAIL_NAMES)
@@ -140,7 +140,7 @@ class Rule:
         prefilled = sum(
             (table.work[:, at] for at, n in enumerate(names) if n.endswith(":pf")), np.zeros(len(rest))
         )
-        weights = table.sure * trust(table.doubt, prefilled) * np.exp((table.start - now) / NANO / MEMORY)
+        weights = trust(table.doubt, prefilled) * np.exp((table.start - now) / NANO / MEMORY)
         self._fit = fit(table.work, rest, prior, weights)
         self._names = names
         self._misfit = self._fit.residual / max(float(np.median(table.energy)), 1e-9)
@@ -155,7 +155,6 @@ class Table(Struct):
     seconds: Floats
     active: Floats
     doubt: Floats
-    sure: Floats
 
 
 def _grouped(rows: "OrderedDict[int, Row]", names: list[str]) -> Table | None:
@@ -167,9 +166,9 @@ def _grouped(rows: "OrderedDict[int, Row]", names: list[str]) -> Table | None:
     bounds = np.concatenate([[0], np.flatnonzero(np.diff(starts // ROW)) + 1])
     work, plain, starts = np.add.reduceat(work, bounds), np.add.reduceat(plain, bounds), starts[bounds]
     kept = plain[:, 1] <= LONG_ROW * np.median(plain[:, 1])
+    kept &= plain[:, 4] <= UNSURE * plain[:, 1]
     work, plain, starts = work[kept], plain[kept], starts[kept]
-    sure = np.where(plain[:, 4] > UNSURE * plain[:, 1], 0.0, 1.0)
-    return Table(starts, work, plain[:, 0], plain[:, 1], plain[:, 2], plain[:, 3], sure)
+    return Table(starts, work, plain[:, 0], plain[:, 1], plain[:, 2], plain[:, 3])
 
 
 def _prior(names: list[str], work: Floats, rest: Floats) -> Floats:
