@@ -1,15 +1,25 @@
 """What every test may use: the programs of the machine, and where the checkout is."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from joulegate.testing.nvml import build
 
 ROOT = Path(__file__).parent.parent
+MACROS = {
+    "$__rate_interval": "1m",
+    "$__range": "5m",
+    "$job": ".+",
+    "$instance": ".+",
+    "$task": ".+",
+    "$model": ".+",
+}
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +49,27 @@ def library(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], s
     """The fake NVIDIA driver library, compiled against NVIDIA's own header."""
     program("cc")
     return build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture(scope="session")
+def grafana(root: Path) -> Path:
+    return root / "grafana"
+
+
+@pytest.fixture(scope="session")
+def board(grafana: Path) -> dict[str, Any]:
+    """The board as committed."""
+    return json.loads((grafana / "dashboards" / "energy-at-a-glance.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def board_queries(board: dict[str, Any]) -> list[tuple[str, str]]:
+    """Title and query of every target, as Grafana would send it with all variables at All."""
+    return [(panel["title"], plain(one["expr"])) for panel in board["panels"] for one in panel["targets"]]
+
+
+def plain(query: str) -> str:
+    """Put a value in the place of every variable and macro."""
+    for macro, value in MACROS.items():
+        query = query.replace(macro, value)
+    return query

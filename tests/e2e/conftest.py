@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -27,7 +28,8 @@ PATIENCE = 90.0
 def eventually(find: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
     """Give what ``find`` gives as soon as it is not ``None``; fail if that never comes."""
     pause = threading.Event()
-    for _ in range(int(seconds * 10)):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         found = find()
         if found is not None:
             return found
@@ -39,6 +41,18 @@ def eventually(find: Callable[[], T | None], what: str, seconds: float = PATIENC
 def eventually_fixture() -> Callable[..., Any]:
     """The function of that name."""
     return eventually
+
+
+@pytest.fixture(name="free_port")
+def free_port_fixture() -> Callable[[], int]:
+    """The function of that name."""
+    return free_port
+
+
+@pytest.fixture(name="process")
+def process_fixture() -> Callable[..., Any]:
+    """The function of that name."""
+    return process
 
 
 def free_port() -> int:

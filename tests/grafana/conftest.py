@@ -1,6 +1,5 @@
 """The board and the rules as data, and the series that joulegate exports."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,32 +9,6 @@ import pytest
 import yaml
 
 from joulegate_exporters.catalogue import FAMILIES, Kind
-
-MACROS = {
-    "$__rate_interval": "1m",
-    "$__range": "5m",
-    "$job": ".+",
-    "$instance": ".+",
-    "$task": ".+",
-    "$model": ".+",
-}
-
-
-@pytest.fixture(scope="session")
-def grafana(root: Path) -> Path:
-    return root / "grafana"
-
-
-@pytest.fixture(scope="session")
-def board(grafana: Path) -> dict[str, Any]:
-    """The board as committed."""
-    return json.loads((grafana / "dashboards" / "energy-at-a-glance.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="session")
-def board_queries(board: dict[str, Any]) -> list[tuple[str, str]]:
-    """Title and query of every target, as Grafana would send it with all variables at All."""
-    return [(panel["title"], plain(one["expr"])) for panel in board["panels"] for one in panel["targets"]]
 
 
 @pytest.fixture(scope="session")
@@ -60,13 +33,6 @@ def metrics_in() -> Callable[[str], set[str]]:
         return set(re.findall(r"(?<![\w:])joulegate_\w+(?![\w:])", query))
 
     return find
-
-
-def plain(query: str) -> str:
-    """Put a value in the place of every variable and macro."""
-    for macro, value in MACROS.items():
-        query = query.replace(macro, value)
-    return query
 
 
 def _names() -> Iterator[str]:
