@@ -9,11 +9,12 @@ from joulegate.gateway.desk import Desk
 from joulegate.gateway.headers import request_problem
 from joulegate.gateway.ids import client_request_id, span_id
 from joulegate.gateway.observation import GENERIC, Chosen, choose
-from joulegate.gateway.relay import Exchange, Wish
+from joulegate.gateway.relay import Exchange
 from joulegate.gateway.responses import Refusal, response
 from joulegate.gateway.routing import host_name, upstream_target
 from joulegate.gateway.settings import Target
 from joulegate.gateway.span import Identity, Span
+from joulegate.gateway.wish import Wish
 from joulegate.units import Nanoseconds
 
 

@@ -5,7 +5,7 @@ import ssl
 
 from joulegate.errors import UpstreamError
 from joulegate.gateway.settings import Target
-from joulegate.gateway.upstream import Clock, UpstreamConnection, secure_context
+from joulegate.gateway.upstream import Clock, UpstreamConnection
 from joulegate.model import Outcome
 from joulegate.units import NANO, Nanoseconds, seconds
 
@@ -24,7 +24,9 @@ class Pool:
         self._clock = clock
         self._connect = connect
         self._idle: list[UpstreamConnection] = []
-        self._tls: ssl.SSLContext | None = secure_context() if target.endpoint.scheme == "https" else None
+        self._tls: ssl.SSLContext | None = (
+            ssl.create_default_context() if target.endpoint.scheme == "https" else None
+        )
         self._closed = False
 
     def kept(self) -> UpstreamConnection | None:

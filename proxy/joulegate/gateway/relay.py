@@ -8,50 +8,30 @@ import asyncio
 from collections.abc import Callable
 
 from aiohttp.http_parser import RawResponseMessage
-from msgspec import Struct
 
 from joulegate.errors import UpstreamError
-from joulegate.gateway.answer import AnswerWriter
-from joulegate.gateway.body import SMALL
 from joulegate.gateway.client import ClientConnection
-from joulegate.gateway.framing import Answer
-from joulegate.gateway.headers import forwarded, index, response_head, response_problem
+from joulegate.gateway.headers import forwarded, response_head, response_problem
 from joulegate.gateway.observation import Observation
+from joulegate.gateway.passage import Passage
+from joulegate.gateway.responses import outcome_of
 from joulegate.gateway.settings import Timeouts
 from joulegate.gateway.span import Ending, Span
-from joulegate.gateway.tunnel import Tunnel
-from joulegate.gateway.upstream import Clock, UpstreamConnection
+from joulegate.gateway.tunnel import Tunnel, join
+from joulegate.gateway.upstream import Clock, UpstreamConnection, reason_of
+from joulegate.gateway.wish import REFUSALS, Deadline, Refusal, Wish
 from joulegate.model import Outcome, Phase
 from joulegate.ports import ResponseFilter
 from joulegate.units import Nanoseconds
-
-_USAGE = b"stream_options"
-_REFUSALS = (400, 422)
-
-
-class Wish(Struct, frozen=True):
-    """What the exchange must know of the request to write its answer."""
-
-    method: str
-    http10: bool
-    keep_alive: bool
-    """The client would go on with this connection."""
-    upgrade: bool
-    """The client asked for a websocket."""
-    finish: bool
-    """The upstream may finish when the client has left."""
-    extra: bytes
-    """Header lines of the gate's own for the answer."""
 
 
 class Exchange:
     """Carries one request and its answer; the consumer of its upstream connection."""
 
     __slots__ = (
-        "_client", "_client_left", "_clock", "_deadline", "_ended", "_expiry", "_filter", "_finish_by",
-        "_observation", "_sent", "_timeouts", "_tunnel", "_unheard", "_wish", "_withheld", "_withheld_head",
-        "_withheld_size", "_writer", "asks_usage", "connection", "done", "failure", "keep_alive", "phase",
-        "span", "usage_refused",
+        "_client", "_client_left", "_clock", "_deadline", "_ended", "_finish_by", "_passage",
+        "_sent", "_timeouts", "_tunnel", "_wish", "_withheld", "_writer", "asks_usage",
+        "connection", "done", "failure", "keep_alive", "phase", "span", "usage_refused",
     )  # fmt: skip
 
     def __init__(
@@ -66,22 +46,17 @@ class Exchange:
     ) -> None:
         self._client = client
         self._wish = wish
-        self._observation = observation
         self._timeouts = timeouts
         self._clock = clock
         self._ended = ended
-        self._writer = AnswerWriter(client)
+        self._passage = Passage(client, wish, span, observation)
+        self._writer = self._passage.writer
         self._client_left: Nanoseconds | None = None
         self._finish_by: Nanoseconds | None = None
-        self._deadline: Nanoseconds | None = None
-        self._expiry = Outcome.UPSTREAM_TIMEOUT
-        self._filter: ResponseFilter | None = None
-        self._withheld: list[bytes] | None = None
-        self._withheld_head: RawResponseMessage | None = None
-        self._withheld_size = 0
+        self._deadline = Deadline()
+        self._withheld: Refusal | None = None
         self._tunnel: Tunnel | None = None
         self._sent = False
-        self._unheard: RawResponseMessage | None = None
         self.span = span
         self.phase = Phase.REQUEST
         self.connection: UpstreamConnection | None = None
@@ -113,8 +88,8 @@ class Exchange:
             self.done = asyncio.get_running_loop().create_future()
         self.failure = None
         self.usage_refused = False
-        self._withheld = self._withheld_head = None
-        self._filter = strip
+        self._withheld = None
+        self._passage.strip = strip
         self.connection = connection
         self.phase = Phase.REQUEST
         self._sent = False
@@ -139,7 +114,7 @@ class Exchange:
     def upstream_waits(self) -> None:
         """Note that the client's next bytes are waited for: its own deadline counts, not the upstream's."""
         if self.phase is Phase.REQUEST:
-            self._deadline = None
+            self._deadline.disarm()
 
     def refuse(self, outcome: Outcome, status: int, send: Callable[[], None]) -> None:
         """End with an answer of the gate's own, or with a cut if another one has begun."""
@@ -194,59 +169,52 @@ class Exchange:
 
     def answer_interim(self, message: RawResponseMessage) -> None:
         """Pass a 1xx on, except the 100 for an expectation that the gate has met itself."""
-        reason, headers = _reason(message), message.raw_headers
+        reason, headers = reason_of(message), message.raw_headers
         if message.code == 100 or self._wish.http10 or response_problem(reason, headers):
             return
         self._writer.interim(response_head(message.code, reason, forwarded(headers), b""))
 
     def answer_head(self, t: Nanoseconds, message: RawResponseMessage) -> None:
         """Pass the head on, or keep it back while it may be a refusal to count tokens."""
-        problem = response_problem(_reason(message), message.raw_headers)
+        problem = response_problem(reason_of(message), message.raw_headers)
         if problem:
             self._drop_upstream()
             self.answer_failed(t, Outcome.UPSTREAM_PROTOCOL_ERROR, problem)
             return
-        if self.asks_usage and message.code in _REFUSALS:
-            self._withheld, self._withheld_head, self._withheld_size = [], message, 0
+        if self.asks_usage and message.code in REFUSALS:
+            self._withheld = Refusal(message)
         else:
             self._begin(t, message)
 
     def answer_body(self, t: Nanoseconds, chunk: bytes) -> None:
         """Pass a part on: to the client first, then to the observer."""
-        self._arm_at(t, self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT)
-        if self._withheld is not None:
-            self._withheld.append(chunk)
-            self._withheld_size += len(chunk)
-            if self._withheld_size > SMALL:
+        self._deadline.arm(t, self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT)
+        if self._withheld:
+            if not self._withheld.add(chunk):
                 self._let_go(t)
             return
-        self._writer.write(self._filter.feed(chunk) if self._filter else chunk)
-        self._hear_head()
-        self.span.received(t, chunk)
+        self._passage.body(t, chunk)
 
     def answer_pauses(self) -> None:
         """Send what there is."""
-        self._writer.flush()
-        self._hear_head()
+        self._passage.pause()
 
     def answer_end(self, t: Nanoseconds) -> None:
         """Finish the answer."""
-        if self._withheld is not None:
-            if _USAGE in b"".join(self._withheld) and self._client_left is None:
-                self.usage_refused = True
-                self._wake()
-                return
-            self._let_go(t)
-        if self._filter:
-            self._writer.write(self._filter.finish())
-        self._writer.end()
-        self._hear_head()
+        if self._withheld and self._withheld.names_usage() and self._client_left is None:
+            self.usage_refused = True
+            self.connection = None
+            self._deadline.disarm()
+            self._wake()
+            return
+        self._let_go(t)
+        self._passage.end()
         if self._writer.closes or not self._sent:
             self.keep_alive = False
         self.connection = None
         self.phase = Phase.DONE
         status = self._writer.status
-        self._close(_outcome(status) if self._client_left is None else Outcome.CANCELLED, status)
+        self._close(outcome_of(status) if self._client_left is None else Outcome.CANCELLED, status)
 
     def answer_failed(self, _: Nanoseconds, outcome: Outcome, detail: str) -> None:
         """Cut the answer if it has begun; else let the request's side decide."""
@@ -256,16 +224,16 @@ class Exchange:
         elif self._writer.begun:
             self.keep_alive = False
             self._writer.cut()
-            self._close(outcome if outcome is not Outcome.UPSTREAM_RESET else Outcome.UPSTREAM_TRUNCATED,
-                        self._writer.status)  # fmt: skip
+            cut = outcome is Outcome.UPSTREAM_RESET
+            self._close(Outcome.UPSTREAM_TRUNCATED if cut else outcome, self._writer.status)
         else:
             self.failure = UpstreamError(outcome, detail)
-            self._deadline = None
+            self._deadline.disarm()
             self._wake()
 
     def answer_upgraded(self, t: Nanoseconds, message: RawResponseMessage, rest: bytes) -> None:
         """Join the two connections."""
-        problem = response_problem(_reason(message), message.raw_headers)
+        problem = response_problem(reason_of(message), message.raw_headers)
         if not self._wish.upgrade:
             problem = "101 Switching Protocols that nobody asked for"
         connection, self.connection = self.connection, None
@@ -275,7 +243,7 @@ class Exchange:
             self.answer_failed(t, Outcome.UPSTREAM_PROTOCOL_ERROR, problem or "")
             return
         self.keep_alive = False
-        self._deadline = None
+        self._deadline.disarm()
         self._join(message, connection.detach(), rest)
 
     # --- deadlines -----------------------------------------------------------------------------------
@@ -284,69 +252,45 @@ class Exchange:
         """Do what is due."""
         if self.span.due(now):
             self.span.flush(now)
-        deadline, finish_by = self._deadline, self._finish_by
-        if (deadline is not None and now >= deadline) or (finish_by is not None and now >= finish_by):
-            self._deadline = self._finish_by = None
+        late = self._finish_by is not None and now >= self._finish_by
+        if late or self._deadline.passed(now):
+            self._deadline.disarm()
             self._drop_upstream()
-            self.answer_failed(now, self._expiry, "")
+            self.answer_failed(now, self._deadline.expiry, "")
 
     # --- inside ----------------------------------------------------------------------------------------
 
     def _begin(self, t: Nanoseconds, message: RawResponseMessage) -> None:
-        headers = message.raw_headers
-        known = index(headers)
-        if b"content-encoding" in known or message.code >= 300:
-            self._filter = None  # Not what was asked for, or not to be read: it passes as it is.
-        length = known.get(b"content-length")
-        wish = self._wish
         self.keep_alive = self.keep_alive and self._sent
-        answer = Answer(
-            method=wish.method,
-            status=message.code,
-            http10=wish.http10,
-            length=int(length) if length is not None else None,
-            chunked=message.chunked,
-            changed=self._filter is not None,
-        )
-        fields = forwarded(headers, ours=not wish.extra)
-        self._writer.begin(answer, _reason(message), fields, extra=wish.extra, close=not self.keep_alive)
+        self._passage.begin(message, keep_alive=self.keep_alive)
         self.span.overhead_response = Nanoseconds(max(0, self._clock() - t))
         self.span.open(t)
         self.phase = Phase.RESPONSE
-        self._arm_at(t, self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT)
-        self._unheard = message
+        self._deadline.arm(t, self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT)
         if self._client.writing_paused:
             self.client_full(True)
 
-    def _hear_head(self) -> None:
-        """Let the observer have the head, once the client has been sent it."""
-        message, self._unheard = self._unheard, None
-        if message:
-            self._observation.response_head(message.code, message.raw_headers)
-
     def _let_go(self, t: Nanoseconds) -> None:
         """Send on what was kept back."""
-        message, parts = self._withheld_head, self._withheld
-        self._withheld = self._withheld_head = None
-        if message is None:
-            return
-        self._begin(t, message)
-        for part in parts or ():
-            self.answer_body(t, part)
+        withheld, self._withheld = self._withheld, None
+        if withheld:
+            self._begin(t, withheld.message)
+            for part in withheld.parts:
+                self.answer_body(t, part)
 
     def _join(self, message: RawResponseMessage, upstream: asyncio.Transport, rest: bytes) -> None:
-        client = self._client
+        head = response_head(
+            101,
+            reason_of(message),
+            forwarded(message.raw_headers, ours=True),
+            self._wish.extra + b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
+        )
+        self.phase = Phase.RESPONSE
         try:
-            transport, client_rest = client.take_over()
+            self._tunnel = join(self._client, head, upstream, rest, self._tunnel_ended)
         except ConnectionResetError:
             upstream.abort()
             self._close(Outcome.CANCELLED, None)
-            return
-        lines = self._wish.extra + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-        client.send(response_head(101, _reason(message), forwarded(message.raw_headers, ours=True), lines))
-        self.phase = Phase.RESPONSE
-        self._tunnel = Tunnel(transport, upstream, self._tunnel_ended)
-        self._tunnel.start(client_rest, rest, lambda: client.connection_lost(None))
 
     def _tunnel_ended(self, outcome: Outcome) -> None:
         if outcome is Outcome.OK:
@@ -361,15 +305,13 @@ class Exchange:
             connection.abort()
 
     def _arm(self, patience: Nanoseconds, expiry: Outcome) -> None:
-        self._arm_at(self._clock(), patience, expiry)
-
-    def _arm_at(self, t: Nanoseconds, patience: Nanoseconds, expiry: Outcome) -> None:
-        self._deadline, self._expiry = Nanoseconds(t + patience), expiry
+        self._deadline.arm(self._clock(), patience, expiry)
 
     def _close(self, outcome: Outcome, status: int | None) -> None:
         if self.span.closed:
             return
-        self._deadline = self._finish_by = None
+        self._deadline.disarm()
+        self._finish_by = None
         self.span.close(self._clock(), Ending(outcome, status or None, self.phase, self._client_left))
         self._ended(self)
         self._wake()
@@ -377,13 +319,3 @@ class Exchange:
     def _wake(self) -> None:
         if not self.done.done():
             self.done.set_result(None)
-
-
-def _outcome(status: int | None) -> Outcome:
-    if status is None or status < 400:
-        return Outcome.OK
-    return Outcome.CLIENT_ERROR if status < 500 else Outcome.UPSTREAM_ERROR
-
-
-def _reason(message: RawResponseMessage) -> bytes:
-    return message.reason.encode("utf-8", "surrogateescape")

@@ -39,6 +39,13 @@ _ANTHROPIC = {400: "invalid_request_error", 404: "not_found_error", 503: "overlo
 """https://docs.claude.com/en/api/errors; every other one is ``api_error``."""
 
 
+def outcome_of(status: int | None) -> Outcome:
+    """Give the outcome of an answer that reached the client whole."""
+    if status is None or status < 400:
+        return Outcome.OK
+    return Outcome.CLIENT_ERROR if status < 500 else Outcome.UPSTREAM_ERROR
+
+
 def failure(outcome: Outcome, detail: str = "") -> Refusal:
     """Give the answer for a request that failed with this outcome."""
     status, message = FAILURES[outcome]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from joulegate.gateway.client import ClientConnection
 from joulegate.gateway.sockets import reset
 from joulegate.model import Outcome
 
@@ -46,6 +47,17 @@ class Tunnel:
         ended, self._ended = self._ended, None
         if ended:
             ended(outcome)
+
+
+def join(
+    client: ClientConnection, head: bytes, upstream: asyncio.Transport, rest: bytes, ended: Ended
+) -> Tunnel:
+    """Answer the client's upgrade and join it to the upstream. Raises ``ConnectionResetError``."""
+    transport, client_rest = client.take_over()
+    client.send(head)
+    tunnel = Tunnel(transport, upstream, ended)
+    tunnel.start(client_rest, rest, lambda: client.connection_lost(None))
+    return tunnel
 
 
 class _Pipe(asyncio.Protocol):

@@ -1,7 +1,6 @@
 """Connections to the upstreams: one protocol on a raw transport, aiohttp's C parser for the answers."""
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -292,9 +291,9 @@ class UpstreamConnection(asyncio.Protocol):
             consumer.answer_failed(now, outcome, detail)
 
 
-def secure_context() -> ssl.SSLContext:
-    """Give what checks an upstream's certificate against the system's authorities."""
-    return ssl.create_default_context()
+def reason_of(message: RawResponseMessage) -> bytes:
+    """Give the reason phrase as it came."""
+    return message.reason.encode("utf-8", "surrogateescape")
 
 
 def _reason(error: HttpProcessingError) -> str:

@@ -1,0 +1,82 @@
+"""What an answer depends on besides the upstream: the client's wish and the gate's own patience. Pure."""
+
+from aiohttp.http_parser import RawResponseMessage
+from msgspec import Struct
+
+from joulegate.gateway.framing import Answer
+from joulegate.model import Outcome
+from joulegate.units import Nanoseconds
+
+_SMALL = 64 * 1024
+_USAGE = b"stream_options"
+REFUSALS = (400, 422)
+"""Status of a server that does not know a field of the request."""
+
+
+class Wish(Struct, frozen=True):
+    """What the exchange must know of the request to write its answer."""
+
+    method: str
+    http10: bool
+    keep_alive: bool
+    """The client would go on with this connection."""
+    upgrade: bool
+    """The client asked for a websocket."""
+    finish: bool
+    """The upstream may finish when the client has left."""
+    extra: bytes
+    """Header lines of the gate's own for the answer."""
+
+    def answer(self, message: RawResponseMessage, length: bytes | None, *, changed: bool) -> Answer:
+        """Give what the framing of this answer depends on."""
+        return Answer(
+            method=self.method,
+            status=message.code,
+            http10=self.http10,
+            length=int(length) if length is not None else None,
+            chunked=message.chunked,
+            changed=changed,
+        )
+
+
+class Refusal:
+    """The refusal of a request that asked for usage, kept back until it is known what it refuses."""
+
+    __slots__ = ("_size", "message", "parts")
+
+    def __init__(self, message: RawResponseMessage) -> None:
+        self.message = message
+        self.parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, part: bytes) -> bool:
+        """Keep a part; say whether the whole is still small enough to be kept."""
+        self.parts.append(part)
+        self._size += len(part)
+        return self._size <= _SMALL
+
+    def names_usage(self) -> bool:
+        """Say whether it is the asking for usage that is refused."""
+        return _USAGE in b"".join(self.parts)
+
+
+class Deadline:
+    """One wait and what it is called when it was too long."""
+
+    __slots__ = ("_at", "expiry")
+
+    def __init__(self) -> None:
+        self._at: Nanoseconds | None = None
+        self.expiry = Outcome.UPSTREAM_TIMEOUT
+
+    def arm(self, t: Nanoseconds, patience: Nanoseconds, expiry: Outcome) -> None:
+        """Wait from ``t`` on, in place of any wait before."""
+        self._at, self.expiry = Nanoseconds(t + patience), expiry
+
+    def disarm(self) -> None:
+        """Wait for nothing."""
+        self._at = None
+
+    def passed(self, now: Nanoseconds) -> bool:
+        """Say whether the wait was too long."""
+        return self._at is not None and now >= self._at
