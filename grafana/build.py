@@ -6,11 +6,15 @@ from pathlib import Path
 
 from panels import (
     HOST,
+    PLAIN,
+    TABLE,
     WORK,
     Json,
     bars,
+    by_pattern,
     dashboard,
     datasource_variable,
+    painted,
     query_variable,
     series,
     stat,
@@ -23,6 +27,8 @@ TEXT = (
     "chat|text-generation|summarization|question-answering|text-classification|token-classification|masked-.*"
 )
 IMAGE = "image-generation|image-edit"
+DASHED = {"fill": "dash", "dash": [10, 10]}
+DOTTED = {"fill": "dot", "dash": [0, 10]}
 
 
 def main() -> None:
@@ -37,7 +43,7 @@ def energy_at_a_glance() -> Json:
         "joulegate / Energy at a glance",
         "What inference costs in energy and emissions, by task and model, and whether the books balance.",
         variables(),
-        [(5, answers()), (8, power()), (8, per_request()), (9, by_task()), (8, books()), (7, provenance())],
+        [(5, answers()), (8, power()), (8, per_request()), (8, by_task()), (8, books()), (5, provenance())],
     )
 
 
@@ -56,7 +62,6 @@ def variables() -> list[Json]:
 def answers() -> list[tuple[int, Json]]:
     energy = f"sum(increase(joulegate_energy_kwh_total{{{WORK}}}[$__range]))"
     mass = f"sum(increase(joulegate_co2e_kilograms_total{{{WORK}}}[$__range]))"
-    no_zone = {"noValue": "no carbon zone set"}
     used = (
         f"joulegate_budget_used_joules{{{HOST}}} / joulegate_budget_limit_joules{{{HOST}}}"
         f" or joulegate_budget_used_grams{{{HOST}}} / joulegate_budget_limit_grams{{{HOST}}}"
@@ -71,7 +76,7 @@ def answers() -> list[tuple[int, Json]]:
                 energy,
                 unit="kwatth",
                 timeFrom="now/d",
-                field={"decimals": 3},
+                field=PLAIN,
             ),
         ),
         (
@@ -82,7 +87,7 @@ def answers() -> list[tuple[int, Json]]:
                 energy,
                 unit="kwatth",
                 timeFrom="now/M",
-                field={"decimals": 2},
+                field=PLAIN,
             ),
         ),
         (
@@ -93,7 +98,7 @@ def answers() -> list[tuple[int, Json]]:
                 mass,
                 unit="masskg",
                 timeFrom="now/M",
-                field=no_zone,
+                field=PLAIN | {"noValue": "no carbon zone set"},
             ),
         ),
         (
@@ -132,6 +137,11 @@ def answers() -> list[tuple[int, Json]]:
     ]
 
 
+def of_device(metric: str) -> str:
+    """Give a metric by device, where the GPU of index 0 is called ``GPU 0``; others have names already."""
+    return f'label_replace({metric}{{{HOST}}}, "gpu", "GPU $1", "gpu", "([0-9]+)")'
+
+
 def power() -> list[tuple[int, Json]]:
     by_task = f"sum by (task, model) (rate(joulegate_energy_joules_total{{{WORK}}}[$__rate_interval]))"
     return [
@@ -144,6 +154,7 @@ def power() -> list[tuple[int, Json]]:
                 unit="watt",
                 fill=40,
                 stack="normal",
+                legend=TABLE,
                 min=0,
             ),
         ),
@@ -153,11 +164,16 @@ def power() -> list[tuple[int, Json]]:
                 "Power by device",
                 "What do the devices draw now, and what may they draw?",
                 [
-                    target(f"joulegate_gpu_power_watts{{{HOST}}}", "{{instance}} {{gpu}}"),
-                    target(f"joulegate_gpu_idle_power_watts{{{HOST}}}", "{{instance}} {{gpu}} idle"),
-                    target(f"joulegate_gpu_power_limit_watts{{{HOST}}}", "{{instance}} {{gpu}} limit"),
+                    target(of_device("joulegate_gpu_power_watts"), "{{gpu}} {{instance}}"),
+                    target(of_device("joulegate_gpu_idle_power_watts"), "{{gpu}} {{instance}} idle"),
+                    target(of_device("joulegate_gpu_power_limit_watts"), "{{gpu}} {{instance}} limit"),
                 ],
                 unit="watt",
+                legend=TABLE,
+                overrides=[
+                    by_pattern(" idle$", **{"custom.lineStyle": DOTTED, "custom.fillOpacity": 0}),
+                    by_pattern(" limit$", **{"custom.lineStyle": DASHED, "custom.fillOpacity": 0}),
+                ],
                 min=0,
             ),
         ),
@@ -205,12 +221,13 @@ def per_request() -> list[tuple[int, Json]]:
         (
             6,
             bars(
-                "Text against image",
+                "1,000 requests: text against image",
                 "What do 1,000 requests for text cost, and 1,000 for images?",
                 text_against_image(),
                 "{{kind}}",
                 unit="watth",
-                field={"min": 0},
+                field=PLAIN | {"min": 0},
+                overrides=[painted("text", "blue"), painted("image", "purple")],
             ),
         ),
     ]
@@ -233,16 +250,20 @@ def by_task() -> list[tuple[int, Json]]:
     def increase(metric: str) -> str:
         return f"sum by (task, model) (increase({metric}{{{WORK}}}[$__range]))"
 
-    measured = f"({increase('joulegate_request_energy_joules_count')} > 0)"
+    requests, unmeasured = (
+        increase("joulegate_requests_total"),
+        increase("joulegate_unmeasured_requests_total"),
+    )
+    measured = f"({requests} - {unmeasured} > 0)"
     energy, mass = increase("joulegate_energy_kwh_total"), increase("joulegate_co2e_kilograms_total")
     columns = [
-        ("requests", "short", increase("joulegate_requests_total")),
+        ("requests", "short", requests),
         ("energy", "kwatth", energy),
         ("CO2e", "masskg", mass),
-        ("energy / request", "joule", f"{increase('joulegate_request_energy_joules_sum')} / {measured}"),
+        ("energy / request", "joule", f"3.6e6 * {energy} / {measured}"),
         ("energy / 1,000", "kwatth", f"1000 * {energy} / {measured}"),
         ("CO2e / 1,000", "massg", f"1e6 * {mass} / {measured}"),
-        ("not measured", "short", increase("joulegate_unmeasured_requests_total")),
+        ("not measured", "short", unmeasured),
     ]
     return [
         (
@@ -251,7 +272,8 @@ def by_task() -> list[tuple[int, Json]]:
                 "By task and model",
                 "What did each task on each model cost in the range shown?",
                 columns,
-                hide=[],
+                labels=["task", "model"],
+                sort="energy",
             ),
         )
     ]
@@ -270,6 +292,12 @@ def books() -> list[tuple[int, Json]]:
                 unit="watt",
                 fill=40,
                 stack="normal",
+                legend=TABLE,
+                overrides=[
+                    painted("request", "green"),
+                    painted("idle", "blue"),
+                    painted("unattributed", "orange"),
+                ],
                 min=0,
             ),
         ),
@@ -280,16 +308,19 @@ def books() -> list[tuple[int, Json]]:
                 "What do the devices' counters say? The parts on the left add up to it.",
                 [target(measured, "measured")],
                 unit="watt",
+                overrides=[painted("measured", "text")],
                 min=0,
             ),
         ),
         (
             6,
             series(
-                "Conservation",
+                "Conservation error, µJ",
                 "Measured less requests, idle and unattributed: 0 µJ, always.",
-                [target(f"joulegate_conservation_error_microjoules{{{HOST}}}", "{{instance}} {{gpu}}")],
+                [target(of_device("joulegate_conservation_error_microjoules"), "{{gpu}} {{instance}}")],
                 unit="none",
+                overrides=[by_pattern(".", **{"custom.axisSoftMin": -1, "custom.axisSoftMax": 1})],
+                decimals=0,
             ),
         ),
     ]
@@ -305,7 +336,8 @@ def provenance() -> list[tuple[int, Json]]:
                 "Where the figures come from",
                 "Is the energy measured? `estimate` is modelled, `synthetic` is made up.",
                 [("Value", "none", source)],
-                hide=["Value"],
+                labels=["instance", "gpu", "source", "tier", "boundary"],
+                hide=("Value",),
             ),
         ),
         (
@@ -314,7 +346,8 @@ def provenance() -> list[tuple[int, Json]]:
                 "Carbon intensity",
                 "Grams of CO2e for each kWh, and where the figure comes from.",
                 [("g/kWh", "none", intensity)],
-                hide=[],
+                labels=["zone", "source", "basis"],
+                widths={"zone": 80, "basis": 90, "g/kWh": 80},
             ),
         ),
     ]

@@ -37,6 +37,12 @@ def panel(kind: str, title: str, question: str, targets: list[Json], *, unit: st
     } | parts
 
 
+PLAIN = {"color": {"mode": "fixed", "fixedColor": "text"}}
+"""A figure that is neither good nor bad: without it Grafana paints what is above 80 red."""
+BY_NAME = {"color": {"mode": "palette-classic-by-name"}}
+"""A series has the same colour in every panel."""
+
+
 def stat(title: str, question: str, expr: str, *, unit: str, **parts: Any) -> Json:
     options = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
@@ -47,14 +53,21 @@ def stat(title: str, question: str, expr: str, *, unit: str, **parts: Any) -> Js
     return panel("stat", title, question, [target(expr, instant=True)], unit=unit, options=options, **parts)
 
 
+LIST: Json = {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": True}
+TABLE: Json = {"calcs": ["mean"], "displayMode": "table", "placement": "right", "showLegend": True}
+"""For wide panels: every series has a line, however many there are."""
+
+
 def series(
     title: str,
     question: str,
     targets: list[Json],
     *,
     unit: str,
-    fill: int = 10,
+    fill: int = 8,
     stack: str = "none",
+    legend: Json | None = None,
+    overrides: list[Json] | None = None,
     **field: Any,
 ) -> Json:
     custom = {
@@ -70,9 +83,10 @@ def series(
         question,
         targets,
         unit=unit,
-        field={"custom": custom, "color": {"mode": "palette-classic-by-name"}} | field,
+        field={"custom": custom} | BY_NAME | field,
+        overrides=overrides or [],
         options={
-            "legend": {"calcs": ["mean", "max"], "displayMode": "table", "placement": "bottom"},
+            "legend": legend or LIST,
             "tooltip": {"mode": "multi", "sort": "desc"},
         },
     )
@@ -81,22 +95,40 @@ def series(
 def bars(title: str, question: str, expr: str, legend: str, *, unit: str, **parts: Any) -> Json:
     options = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-        "displayMode": "gradient",
+        "displayMode": "basic",
         "orientation": "horizontal",
+        "namePlacement": "top",
+        "text": {"titleSize": 14, "valueSize": 18},
+        "showUnfilled": True,
+        "valueMode": "color",
     }
     return panel(
         "bargauge", title, question, [target(expr, legend, instant=True)], unit=unit, options=options, **parts
     )
 
 
-def table(title: str, question: str, columns: list[tuple[str, str, str]], *, hide: list[str]) -> Json:
-    """One row a label set, one column a query: ``(name, unit, expr)``."""
+def table(
+    title: str,
+    question: str,
+    columns: list[tuple[str, str, str]],
+    *,
+    labels: list[str],
+    hide: tuple[str, ...] = (),
+    sort: str = "",
+    widths: dict[str, int] | None = None,
+) -> Json:
+    """One row a label set, one column a query: ``(name, unit, expr)``.
+
+    ``labels`` come first, in this order; the column ``sort`` has its largest value on top; ``widths`` are in
+    pixels, other columns share what is left.
+    """
     values = ["Value"] if len(columns) == 1 else [f"Value #{chr(ord('A') + n)}" for n in range(len(columns))]
     names = dict(zip(values, [name for name, _, _ in columns], strict=True))
     overrides = [
-        {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "unit", "value": unit}]}
+        by_name(name, unit=unit) if unit != "short" else by_name(name, unit=unit, decimals=0)
         for name, unit, _ in columns
     ]
+    overrides += [by_name(name, **{"custom.width": width}) for name, width in (widths or {}).items()]
     return panel(
         "table",
         title,
@@ -104,19 +136,43 @@ def table(title: str, question: str, columns: list[tuple[str, str, str]], *, hid
         [target(expr, instant=True, table=True) for _, _, expr in columns],
         unit="none",
         overrides=overrides,
-        options={"showHeader": True, "cellHeight": "sm"},
+        options={
+            "showHeader": True,
+            "cellHeight": "sm",
+            "sortBy": [{"displayName": sort, "desc": True}] if sort else [],
+        },
         transformations=[
             {"id": "merge", "options": {}},
             {
                 "id": "organize",
                 "options": {
                     "excludeByName": dict.fromkeys(["Time", *hide], True),
-                    "indexByName": {},
+                    "indexByName": {name: place for place, name in enumerate([*labels, *values])},
                     "renameByName": names,
                 },
             },
         ],
     )
+
+
+def by_name(name: str, **settings: Any) -> Json:
+    """Settings of one field."""
+    return _override("byName", name, settings)
+
+
+def by_pattern(pattern: str, **settings: Any) -> Json:
+    """Settings of the fields whose name has a match of ``pattern``."""
+    return _override("byRegexp", f"/{pattern}/", settings)
+
+
+def painted(name: str, colour: str) -> Json:
+    """One field in a colour of its own."""
+    return by_name(name, color={"mode": "fixed", "fixedColor": colour})
+
+
+def _override(matcher: str, options: str, settings: Json) -> Json:
+    properties = [{"id": name, "value": value} for name, value in settings.items()]
+    return {"matcher": {"id": matcher, "options": options}, "properties": properties}
 
 
 def steps(*colours: tuple[str, float | None]) -> Json:

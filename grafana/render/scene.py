@@ -1,4 +1,4 @@
-"""Scripted inference servers, their clients and the power that their work draws, for the picture of the board.
+"""Scripted inference servers, their clients and the power that their work draws, for the board's picture.
 
 The answers are made of filler; the routes, the streams and the token counts are those of an OpenAI-compatible
 server. GPU 0 works on text, GPU 1 on images; the watts go to joulegate's made-up GPUs by their control file.
@@ -29,7 +29,7 @@ class Gpus:
         self._control = control
         self._text = 0.0
         self.painter = asyncio.Lock()
-        self._random = random.Random(3)
+        self._random = random.Random(3)  # noqa: S311 (the same noise every time)
 
     async def work(self, weight: float, seconds: float) -> None:
         """Keep GPU 0 at work; a batch saturates it."""
@@ -80,9 +80,7 @@ class Servers:
             await self._gpus.work(WEIGHT[model], 5 * TOKEN_SECONDS[model])
             for _ in range(5):
                 await answer.write(event(model, choices=[{"index": 0, "delta": {"content": "joule "}}]))
-        await answer.write(
-            event(model, choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
-        )
+        await answer.write(event(model, choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}]))
         prompt = len(wish["messages"][0]["content"]) // 4
         usage = {"prompt_tokens": prompt, "completion_tokens": count, "total_tokens": prompt + count}
         await answer.write(event(model, choices=[], usage=usage))
@@ -106,7 +104,8 @@ class Servers:
 
 def event(model: str, **members: object) -> bytes:
     """Give one event of a stream."""
-    return b"data: " + json.dumps({"id": "x", "object": "chat.completion.chunk", "model": model} | members).encode() + b"\n\n"
+    chunk = {"id": "x", "object": "chat.completion.chunk", "model": model} | members
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
 
 
 class Clients:
@@ -115,7 +114,7 @@ class Clients:
     def __init__(self, session: aiohttp.ClientSession, gate: str) -> None:
         self._session = session
         self._gate = gate
-        self._random = random.Random(11)
+        self._random = random.Random(11)  # noqa: S311 (the same traffic every time)
         self._end = 0.0
 
     async def run(self, seconds: float, quiet: float) -> None:
@@ -138,7 +137,8 @@ class Clients:
             await send()
 
     async def _chat(self, model: str, prompt: int) -> None:
-        await self._post("/v1/chat/completions", self._wish(model, prompt, self._random.choice((60, 120, 200))))
+        tokens = self._random.choice((60, 120, 200))
+        await self._post("/v1/chat/completions", self._wish(model, prompt, tokens))
 
     async def _summary(self) -> None:
         await self._post("/summaries/v1/chat/completions", self._wish("example-8b", 12_000, 80))

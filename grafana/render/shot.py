@@ -1,7 +1,7 @@
 """Draws the board with Grafana's own panel components over a real Prometheus, and takes its picture.
 
     python grafana/render/shot.py                        record some minutes, then docs/images/board.png
-    python grafana/render/shot.py --data FOLDER          keep the recording there, or use the one that is there
+    python grafana/render/shot.py --data FOLDER          keep the recording there, or use one that is there
     python grafana/render/shot.py --theme light --picture board.png
 
 Needs joulegate and its runtime packages, Prometheus, Node with npm, and Chromium
@@ -48,7 +48,8 @@ def build() -> None:
     wanted, installed = (CACHE / "package.json").read_bytes(), CACHE / "installed.json"
     if not installed.exists() or installed.read_bytes() != wanted:
         print("installing Grafana's components")
-        run(["npm", "install", "--legacy-peer-deps", "--no-package-lock", "--no-audit", "--no-fund", "--silent"])
+        quiet = ["--no-audit", "--no-fund", "--silent"]
+        run(["npm", "install", "--legacy-peer-deps", "--no-package-lock", *quiet])
         installed.write_bytes(wanted)
     run(["npx", "--no-install", "vite", "build"])
 
@@ -72,7 +73,7 @@ async def shoot(folder: Path, picture: Path, theme: str) -> None:
 def run(command: list[str | Path]) -> None:
     """Run a command in the cache; its failure ends everything."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    status = subprocess.run([*NICE, *command], cwd=CACHE, check=False).returncode
+    status = subprocess.run([*NICE, *command], cwd=CACHE, check=False).returncode  # noqa: S603
     if status:
         sys.exit(f"{Path(command[0]).name} failed with status {status}")
 
@@ -80,7 +81,7 @@ def run(command: list[str | Path]) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of the recording")
-    parser.add_argument("--seconds", type=float, default=240, help="time of the traffic")
+    parser.add_argument("--seconds", type=float, default=200, help="time of the traffic")
     parser.add_argument("--picture", type=Path, default=PICTURE)
     parser.add_argument("--theme", choices=("dark", "light"), default="dark")
     return parser.parse_args()

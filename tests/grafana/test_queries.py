@@ -133,7 +133,7 @@ def test_figures_of_the_board(ask, board_queries):
     result = ask("query", query=query)["result"]
     found = {one["metric"]["task"]: float(one["value"][1]) for one in result}
     assert found == pytest.approx({"chat": 20, "image-generation": 3000})
-    (query,) = [query for title, query in board_queries if title == "Text against image"]
+    (query,) = [query for title, query in board_queries if title == "1,000 requests: text against image"]
     found = {one["metric"]["kind"]: float(one["value"][1]) for one in ask("query", query=query)["result"]}
     assert found == pytest.approx({"text": 20 / 3.6, "image": 3000 / 3.6})
 

@@ -55,7 +55,7 @@ function Bars(props: Drawing) {
   const theme = useTheme2();
   const { panel, width, height } = props;
   const values = useValues(props);
-  const { displayMode, valueMode, namePlacement, orientation } = panel.options;
+  const { displayMode, valueMode, namePlacement, orientation, text } = panel.options;
   return (
     <VizRepeater
       source={values} getValues={() => values} renderCounter={0} width={width} height={height} itemSpacing={8}
@@ -65,7 +65,7 @@ function Bars(props: Drawing) {
         <BarGauge
           value={value.display} field={value.field} showUnfilled itemSpacing={8} theme={theme} orientation={orientation}
           display={getDisplayProcessor({ field: { type: FieldType.number, config: value.field }, theme })}
-          valueDisplayMode={valueMode} {...{ displayMode, namePlacement, width, height, alignmentFactors }}
+          valueDisplayMode={valueMode} {...{ text, displayMode, namePlacement, width, height, alignmentFactors }}
         />
       )}
     />

@@ -1,7 +1,7 @@
 /** Applies the field settings and transformations of a panel with Grafana's own code. */
 import {
   type DataFrame, FieldConfigOptionsRegistry, type GrafanaTheme2, type FieldConfigSource,
-  applyFieldOverrides, identityOverrideProcessor, standardTransformers, standardTransformersRegistry, transformDataFrame,
+  applyFieldOverrides, cacheFieldDisplayNames, identityOverrideProcessor, standardTransformers, standardTransformersRegistry, transformDataFrame,
 } from "@grafana/data";
 import { firstValueFrom } from "rxjs";
 
@@ -49,7 +49,7 @@ export function complete(panel: any): any {
 export async function prepared(panel: any, frames: DataFrame[], theme: GrafanaTheme2): Promise<DataFrame[]> {
   const steps = panel.transformations ?? [];
   const transformed = steps.length ? await firstValueFrom(transformDataFrame(steps, frames)) : frames;
-  return applyFieldOverrides({
+  const applied = applyFieldOverrides({
     data: transformed,
     fieldConfig: panel.fieldConfig as FieldConfigSource,
     fieldConfigRegistry: registry,
@@ -57,4 +57,6 @@ export async function prepared(panel: any, frames: DataFrame[], theme: GrafanaTh
     theme,
     timeZone: "utc",
   });
+  cacheFieldDisplayNames(applied);
+  return applied;
 }

@@ -9,7 +9,7 @@ import { Draw } from "./draw";
 import { complete, prepared } from "./fields";
 import { type Target, between, lettered, query, since } from "./prometheus";
 
-const COLUMN = 1584 / 24;
+const COLUMN = 1592 / 24;
 const ROW = 30;
 const GAP = 8;
 const theme = createTheme({ colors: { mode: new URLSearchParams(location.search).get("theme") === "light" ? "light" : "dark" } });
@@ -57,7 +57,7 @@ function Board({ range }: { range: TimeRange }) {
 
 const asked = new URLSearchParams(location.search);
 await initPluginTranslations("joulegate", []);
-document.body.style.width = "1600px";
+Object.assign(document.body.style, { width: "1600px", margin: "0" });
 createRoot(document.getElementById("root")!).render(
   <Board range={between(Number(asked.get("from")), Number(asked.get("to")))} />,
 );

@@ -7,7 +7,7 @@ const flags = [
   "--disable-component-update", "--disable-sync",
 ];
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: flags });
-const page = await browser.newPage({ viewport: { width: 1600, height: 900 } });
+const page = await browser.newPage({ viewport: { width: 1600, height: 1000 } });
 const problems = [];
 page.on("pageerror", (error) => problems.push(`${error.stack}`));
 page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
@@ -18,6 +18,8 @@ try {
     return board && document.querySelectorAll(".drawn").length === Number(board.dataset.panels);
   }, undefined, { timeout: 20_000 });
   await page.evaluate(() => document.fonts.ready);
+  // Tables draw no rows outside of the window.
+  await page.setViewportSize({ width: 1600, height: await page.evaluate(() => document.documentElement.scrollHeight) });
   // uPlot draws in the next frames.
   await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
   await page.screenshot({ path: picture, fullPage: true });
