@@ -63,7 +63,7 @@ def test_what_a_blind_window_leaves_is_not_idle() -> None:
 def test_a_preview_books_nothing(make: Any) -> None:
     """Provisional figures leave the accounts alone."""
     one = Span(make.opened("1", 0.1), 0, 0)
-    found = preview([window()], [Verdict([claim(one, 1.0)], 1.0, 0.0, "tokens")])
+    found = preview([window()], [Verdict([claim(one, 1.0)], 1.0, 0.0, "tokens")], {"1"})
 
     assert found["1"][0] == 1011 / 2 / 1e6
     assert one.booked == {}

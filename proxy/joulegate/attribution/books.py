@@ -1,7 +1,7 @@
 """Settlement windows, and booking a rule's shares in whole microjoules."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -68,25 +68,24 @@ def verdicts(scene: Scene, shares: Shares) -> list[Verdict]:
         Verdict([], float(idle), float(foreign), shares.method)
         for idle, foreign in zip(shares.idle, shares.unattributed, strict=True)
     ]
-    claims = shares.claims
-    static = shares.static if shares.static is not None else claims.value * 0
-    alternatives = shares.alternatives
-    for place in range(len(claims.value)):
-        window = int(claims.window[place])
-        span = scene.spans[int(claims.request[place])]
-        bounds = float(scene.cells.bounds[window]), float(scene.cells.bounds[window + 1])
-        found[window].claims.append(
-            Claim(
-                span,
-                float(claims.value[place]),
-                float(static[place]),
-                () if alternatives is None else alternatives[place].tolist(),
-                _late(span, *bounds),
-            )
-        )
+    for window, claim in _claims(scene, shares):
+        found[window].claims.append(claim)
     for verdict in found:
         verdict.claims.sort(key=lambda claim: claim.span.place)
     return found
+
+
+def _claims(scene: Scene, shares: Shares) -> Iterator[tuple[int, Claim]]:
+    """Give each claim with the place of its window."""
+    claims, bounds = shares.claims, scene.cells.bounds.tolist()
+    weights = claims.value.tolist()
+    static = weights if shares.static is None else shares.static.tolist()
+    others = [()] * len(weights) if shares.alternatives is None else shares.alternatives.tolist()
+    places = zip(claims.window.tolist(), claims.request.tolist(), strict=True)
+    for (window, request), weight, still, other in zip(places, weights, static, others, strict=True):
+        span = scene.spans[request]
+        late = _late(span, bounds[window], bounds[window + 1])
+        yield window, Claim(span, weight, 0.0 if shares.static is None else still, other, late)
 
 
 def book(window: Window, verdict: Verdict) -> list[WindowBooks]:
@@ -136,9 +135,9 @@ def _charge(claim: Claim, device: DeviceId, part: int, method: str) -> None:
 
 
 def preview(
-    windows: Sequence[Window], verdicts: Sequence[Verdict]
+    windows: Sequence[Window], verdicts: Sequence[Verdict], wanted: Collection[str]
 ) -> Mapping[str, tuple[float, list[float]]]:
-    """Give, by request, the energy in J that the windows not booked yet would give, and its alternatives."""
+    """Give, by wanted request, the energy in J of the windows not booked yet, and its alternatives."""
     found: dict[str, tuple[float, list[float]]] = {}
     for window, verdict in zip(windows, verdicts, strict=True):
         total = sum(claim.weight for claim in verdict.claims) + verdict.idle + verdict.foreign
@@ -146,6 +145,8 @@ def preview(
             continue
         scale = window.total / total / MICRO
         for claim in verdict.claims:
+            if claim.span.id not in wanted:
+                continue
             energy, others = found.get(claim.span.id, (0.0, [0.0] * len(claim.alternatives)))
             others = [old + new * scale for old, new in zip(others, claim.alternatives, strict=False)]
             found[claim.span.id] = energy + claim.weight * scale, others

@@ -32,6 +32,8 @@ BUSY = 1000
 """Requests above which provisional figures are given out every three seconds, not every second."""
 CROWDED = 2000
 """Requests above which a fit looks again only at windows that are new or due: it has seen the others."""
+SEASONED = 12
+"""Fits after which the last half minute teaches a crowd's fit nothing: windows that are due are enough."""
 
 
 class Group:
@@ -49,6 +51,7 @@ class Group:
         self._settle = settle
         self._cutter = Cutter(timelines)
         self._seen_until = 0
+        self._fits = 0
         self._next_look: int | None = None
         self._next_preview = 0
         self._settled: list[Settled] = []
@@ -117,10 +120,9 @@ class Group:
     # --- booking
 
     def _book(self, due: Sequence[Window], now: int) -> None:
-        if self.rule.learns:
-            self._learn(due, now)
         windows = _stretch(self._windows, due)
-        scene = self._scene(windows, now)
+        scene = self._learn(windows, now) if self.rule.learns else None
+        scene = scene or self._scene(windows, now)
         if scene is None:
             return
         chosen = {id(window) for window in due}
@@ -132,16 +134,23 @@ class Group:
                 self._books.extend(book(window, verdict))
         self._note_measured(due)
 
-    def _learn(self, due: Sequence[Window], now: int) -> None:
+    def _learn(self, due: Sequence[Window], now: int) -> Scene | None:
+        """Let the rule look and fit; give the scene of the windows that are due if it still holds."""
         fresh = [window for window in self._windows if window.start >= self._seen_until]
         crowded = len(self.spans) > CROWDED
-        for windows in (_stretch(self._windows, due), fresh) if crowded else (self._windows,):
+        young = [fresh] if self._fits < SEASONED else []
+        self._fits += 1
+        stretches: Sequence[Sequence[Window]] = [*young, due] if crowded else [self._windows]
+        scene = None
+        for windows in stretches:
             scene = self._scene(windows, now)
             if scene is not None:
                 self.rule.look(scene)
                 self._seen_until = max(self._seen_until, windows[-1].end)
         self.rule.learn(self.idle.group(), now)
-        self.observer.lag = self.observer.lag if self.rule.lag is None else self.rule.lag
+        before = self.observer.lag
+        self.observer.lag = before if self.rule.lag is None else self.rule.lag
+        return scene if crowded and self.observer.lag == before else None
 
     def _note_measured(self, windows: Sequence[Window]) -> None:
         """Note who lies in time whose energy is known, even if it was charged nothing."""
@@ -176,7 +185,9 @@ class Group:
             self._windows, [w for w in self._windows if not w.final and crowd.touching(w).any()]
         )
         scene = self._scene(windows, now)
-        ahead = preview(windows, verdicts(scene, self.rule.share(scene))) if scene is not None else {}
+        wanted = {span.id for span in fresh}
+        shared = verdicts(scene, self.rule.share(scene)) if scene is not None else []
+        ahead = preview(windows, shared, wanted)
         for span in fresh:
             span.previewed = True
             if not span.done:
