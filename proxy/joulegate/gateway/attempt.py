@@ -41,6 +41,8 @@ class Job(Struct, frozen=True):
     body: RequestBody
     observation: Observation
     exchange: Exchange
+    extra: bytes
+    """Header lines of the gate's own for the answer."""
     arrived: Nanoseconds
     waited: Nanoseconds
     """Time since then that was the client's own."""
@@ -208,5 +210,5 @@ def _answer(desk: Desk, job: Job, error: UpstreamError) -> None:
 
 
 def _refuse(job: Job, outcome: Outcome, refusal: Refusal) -> None:
-    message = response(refusal, job.dialect, method=job.method, close=True, extra=job.exchange.extra)
+    message = response(refusal, job.dialect, method=job.method, close=True, extra=job.extra)
     job.exchange.refuse(outcome, refusal.status, lambda: job.client.send(message))

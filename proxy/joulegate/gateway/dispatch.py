@@ -9,6 +9,7 @@ from joulegate.gateway.desk import Desk
 from joulegate.gateway.headers import request_problem
 from joulegate.gateway.ids import client_request_id, span_id
 from joulegate.gateway.observation import GENERIC, Chosen, choose
+from joulegate.gateway.passage import Passage
 from joulegate.gateway.relay import Exchange
 from joulegate.gateway.responses import Refusal, response
 from joulegate.gateway.routing import host_name, upstream_target
@@ -100,21 +101,28 @@ class Dispatcher:
         if not desk.admission.enter(target):
             full = f"{target.name} works on {target.max_in_flight} requests, its bound (max_in_flight)"
             return self._refuse(incoming, Refusal(503, "upstream_full", full), chosen)
-        upgrade = _upgrades(incoming, body)
-        exchange = self._exchange(incoming, chosen, target, upgrade=upgrade)
+        identity = self._identity(incoming, chosen, target)
+        wish = self._wish(incoming, body, target, identity)
+        passage = Passage(
+            incoming.client, wish, Span(desk.sink, identity, chosen.observation), chosen.observation
+        )
+        exchange = Exchange(
+            incoming.client, wish, passage, desk.settings.timeouts, desk.clock, desk.ended(target)
+        )
         message = incoming.message
         job = Job(
             method=message.method,
             raw_target=message.path,
             headers=message.raw_headers,
             fields=incoming.fields,
-            upgrade=upgrade,
+            upgrade=wish.upgrade,
             target=target,
             dialect=chosen.route.dialect,
             client=incoming.client,
             body=body,
             observation=chosen.observation,
             exchange=exchange,
+            extra=wish.extra,
             arrived=times[0],
             waited=times[1],
         )
@@ -138,37 +146,30 @@ class Dispatcher:
             client.exchange = None
         return Reply(keep_alive=exchange.keep_alive)
 
-    def _exchange(self, incoming: Incoming, chosen: Chosen, target: Target, *, upgrade: bool) -> Exchange:
+    def _identity(self, incoming: Incoming, chosen: Chosen, target: Target) -> Identity:
         desk, message = self._desk, incoming.message
-        headers = message.raw_headers
-        identity = Identity(
+        return Identity(
             id=span_id(desk.wall()),
             upstream=target.name,
             protocol=chosen.protocol,
             route=chosen.route,
             task=target.task,
             model=target.model,
-            tenant=desk.settings.tenants.identify(headers),
+            tenant=desk.settings.tenants.identify(message.raw_headers),
             client_request_id=client_request_id(incoming.fields.get(b"x-request-id")),
         )
+
+    def _wish(self, incoming: Incoming, body: RequestBody, target: Target, identity: Identity) -> Wish:
+        message = incoming.message
         http10 = message.version <= HttpVersion10
-        wish = Wish(
+        shown = self._desk.settings.request_id
+        return Wish(
             method=message.method,
             http10=http10,
             keep_alive=not message.should_close and not http10,
-            upgrade=upgrade,
+            upgrade=_upgrades(incoming, body),
             finish=target.finish,
-            extra=b"Joulegate-Request-Id: %b\r\n" % identity.id.encode() if desk.settings.request_id else b"",
-        )
-        span = Span(desk.sink, identity, chosen.observation)
-        return Exchange(
-            incoming.client,
-            wish,
-            span,
-            chosen.observation,
-            desk.settings.timeouts,
-            desk.clock,
-            desk.ended(target),
+            extra=b"Joulegate-Request-Id: %b\r\n" % identity.id.encode() if shown else b"",
         )
 
     def _refuse(self, incoming: Incoming, refusal: Refusal, chosen: Chosen | None = None) -> Reply:

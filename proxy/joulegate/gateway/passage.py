@@ -4,11 +4,10 @@ from aiohttp.http_parser import RawResponseMessage
 
 from joulegate.gateway.answer import AnswerWriter
 from joulegate.gateway.client import ClientConnection
-from joulegate.gateway.headers import forwarded, index
+from joulegate.gateway.headers import forwarded, index, response_head
 from joulegate.gateway.observation import Observation
 from joulegate.gateway.span import Span
-from joulegate.gateway.upstream import reason_of
-from joulegate.gateway.wish import Wish
+from joulegate.gateway.wish import Wish, reason_of
 from joulegate.ports import ResponseFilter
 from joulegate.units import Nanoseconds
 
@@ -16,11 +15,11 @@ from joulegate.units import Nanoseconds
 class Passage:
     """Passes the parts of an answer on, without what the client did not ask for."""
 
-    __slots__ = ("_observation", "_span", "_unheard", "_wish", "strip", "writer")
+    __slots__ = ("_observation", "_unheard", "_wish", "span", "strip", "writer")
 
     def __init__(self, client: ClientConnection, wish: Wish, span: Span, observation: Observation) -> None:
         self._wish = wish
-        self._span = span
+        self.span = span
         self._observation = observation
         self._unheard: RawResponseMessage | None = None
         self.writer = AnswerWriter(client)
@@ -37,11 +36,23 @@ class Passage:
         self.writer.begin(answer, reason_of(message), fields, extra=wish.extra, close=not keep_alive)
         self._unheard = message
 
+    def interim(self, message: RawResponseMessage) -> None:
+        """Pass a 1xx on."""
+        self.writer.interim(
+            response_head(message.code, reason_of(message), forwarded(message.raw_headers), b"")
+        )
+
+    def switch(self, message: RawResponseMessage) -> None:
+        """Pass a 101 on: the last that is said in HTTP."""
+        lines = self._wish.extra + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        fields = forwarded(message.raw_headers, ours=not self._wish.extra)
+        self.writer.interim(response_head(message.code, reason_of(message), fields, lines))
+
     def body(self, t: Nanoseconds, chunk: bytes) -> None:
         """Pass a part of the body on."""
         self.writer.write(self.strip.feed(chunk) if self.strip else chunk)
         self._hear_head()
-        self._span.received(t, chunk)
+        self.span.received(t, chunk)
 
     def pause(self) -> None:
         """Pass on what there is."""

@@ -11,15 +11,13 @@ from aiohttp.http_parser import RawResponseMessage
 
 from joulegate.errors import UpstreamError
 from joulegate.gateway.client import ClientConnection
-from joulegate.gateway.headers import forwarded, response_head, response_problem
-from joulegate.gateway.observation import Observation
 from joulegate.gateway.passage import Passage
 from joulegate.gateway.responses import outcome_of
 from joulegate.gateway.settings import Timeouts
-from joulegate.gateway.span import Ending, Span
+from joulegate.gateway.span import Ending
 from joulegate.gateway.tunnel import Tunnel, join
-from joulegate.gateway.upstream import Clock, UpstreamConnection, reason_of
-from joulegate.gateway.wish import REFUSALS, Deadline, Refusal, Wish
+from joulegate.gateway.upstream import Clock, UpstreamConnection
+from joulegate.gateway.wish import REFUSALS, Deadline, Refusal, Wish, problem_of
 from joulegate.model import Outcome, Phase
 from joulegate.ports import ResponseFilter
 from joulegate.units import Nanoseconds
@@ -38,8 +36,7 @@ class Exchange:
         self,
         client: ClientConnection,
         wish: Wish,
-        span: Span,
-        observation: Observation,
+        passage: Passage,
         timeouts: Timeouts,
         clock: Clock,
         ended: Callable[["Exchange"], None],
@@ -49,15 +46,15 @@ class Exchange:
         self._timeouts = timeouts
         self._clock = clock
         self._ended = ended
-        self._passage = Passage(client, wish, span, observation)
-        self._writer = self._passage.writer
+        self._passage = passage
+        self._writer = passage.writer
         self._client_left: Nanoseconds | None = None
         self._finish_by: Nanoseconds | None = None
         self._deadline = Deadline()
         self._withheld: Refusal | None = None
         self._tunnel: Tunnel | None = None
         self._sent = False
-        self.span = span
+        self.span = passage.span
         self.phase = Phase.REQUEST
         self.connection: UpstreamConnection | None = None
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -74,11 +71,6 @@ class Exchange:
     def begun(self) -> bool:
         """The client has been sent a part of the answer."""
         return self._writer.begun
-
-    @property
-    def extra(self) -> bytes:
-        """Header lines of the gate's own."""
-        return self._wish.extra
 
     # --- from the request's side ---------------------------------------------------------------------
 
@@ -169,14 +161,12 @@ class Exchange:
 
     def answer_interim(self, message: RawResponseMessage) -> None:
         """Pass a 1xx on, except the 100 for an expectation that the gate has met itself."""
-        reason, headers = reason_of(message), message.raw_headers
-        if message.code == 100 or self._wish.http10 or response_problem(reason, headers):
-            return
-        self._writer.interim(response_head(message.code, reason, forwarded(headers), b""))
+        if message.code != 100 and not self._wish.http10 and not problem_of(message):
+            self._passage.interim(message)
 
     def answer_head(self, t: Nanoseconds, message: RawResponseMessage) -> None:
         """Pass the head on, or keep it back while it may be a refusal to count tokens."""
-        problem = response_problem(reason_of(message), message.raw_headers)
+        problem = problem_of(message)
         if problem:
             self._drop_upstream()
             self.answer_failed(t, Outcome.UPSTREAM_PROTOCOL_ERROR, problem)
@@ -233,9 +223,7 @@ class Exchange:
 
     def answer_upgraded(self, t: Nanoseconds, message: RawResponseMessage, rest: bytes) -> None:
         """Join the two connections."""
-        problem = response_problem(reason_of(message), message.raw_headers)
-        if not self._wish.upgrade:
-            problem = "101 Switching Protocols that nobody asked for"
+        problem = problem_of(message) if self._wish.upgrade else "101 Switching Protocols unasked for"
         connection, self.connection = self.connection, None
         if problem or connection is None:
             if connection:
@@ -246,19 +234,14 @@ class Exchange:
         self._deadline.disarm()
         self._join(message, connection.detach(), rest)
 
-    # --- deadlines -----------------------------------------------------------------------------------
-
     def check(self, now: Nanoseconds) -> None:
         """Do what is due."""
-        if self.span.due(now):
-            self.span.flush(now)
+        self.span.check(now)
         late = self._finish_by is not None and now >= self._finish_by
         if late or self._deadline.passed(now):
             self._deadline.disarm()
             self._drop_upstream()
             self.answer_failed(now, self._deadline.expiry, "")
-
-    # --- inside ----------------------------------------------------------------------------------------
 
     def _begin(self, t: Nanoseconds, message: RawResponseMessage) -> None:
         self.keep_alive = self.keep_alive and self._sent
@@ -279,15 +262,10 @@ class Exchange:
                 self.answer_body(t, part)
 
     def _join(self, message: RawResponseMessage, upstream: asyncio.Transport, rest: bytes) -> None:
-        head = response_head(
-            101,
-            reason_of(message),
-            forwarded(message.raw_headers, ours=True),
-            self._wish.extra + b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
-        )
         self.phase = Phase.RESPONSE
+        self._passage.switch(message)
         try:
-            self._tunnel = join(self._client, head, upstream, rest, self._tunnel_ended)
+            self._tunnel = join(self._client, upstream, rest, self._tunnel_ended)
         except ConnectionResetError:
             upstream.abort()
             self._close(Outcome.CANCELLED, None)

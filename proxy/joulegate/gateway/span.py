@@ -123,6 +123,11 @@ class Span:
             if len(self._times) >= MOST_CHUNKS or t - self._flushed >= LONGEST:
                 self.flush(t)
 
+    def check(self, now: Nanoseconds) -> None:
+        """Tell of chunks that have waited long enough."""
+        if self.due(now):
+            self.flush(now)
+
     def due(self, now: Nanoseconds) -> bool:
         """Say whether chunks have waited long enough."""
         return bool(self._times) and now - self._flushed >= LONGEST

@@ -49,12 +49,9 @@ class Tunnel:
             ended(outcome)
 
 
-def join(
-    client: ClientConnection, head: bytes, upstream: asyncio.Transport, rest: bytes, ended: Ended
-) -> Tunnel:
-    """Answer the client's upgrade and join it to the upstream. Raises ``ConnectionResetError``."""
+def join(client: ClientConnection, upstream: asyncio.Transport, rest: bytes, ended: Ended) -> Tunnel:
+    """Join a client that has been answered 101 to the upstream. Raises ``ConnectionResetError``."""
     transport, client_rest = client.take_over()
-    client.send(head)
     tunnel = Tunnel(transport, upstream, ended)
     tunnel.start(client_rest, rest, lambda: client.connection_lost(None))
     return tunnel

@@ -69,8 +69,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._room: asyncio.Future[None] | None = None
         self.answered = False
         """At least one byte came back since the last request."""
-        self.uses = 0
-        """Requests sent."""
         self.idle_since = Nanoseconds(0)
         self.connected = False
         """Also what aiohttp's stream reader asks."""
@@ -87,7 +85,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._sent = False
         self.answered = False
-        self.uses += 1
         self.write(head)
 
     def write(self, data: bytes) -> None:
@@ -289,11 +286,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.abort()
         if consumer:
             consumer.answer_failed(now, outcome, detail)
-
-
-def reason_of(message: RawResponseMessage) -> bytes:
-    """Give the reason phrase as it came."""
-    return message.reason.encode("utf-8", "surrogateescape")
 
 
 def _reason(error: HttpProcessingError) -> str:

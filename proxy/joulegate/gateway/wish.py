@@ -4,6 +4,7 @@ from aiohttp.http_parser import RawResponseMessage
 from msgspec import Struct
 
 from joulegate.gateway.framing import Answer
+from joulegate.gateway.headers import response_problem
 from joulegate.model import Outcome
 from joulegate.units import Nanoseconds
 
@@ -80,3 +81,13 @@ class Deadline:
     def passed(self, now: Nanoseconds) -> bool:
         """Say whether the wait was too long."""
         return self._at is not None and now >= self._at
+
+
+def reason_of(message: RawResponseMessage) -> bytes:
+    """Give the reason phrase as it came."""
+    return message.reason.encode("utf-8", "surrogateescape")
+
+
+def problem_of(message: RawResponseMessage) -> str | None:
+    """Say why this head is none, or ``None``."""
+    return response_problem(reason_of(message), message.raw_headers)
