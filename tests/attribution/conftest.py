@@ -91,9 +91,13 @@ class Bench:
     """A settler and the ways to drive it."""
 
     def __init__(
-        self, method: str, upstreams: Mapping[str, UpstreamSetup], devices: Sequence[Device]
+        self,
+        method: str,
+        upstreams: Mapping[str, UpstreamSetup],
+        devices: Sequence[Device],
+        settle: float = 30,
     ) -> None:
-        self.settler: Attributor = build(method, upstreams, devices, settle=ns(30), idle_power={})
+        self.settler: Attributor = build(method, upstreams, devices, settle=ns(settle), idle_power={})
         self.run = Run({}, {}, [])
 
     def feed(self, inputs: Sequence[object]) -> None:
@@ -118,9 +122,11 @@ def make() -> Make:
 
 @pytest.fixture
 def bench(make: Make) -> Callable[..., Bench]:
-    def one_device(method: str = "tokens", devices: int = 1, **upstreams: UpstreamSetup) -> Bench:
+    def one_device(
+        method: str = "tokens", devices: int = 1, settle: float = 30, **upstreams: UpstreamSetup
+    ) -> Bench:
         found = [make.device(index) for index in range(devices)]
         setups = upstreams or {"llm": UpstreamSetup("llm", tuple(device.id for device in found))}
-        return Bench(method, setups, found)
+        return Bench(method, setups, found, settle)
 
     return one_device

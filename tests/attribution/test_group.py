@@ -81,3 +81,14 @@ def test_a_late_event_of_a_settled_request_changes_nothing(bench: Any, make: Any
     assert run.settled["a"] == before
     assert sum(w.requests for w in run.windows) == before.energy
     assert sum(w.counter for w in run.windows) == 990 * MICRO
+
+
+def test_a_short_settlement_delay_is_kept(bench: Any, make: Any) -> None:
+    """Who asks for final figures after two seconds does not wait ten for a fit."""
+    one = bench("step-clock", settle=2)
+    one.feed([make.opened("a", 1.0), make.closed("a", 3.0, 10, 100)])
+    feed(one, make, 0, 8)
+    for t in range(9):
+        one.advance(t)
+
+    assert one.run.settled["a"].final

@@ -27,7 +27,7 @@ PATIENCE = 120 * NANO
 SWIFT = NANO
 """ns after the end of a request until its figure, for rules that learn nothing."""
 REFIT = 10 * NANO
-"""ns between two fits."""
+"""ns between two fits; less if figures are to be final sooner."""
 BUSY = 1000
 """Requests above which provisional figures are given out every three seconds, not every second."""
 CROWDED = 2000
@@ -91,7 +91,7 @@ class Group:
     # --- what is due
 
     def _time_to_look(self, now: int) -> bool:
-        every = REFIT if self.rule.learns else SWIFT // 2
+        every = min(REFIT, max(self._settle, SWIFT)) if self.rule.learns else SWIFT // 2
         if self._next_look is None:
             self._next_look = now + every
         if now < self._next_look:
