@@ -94,6 +94,7 @@ class Demo:
         config.write_text(
             f'[listen]\naddress = "{self._address}"\nadmin = "{self._admin}"\n'
             f'[carbon]\nzone = "{self._arguments.zone}"\n'
+            '[attribution]\nsettle = "5 s"\n'
             f'[energy]\nsource = "{self._arguments.source}"\n'
             f'[ledger]\npath = "{self._folder / "ledger.db"}"\n'
             + "".join(

@@ -15,13 +15,12 @@ EVENTS = frozenset(
         "meter.started", "meter.draining", "meter.stopped",
         "process.started", "process.died", "process.restarted", "process.killed",
         "channel.connected", "channel.lost", "channel.overflowed", "channel.recovered", "channel.refused",
-        "source.chosen", "source.lost", "source.recovered", "sample.rejected", "counter.reset",
+        "source.chosen", "source.lost", "source.recovered",
         "request.failed", "observer.failed", "usage.refused",
         "upstream.lost", "upstream.recovered", "upstream.mapped",
         "ledger.failed", "ledger.recovered", "ledger.opened",
         "books.unbalanced", "books.resumed", "books.reconciled", "settlement.failed",
         "recording.failed",
-        "label.overflowed", "plugin.loaded", "config.loaded",
     }
 )  # fmt: skip
 """Every event name: ``noun.past_participle``."""

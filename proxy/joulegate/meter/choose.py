@@ -111,4 +111,3 @@ def _within(patience: float, source: EnergySource, name: str) -> Sequence[Device
     if isinstance(outcome[0], Exception):
         raise SourceUnavailable(f"{name} does not open: {outcome[0]!r}", code="fault") from outcome[0]
     return outcome[0]
-
