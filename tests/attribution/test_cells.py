@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from joulegate.attribution.cells import MOST, Cells, ImageTrack, TextTrack, ratio
 from joulegate.attribution.images import PlacedImage
-from joulegate.attribution.placement import Placed
+from joulegate.attribution.placed import Placed
 from joulegate.attribution.spans import Span
 
 

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from joulegate.attribution.counts import count, encodes, stream_of
 from joulegate.attribution.habits import Habits
-from joulegate.attribution.placement import Placed, Placer, count, encodes, stream_of
+from joulegate.attribution.placed import Placed
+from joulegate.attribution.placement import Placer
 from joulegate.attribution.spans import Span
 from joulegate.attribution.tempo import clock_of
 from joulegate.model import Outcome, ServerTimings, SpanClosed, SpanId

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from joulegate.attribution.counts import count, stream_of
 from joulegate.attribution.habits import Habits
-from joulegate.attribution.placement import count, stream_of
 from joulegate.attribution.spans import Span
 from joulegate.attribution.tempo import clock_of
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulegate.attribution.images import PlacedImage
-from joulegate.attribution.placement import Placed
+from joulegate.attribution.placed import Placed
 from joulegate.attribution.stepclock import Floats
 
 Ints = npt.NDArray[np.int64]

@@ -7,9 +7,11 @@ import numpy as np
 
 from joulegate.attribution.books import Window
 from joulegate.attribution.cells import CELL, Cells, ImageTrack, TextTrack, Track
+from joulegate.attribution.counts import count, encodes, stream_of
 from joulegate.attribution.habits import Habits
 from joulegate.attribution.images import ImagePlacer, PlacedImage
-from joulegate.attribution.placement import Placed, Placer, count, encodes, stream_of
+from joulegate.attribution.placed import Placed
+from joulegate.attribution.placement import Placer
 from joulegate.attribution.scene import Scene
 from joulegate.attribution.spans import Kind, Span
 from joulegate.attribution.stepclock import Floats

@@ -8,105 +8,27 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from msgspec import Struct
 from msgspec.structs import replace
 
+from joulegate.attribution.counts import Counts, count, encodes, reported_phase
 from joulegate.attribution.habits import Habits
+from joulegate.attribution.placed import SHORTEST, Placed
 from joulegate.attribution.spans import Span
-from joulegate.attribution.stepclock import Floats, StepClock, Stream, pace
-from joulegate.units import NANO
+from joulegate.attribution.stepclock import StepClock, Stream, pace
 
-CHUNK_DELAY = 0.0022
-"""s from the end of a step to the arrival of its chunk (loopback and one event loop)."""
 END_DELAY = 0.003
 """s from the last step to the end of the answer."""
 ABORT_DELAY = 0.020
 """s until an engine notices that its client has left."""
-SHORTEST = 0.002
-"""s: no prefill is shorter."""
 LATE_CHUNK = 0.001
 BUDGET = 2048
 """Tokens that an engine prefills in one step, unless known."""
-FASTEST_PREFILL = 2e-6
-"""s a token: no engine is faster, so a prompt that would have been was not computed."""
 SNAP_PROMPT = 300
 """Tokens: the prefill of a shorter prompt leaves no long step to be found by."""
 CACHED_PROMPT = 400
 CACHED_SEEN = 0.55
 LEAVE_TOGETHER = 0.0016
 """s: answers of one dynamic batch leave within this time."""
-
-
-class Placed(Struct):
-    """The work of one text request."""
-
-    span: Span
-    start: float
-    """Prefill starts: s."""
-    prefilled: float
-    """Prefill ends, the first token is there: s."""
-    end: float
-    prompt: float
-    """Tokens to prefill."""
-    context: float
-    """Tokens of the whole prompt, cached ones too."""
-    prefill_steps: float
-    times: Floats
-    """Instants of the decoding curve: s."""
-    tokens: Floats
-    """Answer tokens there are at ``times``."""
-    steps: Floats
-    """Decode steps done at ``times``."""
-    guessed: bool
-    """The prompt's tokens were estimated from its bytes."""
-    doubtful: bool
-    hidden_cache: bool
-    """Its engine often caches prompts without saying so."""
-    """The instant of the prefill, or the tokens, were guessed."""
-    unsure: bool = False
-    """It still runs and shows nothing of its work."""
-
-    @property
-    def finish(self) -> float:
-        """Give the end of the presence on the device in s."""
-        return max(self.end, self.prefilled, self.start + SHORTEST)
-
-
-class Counts(Struct, frozen=True):
-    """The tokens of one request, reported or estimated."""
-
-    prompt: float
-    context: float
-    out: float
-    guessed_prompt: bool
-    guessed_out: bool
-
-
-def count(span: Span, habits: Habits) -> Counts:
-    """Give the tokens of a request as far as they are known now."""
-    reported = span.prompt_tokens
-    context = float(reported) if reported else habits.prompt(span.opened.body_bytes)
-    reported_out = span.completion_tokens
-    out = float(reported_out) if reported_out is not None else habits.tokens(span.response_bytes)
-    ceiling = _token_ceiling(span)
-    took = math.inf if span.end is None else span.end - span.start
-    return Counts(
-        prompt=max(1.0, min(context - span.cached_tokens, took / FASTEST_PREFILL)),
-        context=context,
-        out=min(out, ceiling),
-        guessed_prompt=not reported,
-        guessed_out=reported_out is None,
-    )
-
-
-def stream_of(span: Span, out: float, *, known: bool) -> Stream:
-    """Give the chunks of a streamed request as the step clock takes them."""
-    return Stream(span.chunks()[0] - CHUNK_DELAY, out if known else None)
-
-
-def encodes(span: Span) -> bool:
-    """Say whether a request is its prefill and nothing else: embeddings, classification, rerank."""
-    return span.closed is not None and span.completion_tokens == 0 and bool(span.prompt_tokens)
 
 
 class Placer:
@@ -147,7 +69,7 @@ class Placer:
             start = min(max(free, *(span.start for span in batch)), end - SHORTEST)
             for span in batch:
                 counts = count(span, self._habits)
-                reported = _reported(span, "prefill")
+                reported = reported_phase(span, "prefill")
                 begun = start if reported is None else end - max(reported, SHORTEST)
                 one = self._ridden(span, counts, max(begun, span.start), end, end, 0.0)
                 one.doubtful = counts.guessed_prompt
@@ -205,7 +127,7 @@ class Placer:
 
     def _start_before(self, span: Span, prefilled: float, counts: Counts) -> float:
         """Give the start of a prefill that ended at a step end that was seen, and claim that step."""
-        reported = _reported(span, "prefill")
+        reported = reported_phase(span, "prefill")
         if reported is not None:
             return max(span.start, prefilled - max(reported, SHORTEST))
         clock = self._clock
@@ -230,7 +152,7 @@ class Placer:
         A prefill that went far too fast found a cached prefix, unless it had begun in the step before: the
         budget of a step is shared with all who decode or prefill in it.
         """
-        if _reported(span, "prefill") is not None or counts.prompt <= CACHED_PROMPT:
+        if reported_phase(span, "prefill") is not None or counts.prompt <= CACHED_PROMPT:
             return counts.prompt, start
         steps = self._prefill_steps(counts.prompt)
         seen = self._seen(start, prefilled, steps)
@@ -285,7 +207,7 @@ class Placer:
         return self._ridden(span, counts, self._start_of(span, counts, prefilled), prefilled, end, steps)
 
     def _prefill_end(self, span: Span, counts: Counts, end: float, steps: int) -> float:
-        decode = _reported(span, "decode")
+        decode = reported_phase(span, "decode")
         if decode is not None:
             return min(max(end - decode, span.start + SHORTEST), end)
         prefilled = self._clock.when(self._clock.at(end) - steps)
@@ -294,7 +216,7 @@ class Placer:
         return min(max(prefilled, span.start + SHORTEST), end)
 
     def _start_of(self, span: Span, counts: Counts, prefilled: float) -> float:
-        reported = _reported(span, "prefill")
+        reported = reported_phase(span, "prefill")
         line = self._habits.latency.line()
         if reported is not None:
             begun = prefilled - reported
@@ -369,19 +291,3 @@ class Placer:
             doubtful=True,
             hidden_cache=self._habits.hides_cache,
         )
-
-
-def _reported(span: Span, phase: str) -> float | None:
-    """Give what the server says a phase of the request took, in s."""
-    if span.closed is None:
-        return None
-    timings = span.closed.timings
-    took = timings.prefill if phase == "prefill" else timings.decode
-    return None if took is None or took < 0 else took / NANO
-
-
-def _token_ceiling(span: Span) -> float:
-    """Give more tokens than the answer can have: what lies beyond is a lie that must not poison a fit."""
-    asked = span.opened.asked.max_tokens or 0
-    took = (span.end - span.start) if span.end is not None else math.inf
-    return max(float(span.response_bytes), float(asked), 5_000.0 * took, 1.0)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from joulegate.attribution.counts import CHUNK_DELAY, Counts
 from joulegate.attribution.habits import Habits
 from joulegate.attribution.latency import Decoding, pace
-from joulegate.attribution.placement import CHUNK_DELAY, Counts
 from joulegate.attribution.spans import Span
 from joulegate.attribution.stepclock import CLEAN, Pace, StepClock, Stream, tokens_per_step
 

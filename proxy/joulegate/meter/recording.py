@@ -26,8 +26,8 @@ from joulegate.model import (
     SpanOpened,
     UpstreamSetup,
 )
+from joulegate.replay.machine import KINDS
 from joulegate.replay.rows import Machine, Origin, Reading, Upstream, sample_time
-from joulegate.replay.traces import KINDS
 from joulegate.units import Nanoseconds, seconds
 
 QUEUED = 64 << 20

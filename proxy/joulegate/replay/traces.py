@@ -12,8 +12,6 @@ from msgspec import Struct
 from joulegate.errors import TraceError
 from joulegate.model import (
     Asked,
-    Device,
-    DeviceId,
     EnergySample,
     Fact,
     JobState,
@@ -30,24 +28,14 @@ from joulegate.model import (
     SpanOpened,
     Task,
     TaskFacts,
-    Tier,
-    UpstreamSetup,
 )
-from joulegate.replay.fields import Document, Row, document, rows
-from joulegate.units import MICRO, Microjoules, Microwatts, Nanoseconds, nanoseconds
+from joulegate.replay.fields import Row, document, rows
+from joulegate.replay.machine import Setup, device_id, read_setup
+from joulegate.units import Microjoules, Microwatts, Nanoseconds, nanoseconds
 
-KINDS = ("llm", "image")
 LATE_CHUNK = 0.001
 """s: a chunk may appear so much after the end, for times are rounded."""
 CLIENT_LEFT = 499
-
-
-class Setup(Struct, frozen=True):
-    """The machine of a trace."""
-
-    devices: tuple[Device, ...]
-    upstreams: dict[str, UpstreamSetup]
-    idle_power: dict[DeviceId, Microwatts]
 
 
 class Trace(Struct, frozen=True):
@@ -63,45 +51,9 @@ class Trace(Struct, frozen=True):
 
 def read(trace: Path, samples: Path, setup: Path) -> Trace:
     """Read the three files of a trace. Raises ``TraceError``."""
-    machine = _setup(document(setup))
+    machine = read_setup(document(setup))
     events, tasks = _events(rows(trace), machine)
     return Trace(machine, tuple(events), tuple(_samples(rows(samples), machine, samples)), tasks)
-
-
-def device_id(index: int) -> DeviceId:
-    """Give the identity of a device that a trace knows by its index."""
-    return DeviceId(f"gpu-{index:04d}")
-
-
-def _setup(file: Document) -> Setup:
-    count = file.integer("n_gpus")
-    if not 1 <= count <= 4096:
-        file.fail(f"n_gpus: expected 1 to 4096, got {count}")
-    section = file.part("upstreams")
-    upstreams = {name: _upstream(section.part(name), count) for name in section.names()}
-    devices = tuple(
-        Device(id=device_id(index), index=index, name=f"GPU {index}", source="trace", tier=Tier.COUNTER)
-        for index in range(count)
-    )
-    idle = file.number("idle_w") if file.has("idle_w") else None
-    each = {} if idle is None else {device.id: Microwatts(round(idle * MICRO / count)) for device in devices}
-    return Setup(devices, upstreams, each)
-
-
-def _upstream(row: Row, count: int) -> UpstreamSetup:
-    kind = row.text("kind")
-    if kind not in KINDS:
-        row.fail(f'{row.label("kind")}: "{kind}" is not one of {", ".join(KINDS)}')
-    gpus = row.integers("gpus")
-    for gpu in gpus:
-        if gpu >= count:
-            row.fail(f"{row.label('gpus')}: gpu {gpu} is not below n_gpus {count}")
-    if not gpus:
-        row.fail(f"{row.label('gpus')}: names no gpu")
-    devices = tuple(device_id(gpu) for gpu in dict.fromkeys(gpus))
-    return UpstreamSetup(
-        kind=kind, devices=devices, concurrency=max(row.integer_or("concurrency", 1) or 1, 1)
-    )
 
 
 # --- samples
