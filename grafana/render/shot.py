@@ -30,7 +30,7 @@ NICE = ("nice", "-n", "10")
 
 def main() -> None:
     arguments = _arguments()
-    with tempfile.TemporaryDirectory(prefix="joulegate-board-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="board-") as temporary:
         folder = (arguments.data or Path(temporary)).resolve()
         if not (folder / "window.json").exists():
             print(f"recording {arguments.seconds:.0f} s of traffic")
