@@ -20,6 +20,7 @@ from joulegate.channel.frames import (
 )
 from joulegate.channel.register import Gate, Register, process_lives
 from joulegate.model import GateReport, SpanId
+from joulegate.units import Nanoseconds
 
 
 class Wire:
@@ -105,6 +106,39 @@ def test_a_span_that_an_earlier_meter_settled_is_not_counted_again(
     assert {event.id for _, event in notes.events} == {"b"}
     assert wire.settled() == ["a"]
     assert notes.asked.count("b") == 1
+
+
+def test_the_ledger_is_not_asked_for_what_no_other_meter_can_have_settled(notes: Any, words: Any) -> None:
+    """A request that was opened under this meter costs no look into the ledger."""
+    register = Register(notes, notes.is_settled, began=words.opened("a").t)
+    register.events(join(register, Wire()), batch(words.span("a")))
+    assert len(notes.events) == 3
+    assert notes.asked == []
+
+
+def test_the_ledger_is_asked_for_what_was_opened_before_the_meter_began(notes: Any, words: Any) -> None:
+    """What an earlier meter settled is told again to a later one, and never counted twice."""
+    register = Register(notes, notes.is_settled, began=Nanoseconds(words.opened("a").t + 1))
+    notes.settled.add("a")
+    wire = Wire()
+    register.events(join(register, wire), batch(words.span("a")))
+    assert (wire.settled(), notes.events) == (["a"], [])
+
+
+def test_the_ledger_is_asked_for_what_comes_again_or_late(notes: Any, words: Any) -> None:
+    """A gate that was given up comes back: its settled span is known as such, whatever part of it comes."""
+    register = Register(notes, notes.is_settled, began=Nanoseconds(0))
+    gate = join(register, Wire())
+    register.events(gate, batch([words.opened("a")]))
+    register.left(gate, gate.connections)
+    notes.settled.add("a")
+    register.settled([SpanId("a")])
+    wire = Wire()
+    gate = join(register, wire)
+    register.events(gate, batch([words.opened("a")]))
+    register.events(gate, batch([words.closed("a")], first=2))
+    assert wire.settled() == ["a", "a"]
+    assert len(notes.events) == 1
 
 
 def test_a_gate_that_was_away_at_settlement_hears_of_it_when_it_is_back(

@@ -160,9 +160,11 @@ def read_back() -> Callable[[bytes, Path], Trace]:
     return read_lines
 
 
-def make_settlement(attributor: FakeAttributor) -> Settlement:
+def make_settlement(attributor: FakeAttributor, began: Nanoseconds | None = None) -> Settlement:
     writer = Writer({GPU: Component.GPU}, {"llm": "configured"}, lambda settled, wall: None)
-    return Settlement(attributor, writer, boot="boot", settled_before=lambda id_: id_ == "before")
+    return Settlement(
+        attributor, writer, boot="boot", settled_before=lambda id_: id_ == "before", began=began
+    )
 
 
 def at(t: float) -> Nanoseconds:

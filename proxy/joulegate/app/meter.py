@@ -67,7 +67,7 @@ async def _serve(config: Config, socket: Path, boot: str) -> None:
         budgets=Budgets(config.budget),
         carbon=carbon_source(config.carbon),
     )
-    server = EventServer(socket, meter, is_settled=meter.is_settled)
+    server = EventServer(socket, meter, is_settled=meter.is_settled, began=meter.began)
     runner = web.AppRunner(application(meter, ledger.reader, _page(exporters), recorder), access_log=None)
     await runner.setup()
     try:

@@ -12,6 +12,7 @@ from joulegate.channel.unix import bind_private
 from joulegate.log import logger
 from joulegate.model import SpanId
 from joulegate.ports import EventHandler
+from joulegate.units import Nanoseconds
 
 COME_BACK_WITHIN = 2.0
 """Seconds that a gate whose process lives has for a new connection before it counts as dead."""
@@ -24,8 +25,9 @@ class EventServer:
     """Takes the connections of gates and keeps each gate's place while it reconnects.
 
     ``is_settled`` says whether a span was settled for good, also by a meter before this one, as far as
-    its ledger knows; it is asked once for each span that is new to this meter. It must be true for every
-    span that was given to ``settled``.
+    its ledger knows; it is asked once for each span that is new to this meter, but not for one that was
+    opened after ``began``, when this meter began. It must be true for every span that was given to
+    ``settled``.
     """
 
     def __init__(
@@ -34,13 +36,14 @@ class EventServer:
         handler: EventHandler,
         *,
         is_settled: Callable[[SpanId], bool],
+        began: Nanoseconds | None = None,
         come_back_within: float = COME_BACK_WITHIN,
         hello_within: float = HELLO_WITHIN,
     ) -> None:
         self.refused_connections = 0
         """Connections that were closed because of what came over them."""
         self._path = path
-        self._register = Register(handler, is_settled)
+        self._register = Register(handler, is_settled, began=began)
         self._come_back_within = come_back_within
         self._hello_within = hello_within
         self._server: asyncio.Server | None = None

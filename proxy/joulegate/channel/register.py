@@ -9,8 +9,9 @@ from msgspec import Raw, Struct
 
 from joulegate.channel.frames import Events, FrameError, Hello, Welcome, pack, settled_frames, unpack_event
 from joulegate.log import logger
-from joulegate.model import GateReport, SpanId
+from joulegate.model import GateReport, SpanEvent, SpanId, SpanOpened
 from joulegate.ports import EventHandler
+from joulegate.units import Nanoseconds
 
 
 class Gate(Struct, eq=False):
@@ -37,13 +38,24 @@ class Gate(Struct, eq=False):
 
 
 class Register:
-    """Hands each event on once per gate process, in the order in which that gate emitted it."""
+    """Hands each event on once per gate process, in the order in which that gate emitted it.
 
-    def __init__(self, handler: EventHandler, is_settled: Callable[[SpanId], bool]) -> None:
+    ``began``, on the clock of the events, is when this meter began: no other one can have settled a span
+    that was opened later, so nobody is asked for it. ``None``: everybody is asked for.
+    """
+
+    def __init__(
+        self,
+        handler: EventHandler,
+        is_settled: Callable[[SpanId], bool],
+        *,
+        began: Nanoseconds | None = None,
+    ) -> None:
         self.rejected_events = 0
         """Events that could not be read or that the handler refused with an error."""
         self._handler = handler
         self._is_settled = is_settled
+        self._began = began
         self._instance = uuid4().hex
         self._gates: dict[str, Gate] = {}
         self._owners: dict[SpanId, str] = {}
@@ -115,15 +127,21 @@ class Register:
     def _event(self, gate: Gate, sequence: int, packed: Raw, settled: dict[SpanId, None]) -> None:
         try:
             event = unpack_event(packed)
-            if event.id not in self._owners and self._is_settled(event.id):
-                settled[event.id] = None
-                return
-            self._owners[event.id] = gate.id
-            if sequence > gate.received:
+            is_new = sequence > gate.received
+            if event.id not in self._owners:
+                if not (is_new and self._begins(event)) and self._is_settled(event.id):
+                    settled[event.id] = None
+                    return
+                self._owners[event.id] = gate.id
+            if is_new:
                 gate.received = sequence
                 self._handler.event(gate.id, event)
         except Exception:  # one bad event must not cut a gate off, or be sent again for ever
             self._reject()
+
+    def _begins(self, event: SpanEvent) -> bool:
+        """Say whether a span begins with this event, under this meter."""
+        return isinstance(event, SpanOpened) and self._began is not None and event.t >= self._began
 
     def _tell(self, gate: Gate, ids: Iterable[SpanId]) -> None:
         if gate.send is None:

@@ -93,11 +93,12 @@ class Meter:
             self._upstreams.models(),
             self._emissions,
         )
+        self.began = now()
+        """When it took the ledger: no other meter can have settled what began later."""
         self._settlement = Settlement(
-            attributor, self._writer, boot=setup.boot, settled_before=ledger.settled
+            attributor, self._writer, boot=setup.boot, settled_before=ledger.settled, began=self.began
         )
         self._sampler: Sampling | None = None
-        self._started = now()
         self._ready = False
         self._fault_said: Nanoseconds | None = None
         self._results.restore(setup.devices)
@@ -155,7 +156,7 @@ class Meter:
         return MeterStatus(
             version=__version__,
             now=wall,
-            uptime=Nanoseconds(now - self._started),
+            uptime=Nanoseconds(now - self.began),
             method=self._setup.method,
             boundary=boundary(self._setup.devices, self._setup.pue),
             ready=self._ready,

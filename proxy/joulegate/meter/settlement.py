@@ -44,7 +44,11 @@ class Settlements(Struct, frozen=True):
 
 
 class Settlement:
-    """Keeps the requests that are not settled yet."""
+    """Keeps the requests that are not settled yet.
+
+    ``settled_before`` asks the ledger; for requests that were opened after ``began``, when this meter began
+    and took the ledger, there is no need to ask it. Those that this meter settled are not sent again.
+    """
 
     def __init__(
         self,
@@ -53,11 +57,13 @@ class Settlement:
         *,
         boot: str,
         settled_before: Callable[[SpanId], bool],
+        began: Nanoseconds | None = None,
     ) -> None:
         self._attributor = attributor
         self._writer = writer
         self._positions = Positions(boot)
         self._settled_before = settled_before
+        self._began = began
         self._spans: OrderedDict[SpanId, Span] = OrderedDict()
         self._done: OrderedDict[SpanId, None] = OrderedDict()
         self._final: dict[SpanId, Span] = {}
@@ -79,7 +85,7 @@ class Settlement:
         """Take an event; those of a request that is settled change nothing, however often they come."""
         span = self._spans.get(event.id)
         if span is None:
-            if event.id in self._done or self._settled_before(event.id):
+            if event.id in self._done or (not self._begins(event) and self._settled_before(event.id)):
                 return
             span = self._begin(event.id, gate)
         span.gate = gate
@@ -117,6 +123,10 @@ class Settlement:
             if span.opened and id_ in (span.id, span.opened.client_request_id):
                 return self._writer.record(span, self._offset)
         return None
+
+    def _begins(self, event: SpanEvent) -> bool:
+        """Say whether a request begins with this event, under this meter."""
+        return isinstance(event, SpanOpened) and self._began is not None and event.t >= self._began
 
     def _begin(self, id_: SpanId, gate: str) -> Span:
         span = self._spans[id_] = Span(id_, gate)
