@@ -26,7 +26,7 @@ UNFINISHED = ""
 """Upstream of the balance that holds energy of requests whose figures a crash took."""
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """One final record with what it takes from the budgets."""
 
     record: RequestRecord

@@ -45,7 +45,7 @@ class TooMany(JoulegateError):
     """As many recordings run as may: try again when one has ended."""
 
 
-class _Open(Struct):
+class _Open(Struct, gc=False):
     opened: SpanOpened
     is_answered: bool = False
 

@@ -27,7 +27,7 @@ Emit = Callable[[Settled, Nanoseconds], Emissions | None]
 """Gives the emissions of a figure whose request ended at a wall-clock time."""
 
 
-class Span(Struct):
+class Span(Struct, gc=False):
     """One request on its way: events as they come, in any order; the first of a kind counts."""
 
     id: SpanId

@@ -1,4 +1,8 @@
-"""What a client asked, what the server did, and the events that tell the meter so."""
+"""What a client asked, what the server did, and the events that tell the meter so.
+
+A meter holds hundreds of thousands of these while they wait for their figures. They hold no references that
+could form a cycle, so the garbage collector need not visit them (``gc=False``).
+"""
 
 from enum import StrEnum
 from typing import NewType, TypeAlias
@@ -52,14 +56,14 @@ class FactSource(StrEnum):
     ESTIMATED = "estimated"
 
 
-class Fact(Struct, frozen=True, array_like=True):
+class Fact(Struct, frozen=True, array_like=True, gc=False):
     """A count of work with the way it was got."""
 
     value: int
     source: FactSource = FactSource.REPORTED
 
 
-class TaskFacts(Struct, frozen=True, omit_defaults=True):
+class TaskFacts(Struct, frozen=True, omit_defaults=True, gc=False):
     """The work of one request in the normal form of every protocol; ``None`` is unknown.
 
     ``prompt_tokens`` include cached ones, ``completion_tokens`` include reasoning and all choices;
@@ -81,7 +85,7 @@ class TaskFacts(Struct, frozen=True, omit_defaults=True):
     characters: Fact | None = None
 
 
-class ServerTimings(Struct, frozen=True, omit_defaults=True):
+class ServerTimings(Struct, frozen=True, omit_defaults=True, gc=False):
     """Durations that the server itself reports for one request."""
 
     queue: Nanoseconds | None = None
@@ -90,7 +94,7 @@ class ServerTimings(Struct, frozen=True, omit_defaults=True):
     decode: Nanoseconds | None = None
 
 
-class Asked(Struct, frozen=True, omit_defaults=True):
+class Asked(Struct, frozen=True, omit_defaults=True, gc=False):
     """What the request asked for, as far as its protocol reads it."""
 
     model: str | None = None
@@ -142,7 +146,7 @@ class JobState(StrEnum):
     RUNNING = "running"
 
 
-class SpanOpened(Struct, frozen=True, tag="opened", omit_defaults=True):
+class SpanOpened(Struct, frozen=True, tag="opened", omit_defaults=True, gc=False):
     """The head and body of a request have reached the gate, or its answer began before the body ended."""
 
     id: SpanId
@@ -159,14 +163,14 @@ class SpanOpened(Struct, frozen=True, tag="opened", omit_defaults=True):
     client_request_id: str | None = None
 
 
-class SpanFirstByte(Struct, frozen=True, tag="first_byte"):
+class SpanFirstByte(Struct, frozen=True, tag="first_byte", gc=False):
     """The first content byte of the answer arrived."""
 
     id: SpanId
     t: Nanoseconds
 
 
-class SpanChunks(Struct, frozen=True, tag="chunks"):
+class SpanChunks(Struct, frozen=True, tag="chunks", gc=False):
     """Streamed content chunks since the last such event: arrival times and content bytes of each."""
 
     id: SpanId
@@ -174,7 +178,7 @@ class SpanChunks(Struct, frozen=True, tag="chunks"):
     sizes: list[int]
 
 
-class SpanJob(Struct, frozen=True, tag="job"):
+class SpanJob(Struct, frozen=True, tag="job", gc=False):
     """A job changed its state; it ends with ``SpanClosed``."""
 
     id: SpanId
@@ -182,7 +186,7 @@ class SpanJob(Struct, frozen=True, tag="job"):
     state: JobState
 
 
-class SpanClosed(Struct, frozen=True, tag="closed", omit_defaults=True):
+class SpanClosed(Struct, frozen=True, tag="closed", omit_defaults=True, gc=False):
     """The request is over: its last byte was sent, it failed, or the upstream stopped after a cancel."""
 
     id: SpanId

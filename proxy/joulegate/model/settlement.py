@@ -1,4 +1,7 @@
-"""What each request is charged, and the books that prove that nothing is lost."""
+"""What each request is charged, and the books that prove that nothing is lost.
+
+What exists once per request holds no cycle and is kept from the garbage collector, as in ``requests.py``.
+"""
 
 from enum import StrEnum
 
@@ -48,7 +51,7 @@ class Share(StrEnum):
     """Both: the idle power was not known."""
 
 
-class DeviceEnergy(Struct, frozen=True, array_like=True):
+class DeviceEnergy(Struct, frozen=True, array_like=True, gc=False):
     """A request's energy on one device."""
 
     device: DeviceId
@@ -57,7 +60,7 @@ class DeviceEnergy(Struct, frozen=True, array_like=True):
     """The part of ``energy`` that the device draws just for being awake; ``None`` if it was not split."""
 
 
-class Settled(Struct, frozen=True):
+class Settled(Struct, frozen=True, gc=False):
     """The figure of one request. A later one with the same id replaces a provisional one."""
 
     id: SpanId
@@ -91,7 +94,7 @@ class WindowBooks(Struct, frozen=True):
         return self.counter - self.requests - self.idle - sum(energy for _, energy in self.unattributed)
 
 
-class Emissions(Struct, frozen=True):
+class Emissions(Struct, frozen=True, gc=False):
     """Operational emissions of one request."""
 
     mass: Micrograms
@@ -101,7 +104,7 @@ class Emissions(Struct, frozen=True):
     basis: str = "location"
 
 
-class RequestRecord(Struct, frozen=True, omit_defaults=True):
+class RequestRecord(Struct, frozen=True, omit_defaults=True, gc=False):
     """Everything that is kept about one finished request: the ledger's row and the exporters' input."""
 
     id: SpanId
@@ -176,7 +179,7 @@ def _count(fact: Fact | None) -> int:
     return 0 if fact is None else min(max(fact.value, 0), MOST)
 
 
-class Balance(Struct, frozen=True):
+class Balance(Struct, frozen=True, gc=False):
     """Sums over all final records that share these words: what the exporters' counters open with."""
 
     task: Task
