@@ -1,6 +1,6 @@
 """What the ledger keeps: pure structs, and how they add up."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TypeVar, cast
 
 from msgspec import Struct
@@ -17,7 +17,7 @@ from joulegate.model import (
     WindowBooks,
     WorkClass,
 )
-from joulegate.units import Microjoules, Nanoseconds
+from joulegate.units import Micrograms, Microjoules, Nanoseconds
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Amount = TypeVar("_Amount", bound=int)
@@ -111,30 +111,37 @@ def key(balance: Balance) -> tuple[str, ...]:
 
 def added(one: Balance, other: Balance) -> Balance:
     """Give the sum of two balances of the same words."""
+    return summed((one, other))
+
+
+def summed(balances: Sequence[Balance]) -> Balance:
+    """Give the sum of one or more balances of the same words."""
+    first = balances[0]
+    energy: dict[tuple[Component, Share], int] = {}
+    emissions: dict[str, int] = {}
+    for balance in balances:
+        for component, share, part in balance.energy:
+            energy[component, share] = energy.get((component, share), 0) + part
+        for basis, mass in balance.emissions:
+            emissions[basis] = emissions.get(basis, 0) + mass
     return Balance(
-        task=one.task,
-        work=one.work,
-        model=one.model,
-        upstream=one.upstream,
-        outcome=one.outcome,
-        tenant=one.tenant,
-        requests=one.requests + other.requests,
-        unmeasured=one.unmeasured + other.unmeasured,
-        energy=tuple(
-            (component, share, energy)
-            for (component, share), energy in _sums(
-                [((component, share), energy) for component, share, energy in one.energy],
-                [((component, share), energy) for component, share, energy in other.energy],
-            )
-        ),
-        wasted=Microjoules(one.wasted + other.wasted),
-        emissions=_sums(one.emissions, other.emissions),
-        prompt_tokens=one.prompt_tokens + other.prompt_tokens,
-        cached_prompt_tokens=one.cached_prompt_tokens + other.cached_prompt_tokens,
-        completion_tokens=one.completion_tokens + other.completion_tokens,
-        reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
-        images=one.images + other.images,
-        pixel_steps=one.pixel_steps + other.pixel_steps,
+        task=first.task,
+        work=first.work,
+        model=first.model,
+        upstream=first.upstream,
+        outcome=first.outcome,
+        tenant=first.tenant,
+        requests=sum([one.requests for one in balances]),
+        unmeasured=sum([one.unmeasured for one in balances]),
+        energy=tuple((component, share, Microjoules(part)) for (component, share), part in energy.items()),
+        wasted=Microjoules(sum([one.wasted for one in balances])),
+        emissions=tuple((basis, Micrograms(mass)) for basis, mass in emissions.items()),
+        prompt_tokens=sum([one.prompt_tokens for one in balances]),
+        cached_prompt_tokens=sum([one.cached_prompt_tokens for one in balances]),
+        completion_tokens=sum([one.completion_tokens for one in balances]),
+        reasoning_tokens=sum([one.reasoning_tokens for one in balances]),
+        images=sum([one.images for one in balances]),
+        pixel_steps=sum([one.pixel_steps for one in balances]),
     )
 
 
@@ -152,9 +159,13 @@ def unfinished(component: Component, energy: Microjoules) -> Balance:
     )
 
 
-def recorded(record: RequestRecord) -> list[BooksTotal]:
-    """Give what a final record adds to the books of its devices."""
-    return [BooksTotal(device=part.device, recorded=part.energy) for part in record.settled.by_device]
+def recorded(*records: RequestRecord) -> list[BooksTotal]:
+    """Give what final records add to the books of their devices."""
+    sums: dict[DeviceId, int] = {}
+    for record in records:
+        for part in record.settled.by_device:
+            sums[part.device] = sums.get(part.device, 0) + part.energy
+    return [BooksTotal(device=device, recorded=Microjoules(energy)) for device, energy in sums.items()]
 
 
 def _sums(
