@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from joulegate.rundir import PREFIX, run_directory
+from joulegate.rundir import MARKER, PREFIX, run_directory
 
 
 def mode(path: Path) -> int:
@@ -41,13 +41,17 @@ def test_what_a_killed_run_left_is_removed_and_what_is_in_use_stays(tmp_path: Pa
     left = tmp_path / f"{PREFIX}left"
     left.mkdir()
     (left / "config.json").write_text("{}")
-    foreign = tmp_path / "other"
+    (left / MARKER).touch()
+    foreign = tmp_path / f"{PREFIX}notes"
     foreign.mkdir()
+    (foreign / "figures.csv").touch()
     with run_directory(environment) as first, run_directory(environment) as second:
         assert not left.exists()
         assert first.path.exists()
         assert first.path != second.path
-    assert list(tmp_path.iterdir()) == [foreign]
+    assert [path.name for path in tmp_path.rglob("*")] == [foreign.name, "figures.csv"], (
+        "a folder of the user's"
+    )
 
 
 def test_a_child_that_holds_the_lock_keeps_the_directory(tmp_path: Path) -> None:

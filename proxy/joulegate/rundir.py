@@ -10,7 +10,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-PREFIX = "joulegate-"
+PREFIX = "joulegate-run-"
+MARKER = "joulegate.run"
+"""A file that only directories of this module hold: nothing else is ever swept away."""
 
 
 class RunDirectory(Struct, frozen=True):
@@ -41,6 +43,7 @@ def run_directory(environment: Mapping[str, str]) -> Iterator[RunDirectory]:
     lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_SH)
+        (path / MARKER).touch(mode=0o600)  # only now may another start look at it
         yield RunDirectory(path, lock)
     finally:
         shutil.rmtree(path, ignore_errors=True)
@@ -65,7 +68,7 @@ def _sweep(base: Path) -> None:
 
 def _remove_unused(path: Path) -> None:
     """Remove a directory that no process holds. Raises ``OSError`` if one does."""
-    if path.stat().st_uid != os.getuid():
+    if path.stat().st_uid != os.getuid() or not (path / MARKER).exists():
         return
     held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
