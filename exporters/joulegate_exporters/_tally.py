@@ -135,14 +135,15 @@ class Tally:
 
     def _rise(self, name: str, labels: Labels, amount: int) -> None:
         counts = self.counters[name]
-        counts[labels] = counts.get(labels, 0) + max(amount, 0)
+        known = counts.get(labels, 0)
+        counts[labels] = known + amount if amount > 0 else known
 
     def _observe(self, name: str, labels: Labels, value: int) -> None:
         bounds = HISTOGRAMS[name]
+        value = max(value, 0)
         buckets = self.histograms[name].get(labels)
         if buckets is None:
             buckets = self.histograms[name][labels] = [0] * (len(bounds) + 2)
-        value = max(value, 0)
         buckets[bisect_left(bounds, value)] += 1
         buckets[-1] += value
 

@@ -131,7 +131,8 @@ class Recorder:
             self._attributor.event(event)
         finally:
             self._note(event)
-            self._tell(lambda recording: recording.event(event))
+            if self._recordings:  # at thousands of events a second, even a closure that nobody calls costs
+                self._tell(lambda recording: recording.event(event))
 
     def advance(self, now: Nanoseconds) -> tuple[Sequence[Settled], Sequence[WindowBooks]]:
         """Settle what is due at ``now``."""

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import ParamSpec
 
 from joulegate import __version__, clock
 from joulegate.budgets.windows import Budgets
@@ -59,6 +60,7 @@ RESUMED = Nanoseconds(600 * NANO)
 SAID_EVERY = Nanoseconds(60 * NANO)
 """A fault that lasts is said once a minute."""
 
+P = ParamSpec("P")
 Deliver = Callable[[EnergySample | SourceFailure], None]
 
 
@@ -117,15 +119,15 @@ class Meter:
     def gate_lost(self, gate: str) -> None:
         """End the open requests of a gate that died."""
         self._gates.lose(gate)
-        self._guarded(partial(self._settlement.gate_lost, gate, self._now()))
+        self._guarded(self._settlement.gate_lost, gate, self._now())
 
     def event(self, gate: str, event: SpanEvent) -> None:
         """Take one event."""
-        self._guarded(partial(self._settlement.event, gate, event))
+        self._guarded(self._settlement.event, gate, event)
         if isinstance(event, SpanClosed) and (opened := self._settlement.opened(event.id)):
             self._upstreams.closed(opened.upstream, event)
             model = self._writer.model(opened, event)
-            self._guarded(partial(self._results.begin_series, opened, event, model))
+            self._guarded(self._results.begin_series, opened, event, model)
 
     def books(self) -> tuple[BooksTotal, ...]:
         """Give the books of every device since the ledger began."""
@@ -237,7 +239,7 @@ class Meter:
     # --- settlement
 
     def _sample(self, sample: EnergySample | SourceFailure) -> None:
-        self._guarded(partial(self._settlement.sample, sample))
+        self._guarded(self._settlement.sample, sample)
 
     def _step(self, settle: Callable[[Nanoseconds, Nanoseconds], Settlements]) -> None:
         self._guarded(lambda: self._results.take(settle(self._now(), self._wall()), self._counted_resets()))
@@ -246,10 +248,10 @@ class Meter:
         devices = [device.id for device in self._setup.devices]
         return [(device, self._attributor.health(device).resets) for device in devices]
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _guarded(self, step: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Take a step; a fault in it is said once a minute and ends neither metering nor traffic."""
         try:
-            step()
+            step(*args, **kwargs)
         except Exception:
             now = self._now()
             if self._fault_said is None or now - self._fault_said >= SAID_EVERY:

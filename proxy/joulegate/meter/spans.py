@@ -119,7 +119,8 @@ def orphaned(spans: Iterator[Span], gate: str, t: Nanoseconds) -> list[SpanClose
 
 
 def _harmless(asked: Asked) -> Asked:
-    return msgspec.structs.replace(asked, model=clean(asked.model))
+    model = clean(asked.model)
+    return asked if model == asked.model else msgspec.structs.replace(asked, model=model)
 
 
 def _time_to(opened: SpanOpened, t: Nanoseconds | None) -> Nanoseconds | None:

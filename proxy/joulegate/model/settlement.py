@@ -136,12 +136,11 @@ class RequestRecord(Struct, frozen=True, omit_defaults=True, gc=False):
 
         Devices are not told apart by component here, so energy of more than one component is not split.
         """
-        statics = [part.static for part in self.settled.by_device]
-        known = [static for static in statics if static is not None]
-        if len(self.components) != 1 or not known or len(known) < len(statics):
+        statics = [part.static for part in self.settled.by_device if part.static is not None]
+        if len(self.components) != 1 or not statics or len(statics) < len(self.settled.by_device):
             return tuple((component, Share.UNSPLIT, energy) for component, energy in self.components)
         component, energy = self.components[0]
-        idle = min(sum(known), energy)
+        idle = min(sum(statics), energy)
         return (
             (component, Share.ACTIVE, Microjoules(energy - idle)),
             (component, Share.IDLE, Microjoules(idle)),
@@ -167,7 +166,7 @@ class RequestRecord(Struct, frozen=True, omit_defaults=True, gc=False):
             completion_tokens=_count(facts.completion_tokens),
             reasoning_tokens=_count(facts.reasoning_tokens),
             images=_count(facts.images),
-            pixel_steps=min(_count(facts.pixels) * _count(facts.steps), MOST),
+            pixel_steps=min(_count(facts.pixels) * _count(facts.steps), MOST) if facts.pixels else 0,
         )
 
 
