@@ -1,5 +1,8 @@
 """What all observers of JSON-speaking protocols have in common."""
 
+import gc
+from weakref import ref
+
 import pytest
 
 from joulegate.listener import Listener
@@ -101,3 +104,16 @@ def test_an_answer_that_is_cut_off_gives_what_it_told() -> None:
 def test_requests_stay_as_they_are() -> None:
     """A protocol that does not say otherwise rewrites nothing."""
     assert Listener([]).rewrite(b'{"stream":true}') is None
+
+
+@pytest.mark.parametrize("media", [b"application/json", b"text/event-stream", b"image/png"])
+def test_a_finished_listener_needs_no_garbage_collector(media: bytes) -> None:
+    """It is gone with its last reference: the gate's collector runs seldom."""
+    gc.disable()
+    try:
+        listener, _ = listen(media, b"{}")
+        gone = ref(listener)
+        del listener
+        assert gone() is None
+    finally:
+        gc.enable()

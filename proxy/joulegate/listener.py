@@ -49,7 +49,8 @@ class Listener:
         self.answer_model: str | None = None
         self._route_model = model
         self._request = self._request_peek(headers)
-        self._read: Callable[[bytes], int] = _nothing
+        # Not bound: a bound method would keep the listener alive until the garbage collector comes.
+        self._read: Callable[[Listener, bytes], int] = _nothing
         self._splitter: EventSplitter | LineSplitter | None = None
         self._document: JsonPeek | None = None
         self._long: Scanner | None = None
@@ -127,12 +128,12 @@ class Listener:
         self.answered = True
         media = _header(headers, b"content-type").partition(b";")[0].strip().lower()
         encoded = _header(headers, b"content-encoding").lower() not in (b"", b"identity")
-        self._read = len if encoded else self._reader(media)
+        self._read = _length if encoded else self._reader(media)
 
     def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
         """Take a part of the answer; give its content bytes."""
         del t
-        return self._read(chunk)
+        return self._read(self, chunk)
 
     def response_end(self, *, complete: bool) -> None:
         """Take what the end of the answer ends."""
@@ -170,17 +171,17 @@ class Listener:
             return MultipartPeek(content_type, self.wishes)
         return JsonPeek(self.wishes, self.wish_counts)
 
-    def _reader(self, media: bytes) -> Callable[[bytes], int]:
+    def _reader(self, media: bytes) -> "Callable[[Listener, bytes], int]":
         if media == b"text/event-stream":
             self._splitter = EventSplitter()
-            return self._read_records
+            return Listener._read_records
         if media in (b"application/x-ndjson", b"application/jsonl", b"application/stream+json"):
             self._splitter = LineSplitter()
-            return self._read_records
+            return Listener._read_records
         if media == b"application/json" or media.endswith(b"+json"):
             self._document = JsonPeek(self.answers, self.answer_counts)
-            return self._read_document
-        return len
+            return Listener._read_document
+        return _length
 
     def _read_records(self, chunk: bytes) -> int:
         return self._frames(self._splitter.feed(chunk)) if self._splitter else 0
@@ -210,9 +211,13 @@ class Listener:
         return len(frame.data) if self._long_counts else 0
 
 
-def _nothing(chunk: bytes) -> int:
+def _nothing(_: Listener, chunk: bytes) -> int:
     del chunk
     return 0
+
+
+def _length(_: Listener, chunk: bytes) -> int:
+    return len(chunk)
 
 
 def _header(headers: Headers, name: bytes) -> bytes:
