@@ -79,10 +79,13 @@ class Tally:
 
     def add(self, balance: Balance) -> tuple[str, str]:
         """Add sums, and give the labels ``task`` and ``model`` under which they went."""
-        if not balance.requests:
+        beginning = not balance.requests
+        if beginning:
             balance = self._begun(balance)
         task = task_label(balance)
         model = self._model(balance)
+        if beginning:
+            self._begin_histograms(task, model)
         upstream = self._guards["upstream"].admit(balance.upstream)
         self._rise("requests_total", (task, model, upstream, balance.outcome.value), balance.requests)
         self._rise("unmeasured_requests_total", (task, model), balance.unmeasured)
@@ -97,6 +100,10 @@ class Tally:
     def _begun(self, balance: Balance) -> Balance:
         parts, masses = self._expected
         return replace(balance, energy=balance.energy or parts, emissions=balance.emissions or masses)
+
+    def _begin_histograms(self, task: str, model: str) -> None:
+        for name in ("request_energy_joules", "request_duration_seconds"):
+            self._buckets(name, (task, model))
 
     def _model(self, balance: Balance) -> str:
         # What a server refused may be any name that a client made up: it takes no place of a real one.
@@ -139,13 +146,16 @@ class Tally:
         counts[labels] = known + amount if amount > 0 else known
 
     def _observe(self, name: str, labels: Labels, value: int) -> None:
-        bounds = HISTOGRAMS[name]
         value = max(value, 0)
+        buckets = self._buckets(name, labels)
+        buckets[bisect_left(HISTOGRAMS[name], value)] += 1
+        buckets[-1] += value
+
+    def _buckets(self, name: str, labels: Labels) -> list[int]:
         buckets = self.histograms[name].get(labels)
         if buckets is None:
-            buckets = self.histograms[name][labels] = [0] * (len(bounds) + 2)
-        buckets[bisect_left(bounds, value)] += 1
-        buckets[-1] += value
+            buckets = self.histograms[name][labels] = [0] * (len(HISTOGRAMS[name]) + 2)
+        return buckets
 
 
 def task_label(balance: Balance) -> str:

@@ -98,7 +98,9 @@ class EventSender:
                 await self._converse()
             except Exception as error:  # a bug in a report must not take the gate's traffic down
                 wait = FIRST_RETRY if self._connected else wait
-                self._lost(error)
+                self._lost(
+                    error, news=self._connected or wait >= LAST_RETRY or not isinstance(error, OSError)
+                )
             await asyncio.sleep(wait)
             wait = min(wait * 2, LAST_RETRY)
 
@@ -168,12 +170,13 @@ class EventSender:
         self._lost_said = False
         self._log.info("channel.connected", meter=welcome.instance, spans=self._retained.spans)
 
-    def _lost(self, error: Exception) -> None:
+    def _lost(self, error: Exception, *, news: bool) -> None:
+        """Note that there is no meter; at the start that is no news for the seconds that one takes."""
         self._connected = False
         self._unsent.clear()
         if self._retained.spans:
             self._flushed.clear()  # what the lost meter had is to be sent again
-        if not self._lost_said:
+        if news and not self._lost_said:
             self._lost_said = True
             self._log.warning("channel.lost", reason=str(error) or type(error).__name__)
 

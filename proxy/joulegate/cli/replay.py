@@ -25,7 +25,9 @@ FILE = click.Path(path_type=Path)
 @click.option("--samples", required=True, type=FILE, help="Readings of the energy counters (nvml.jsonl).")
 @click.option("--setup", required=True, type=FILE, help="Upstreams and devices (public.json).")
 @click.option("--out", required=True, help="Where the result goes; - is standard output.")
-@click.option("--method", default="step-clock", type=click.Choice(METHODS), show_default=True, help="The rule.")
+@click.option(
+    "--method", default="step-clock", type=click.Choice(METHODS), show_default=True, help="The rule."
+)
 @click.option(
     "--settle",
     default=30.0,
