@@ -221,4 +221,7 @@ def _length(_: Listener, chunk: bytes) -> int:
 
 
 def _header(headers: Headers, name: bytes) -> bytes:
-    return next((value for key, value in headers if key.lower() == name), b"")
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return b""

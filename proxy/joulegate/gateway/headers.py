@@ -24,7 +24,8 @@ OURS = b"joulegate-"
 """Only the gate itself speaks in this name."""
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NO_TOKEN = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
+"""What cannot stand in the name of a field."""
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(:[0-9]{0,5})?")
 """``uri-host [ ":" port ]`` (RFC 9110, section 7.2, and RFC 3986, section 3.2.2)."""
 _LARGEST = 2**63 - 1
@@ -46,7 +47,8 @@ def index(headers: Headers) -> dict[bytes, bytes]:
 
 def forwarded(headers: Headers, *, ours: bool = False) -> list[tuple[bytes, bytes]]:
     """Give the fields for the next hop, without framing; ``ours`` keeps ``Joulegate-*``."""
-    dropped = HOP_BY_HOP | _nominated(headers)
+    nominated = _nominated(headers)
+    dropped = HOP_BY_HOP | nominated if nominated else HOP_BY_HOP
     return [
         (name, value)
         for name, value in headers
@@ -75,13 +77,13 @@ def response_problem(reason: bytes, headers: Headers) -> str | None:
     """Say why the head of an answer is none, or ``None``."""
     if _CONTROL.search(reason):
         return "a control character in the reason phrase"
-    for name, value in headers:
-        if not _TOKEN.fullmatch(name):
-            return "a field name that is none"
-        if _CONTROL.search(value):
-            return "a control character in a field value"
-        if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
-            return "a transfer coding other than chunked"
+    names = [name.lower() for name, _ in headers]
+    if b"" in names or _NO_TOKEN.search(b"".join(names)):
+        return "a field name that is none"
+    if _CONTROL.search(b"".join([value for _, value in headers])):
+        return "a control character in a field value"
+    if b"transfer-encoding" in names and not _only_chunked(headers):
+        return "a transfer coding other than chunked"
     return None
 
 
@@ -96,6 +98,11 @@ def response_head(status: int, reason: bytes, headers: Headers, framing: bytes) 
     """Give the head of an answer; ``framing`` is whole lines with their ends."""
     lines = [b"%b: %b\r\n" % field for field in headers]
     return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (status, reason, b"".join(lines), framing)
+
+
+def _only_chunked(headers: Headers) -> bool:
+    codings = [value for name, value in headers if name.lower() == b"transfer-encoding"]
+    return all(coding.strip().lower() == b"chunked" for coding in codings)
 
 
 def _nominated(headers: Headers) -> frozenset[bytes]:

@@ -33,7 +33,7 @@ class Routes:
 
     def needs_model(self, candidates: Sequence[Target]) -> bool:
         """Say whether the choice depends on the model."""
-        return any(target.models for target in candidates) and self._targets != tuple(candidates[:1])
+        return self._targets != tuple(candidates[:1]) and any(target.models for target in candidates)
 
     def choose(self, candidates: Sequence[Target], model: str | None) -> Target | None:
         """Give the upstream, or ``None`` if no rule takes the request."""
