@@ -15,11 +15,14 @@ from joulegate.framing.values import count, decode, fact, milliseconds, seconds
 from joulegate.model import Fact, FactSource, ServerTimings, TaskFacts
 
 
-class _Details(Struct):
+class _Details(Struct, frozen=True):
     cached_tokens: Any = None
     cache_write_tokens: Any = None
     created_cache_tokens: Any = None  # vLLM's name
     reasoning_tokens: Any = None
+
+
+_NO_DETAILS = _Details()
 
 
 class _Usage(Struct):
@@ -57,6 +60,9 @@ class _Metrics(Struct):
     generation_time_ms: Any = None
 
 
+_NOTHING = TaskFacts()
+
+
 class Accounts:
     """Gathers what one answer says of its own cost; what is said last counts."""
 
@@ -74,8 +80,8 @@ class Accounts:
         """Take a raw ``usage`` object; ``null`` and nonsense change nothing."""
         usage = decode(raw, _Usage) if raw else None
         if usage:
-            known = _known(_usage_facts(usage))
-            self.facts = replace(self.facts, **known)
+            facts = _usage_facts(usage)
+            self.facts = facts if self.facts == _NOTHING else replace(self.facts, **_known(facts))
 
     def total_is_prompt(self, raw: bytes | Raw | None) -> None:
         """Take a raw ``usage`` that has only a total, of work that is all in the prompt."""
@@ -120,8 +126,8 @@ class Accounts:
 
 def _usage_facts(usage: _Usage) -> TaskFacts:
     prompt = _first(usage.prompt_tokens, usage.input_tokens)
-    asked = usage.prompt_tokens_details or usage.input_tokens_details or _Details()
-    given = usage.completion_tokens_details or usage.output_tokens_details or _Details()
+    asked = usage.prompt_tokens_details or usage.input_tokens_details or _NO_DETAILS
+    given = usage.completion_tokens_details or usage.output_tokens_details or _NO_DETAILS
     audio = seconds(usage.seconds)
     completion, reasoning = _completion(usage, prompt, _first(given.reasoning_tokens, usage.reasoning_tokens))
     return TaskFacts(
