@@ -3,11 +3,12 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from joulegate.testing.nvml import build
 
@@ -20,6 +21,13 @@ MACROS = {
     "$task": ".+",
     "$model": ".+",
 }
+
+
+@pytest.fixture(autouse=True)
+def _plain_logging() -> Iterator[None]:
+    """A command that a test runs in this process sets up logging; the next test finds it as it was."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
