@@ -185,6 +185,8 @@ class EventSender:
 
     def _watch_overflow(self) -> None:
         """Say once that events are dropped, and once that there is room again."""
+        if self._retained.dropped == self._dropped_known and not self._overflowing:
+            return
         dropping = self._retained.full and self._retained.dropped > self._dropped_known
         self._dropped_known = self._retained.dropped
         if dropping and not self._overflowing:
