@@ -88,12 +88,20 @@ def test_a_device_shows_its_books_and_its_last_reading() -> None:
     books = BooksTotal(device=DeviceId("gpu"), counter=Microjoules(9), idle=Microjoules(8), resets=2)
     found = DeviceHealth(Microwatts(50), 1, Nanoseconds(0), (("jump", 1),))
     good = device_status(
-        device(Component.GPU), books, ReaderHealth(up=True, last=last), found, Nanoseconds(9)
+        device(Component.GPU),
+        books,
+        ReaderHealth(up=True, last=last, power=Microwatts(80)),
+        found,
+        Nanoseconds(9),
     )
     assert (good.power, good.idle_power, good.last_sample_age, good.conservation_error) == (80, 50, 4, 1)
     assert (good.resets, good.rejected) == (2, (("jump", 1),))
     lost = device_status(
-        device(Component.GPU), books, ReaderHealth(up=False, last=last), found, Nanoseconds(9)
+        device(Component.GPU),
+        books,
+        ReaderHealth(up=False, last=last, power=Microwatts(80)),
+        found,
+        Nanoseconds(9),
     )
     assert (lost.up, lost.power, lost.last_sample_age) == (False, None, 4)
 
@@ -118,7 +126,11 @@ def test_degraded_names_every_reason() -> None:
     books, found = BooksTotal(device=DeviceId("gpu")), DeviceHealth(None, 0, Nanoseconds(0), ())
     last = EnergySample(DeviceId("gpu"), Nanoseconds(5))
     lost = device_status(
-        device(Component.GPU), books, ReaderHealth(up=False, last=last), found, Nanoseconds(9)
+        device(Component.GPU),
+        books,
+        ReaderHealth(up=False, last=last, power=Microwatts(80)),
+        found,
+        Nanoseconds(9),
     )
     said = degraded([lost], given="watts are modelled", ledger_lag=Nanoseconds(LATE + 1))
     assert (

@@ -12,7 +12,7 @@ from joulegate.errors import SourceInvalid, SourceUnavailable
 from joulegate.meter.sampler import LONGEST_PAUSE, PATIENCE, SHORTEST_PAUSE, Sampler, Watch
 from joulegate.model import DeviceId, EnergySample, SourceFailure
 from joulegate.testing.source import ScriptedSource, gpu
-from joulegate.units import Microjoules, Nanoseconds
+from joulegate.units import Microjoules, Microwatts, Nanoseconds
 
 A, B = DeviceId("GPU-0"), DeviceId("GPU-1")
 MS = 1_000_000
@@ -47,6 +47,25 @@ def test_a_good_reading_is_news(watch: Watch) -> None:
 def test_nothing_is_known_before_the_first_reading(watch: Watch) -> None:
     """Before the first reading a device is neither up nor down."""
     assert watch.health().up is None
+
+
+def test_a_counter_without_power_readings_tells_power_by_its_rise(watch: Watch) -> None:
+    """Watts are shown for every device: as read, else from the counter over about a second."""
+    for tenth in range(13):
+        watch.begin(Nanoseconds(tenth * 10**8))
+        watch.end(Nanoseconds(tenth * 10**8), EnergySample(A, Nanoseconds(tenth * 10**8), counter(tenth * 5)))
+    assert watch.health().power == 50_000_000
+    watch.begin(Nanoseconds(2 * 10**9))
+    watch.end(Nanoseconds(2 * 10**9), EnergySample(A, Nanoseconds(2 * 10**9), counter(0)))
+    assert watch.health().power is None, "the counter restarted"
+    read = EnergySample(A, Nanoseconds(3 * 10**9), counter(9), Microwatts(7))
+    watch.begin(read.t)
+    watch.end(read.t, read)
+    assert watch.health().power == 7
+
+
+def counter(joules: int) -> Microjoules:
+    return Microjoules(joules * 10**6)
 
 
 def test_a_stall_is_told_once(watch: Watch) -> None:

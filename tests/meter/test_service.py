@@ -54,7 +54,7 @@ class FakeSampler:
     def health(self) -> Mapping[DeviceId, ReaderHealth]:
         self._last = self._final()
         self.deliver(self._last)
-        return {GPU: ReaderHealth(up=True, last=self._last)}
+        return {GPU: ReaderHealth(up=True, last=self._last, power=self._last.power if self._last else None)}
 
 
 class Host:

@@ -165,7 +165,7 @@ def device_status(
     return DeviceStatus(
         device=device,
         up=bool(reader.up),
-        power=last.power if last and reader.up else None,
+        power=reader.power if reader.up else None,
         idle_power=found.idle_power,
         measured=books.counter,
         requests=books.requests,

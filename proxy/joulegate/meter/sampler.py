@@ -16,7 +16,7 @@ from joulegate.errors import SourceInvalid, SourceUnavailable
 from joulegate.log import logger
 from joulegate.model import Device, DeviceId, EnergySample, SourceFailure
 from joulegate.ports import EnergySource
-from joulegate.units import NANO, Nanoseconds, seconds
+from joulegate.units import NANO, Microwatts, Nanoseconds, seconds
 
 PERIOD = Nanoseconds(100_000_000)
 """Readings at 10 Hz: faster ones gain nothing, for counters move each 20 to 100 ms."""
@@ -40,6 +40,8 @@ class ReaderHealth(Struct, frozen=True):
     """Failed readings by code since the start."""
     last: EnergySample | None = None
     """The last good reading."""
+    power: Microwatts | None = None
+    """As read, or what the counter rose by over about a second where the source reads no power."""
 
 
 class Watch:
@@ -55,6 +57,9 @@ class Watch:
         self._failures = 0
         self._errors: dict[str, int] = {}
         self._last: EnergySample | None = None
+        self._mark: EnergySample | None = None
+        """The reading since which a rise of the counter is power."""
+        self._rise: Microwatts | None = None
 
     def begin(self, t: Nanoseconds) -> None:
         """Note that a call begins."""
@@ -80,6 +85,7 @@ class Watch:
         if isinstance(reading, SourceFailure):
             return self._fail(reading)
         self._up, self._failures, self._last = True, 0, reading
+        self._note_rise(reading)
         return reading
 
     def due(self, began: Nanoseconds, t: Nanoseconds) -> Nanoseconds:
@@ -91,7 +97,17 @@ class Watch:
 
     def health(self) -> ReaderHealth:
         """Give the present state."""
-        return ReaderHealth(self._up, self._stalled, tuple(sorted(self._errors.items())), self._last)
+        read = self._last.power if self._last else None
+        power = self._rise if read is None else read
+        return ReaderHealth(self._up, self._stalled, tuple(sorted(self._errors.items())), self._last, power)
+
+    def _note_rise(self, reading: EnergySample) -> None:
+        mark = self._mark
+        if mark is None or mark.counter is None or reading.counter is None or reading.counter < mark.counter:
+            self._mark, self._rise = reading, None
+        elif reading.t - mark.t >= NANO:
+            self._mark = reading
+            self._rise = Microwatts((reading.counter - mark.counter) * NANO // (reading.t - mark.t))
 
     def _fail(self, failure: SourceFailure) -> SourceFailure:
         self._up = False
