@@ -34,7 +34,9 @@ bench: $(VENV)/test  ## Cost of the data plane as ratios to named peers (needs n
 	@$(BIN)/python bench/relay.py
 
 docs: $(VENV)/test  ## Write the generated documents again
-	@$(BIN)/python docs/generate.py
+	@$(BIN)/python -m joulegate_exporters.catalogue > docs/metrics.md
+	@$(BIN)/python -m joulegate.config.reference docs/configuration.md
+	@$(BIN)/python grafana/build.py
 
 clean:  ## Remove what these commands installed here
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

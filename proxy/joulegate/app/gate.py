@@ -1,7 +1,6 @@
 """Builds one gate process."""
 
 import asyncio
-import gc
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,6 +10,7 @@ import uvloop
 
 from joulegate import plugins
 from joulegate.app.ending import told_to_stop
+from joulegate.app.memory import collect_seldom
 from joulegate.app.problems import port_taken
 from joulegate.channel.sender import EventSender
 from joulegate.channel.unix import unix_connector
@@ -22,9 +22,6 @@ from joulegate.ports import InferenceProtocol
 
 FAREWELL = 2.0
 """Seconds that a stopping gate waits for the meter to have its last events."""
-COLLECT_AFTER = 20_000, 20, 100
-"""Thresholds of the garbage collector. A finished request leaves no cycle, so it finds next to nothing; at
-Python's own 700 it walks over the kept events several times for each hundred requests."""
 LAST = "generic"
 """The protocol that takes what no other one knows."""
 
@@ -41,7 +38,7 @@ async def _serve(settings: GateSettings, address: str, socket: Path) -> None:
     gate = Gate(settings, protocols(), sender, gate_id=f"gate-{os.getpid()}")
     with port_taken("listen.address", address, "--listen"):
         await gate.start(settings.host, settings.port, reuse_port=True)
-    _collect_seldom()
+    collect_seldom()
     async with asyncio.TaskGroup() as group:
         sending = group.create_task(sender.run())
         with told_to_stop(group) as stop:
@@ -51,13 +48,6 @@ async def _serve(settings: GateSettings, address: str, socket: Path) -> None:
             async with asyncio.timeout(FAREWELL):
                 await sender.flushed()
         sending.cancel()
-
-
-def _collect_seldom() -> None:
-    """Take what lives as long as the process out of the garbage collector's sight, and call it seldom."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
 
 
 def protocols() -> Mapping[str, InferenceProtocol]:

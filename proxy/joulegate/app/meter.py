@@ -1,7 +1,6 @@
 """Builds the meter process."""
 
 import asyncio
-import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from joulegate import attribution, plugins
 from joulegate.app.ending import told_to_stop
 from joulegate.app.energy import Energy, opened, until_a_source_works
 from joulegate.app.mapping import Mapper
+from joulegate.app.memory import collect_seldom
 from joulegate.app.problems import port_taken
 from joulegate.budgets.windows import Budgets
 from joulegate.channel.receiver import EventServer
@@ -30,27 +30,14 @@ from joulegate.model import UpstreamSetup
 from joulegate.ports import CarbonSource, Exporter
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
-COLLECT_AFTER = 20_000, 20, 100
-"""Thresholds of the garbage collector, as in ``gate.py``: at Python's own it walks over waiting requests."""
 
 
 def run(config: Config, socket: Path) -> int:
     """Run until told to stop; give the exit code."""
     boot = BOOT.read_text().strip() if BOOT.exists() else ""
-    _collect_seldom()
+    collect_seldom()
     uvloop.run(_serve(config, socket, boot))
     return 0
-
-
-def _collect_seldom() -> None:
-    """Let the garbage collector look at what waits for its figure less often.
-
-    What exists once per request has no cycles and goes when its last reference does; cycles come from rare
-    things such as exceptions and connections.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
 
 
 async def _serve(config: Config, socket: Path, boot: str) -> None:
