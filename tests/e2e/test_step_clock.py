@@ -13,7 +13,7 @@ import pytest
 from joulegate.testing.nvml import PROFILES, Control, Gpu
 from joulegate.testing.slots import Slots, StepWatts
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 CLIENTS = 6
 """Two more than the engine has slots: some wait."""
@@ -66,15 +66,12 @@ def talk(base: str, model: str, number: int) -> None:
             assert list(answer)
 
 
-@pytest.mark.xfail(
-    raises=Misattributed,
-    strict=True,
-    reason="on llama.cpp with steps of 25 to 100 ms long prompts are charged too much: WAPE about 27 %",
-)
 def test_concurrent_requests_are_charged_what_they_drew(
     llama: Any, joulegate: Any, library: Path, tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
     """Streams and whole answers in one batch: 15 % off at most in the mean, and better than equal parts.
+
+    An open point, told in docs/attribution.md: with steps of 25 to 100 ms it was 27 % off, equal parts 19 %.
 
     The simulator's figures are far lower. Here the steps are those of a real engine on a busy machine,
     power changes up to 20 ms after the work, the counter moves each 100 ms, and half a minute is all there
