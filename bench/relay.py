@@ -35,6 +35,8 @@ SINGLE = (1, 1500)
 STREAMS = (256, 100)
 """Streams, and tokens of each at 50 a second."""
 HELD = (1000, 200)
+SETTLE = 8.0
+"""Seconds; figures are final after half of it and the next fit."""
 PAGE = HERE.parent / "docs" / "performance.md"
 MARKS = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -46,6 +48,8 @@ class Peer:
     name: str
     process: psutil.Process
     port: int
+    settle: float = 0.0
+    """Seconds until the work of a load is done: joulegate settles requests after they have ended."""
 
     def tree(self) -> list[psutil.Process]:
         """Give all its processes."""
@@ -87,12 +91,16 @@ def _round(peers: list[Peer], number: int) -> dict[str, dict[str, float]]:
 
 async def _measure(peer: Peer) -> dict[str, float]:
     await load.run(peer.port, load.request(), 16, 20)
+    await asyncio.sleep(peer.settle)
     before = peer.cpu()
     unary = await load.run(peer.port, load.request(), *UNARY)
+    await asyncio.sleep(peer.settle)
     between = peer.cpu()
     single = await load.run(peer.port, load.request(), *SINGLE)
+    await asyncio.sleep(peer.settle)
     streaming = peer.cpu()
     streams = await load.run(peer.port, load.request(tokens=STREAMS[1]), STREAMS[0], 1)
+    await asyncio.sleep(peer.settle)
     after = peer.cpu()
     return {
         "CPU per request, 64 connections (us)": 1e6 * (between - before) / unary.answers,
@@ -154,8 +162,11 @@ def _joulegate(upstream: int) -> Iterator[Peer]:
         "--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}", "--source", "fake",
         "--ledger", ":memory:", "--quiet",
     ]  # fmt: skip
-    with _process(command, port, PROXY_CPU) as process:
-        yield Peer("joulegate", process, port)
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
+        config.write(f'[attribution]\nsettle = "{SETTLE / 2} s"\n')
+        config.flush()
+        with _process([*command, "--config", config.name], port, PROXY_CPU) as process:
+            yield Peer("joulegate", process, port, SETTLE)
 
 
 @contextmanager

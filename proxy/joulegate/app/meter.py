@@ -1,6 +1,7 @@
 """Builds the meter process."""
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from joulegate.meter.service import Deliver, Meter
 from joulegate.model import UpstreamSetup
 from joulegate.ports import CarbonSource, Exporter
 
+YIELDING = 10
+"""Niceness: where gates and meter share a processor, traffic comes first. Readings carry their own time."""
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -36,6 +39,7 @@ def run(config: Config, socket: Path) -> int:
     """Run until told to stop; give the exit code."""
     boot = BOOT.read_text().strip() if BOOT.exists() else ""
     collect_seldom()
+    os.nice(YIELDING)
     uvloop.run(_serve(config, socket, boot))
     return 0
 
