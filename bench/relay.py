@@ -9,6 +9,7 @@ puts the tables into ``docs/performance.md``. Needs two processors, nginx and jo
 """
 
 import argparse
+import asyncio
 import json
 import os
 import platform
