@@ -1,6 +1,6 @@
 """Reading recorded traces: what a proxy saw and what the counters said, in plain files.
 
-The format is described in ``docs/traces.md``. A malformed row is an error with its file, line and field;
+The format is described in ``docs/recording.md``. A malformed row is an error with its file, line and field;
 a counter that goes backwards, a failed read or a request that never ends are the facts of life and are not.
 """
 
