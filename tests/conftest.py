@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ def program() -> Callable[[str], str]:
     """Finds a program of the machine; without it the test is left out, or fails where CI=true."""
 
     def find(name: str) -> str:
-        found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        own = Path(sys.executable).parent  # programs that pip installed, whether or not the venv is active
+        found = shutil.which(name, path=f"{own}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         if found:
             return found
         message = f"{name} is not installed (requirements/install-system)"
