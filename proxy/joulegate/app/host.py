@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from joulegate.config.addresses import address, redacted
 from joulegate.config.environment import changed, ledger_path, tenant_keys
 from joulegate.config.quantities import duration
 from joulegate.detect import Server, servers
+from joulegate.errors import JoulegateError
 from joulegate.meter.board import Served, carbon_status
 from joulegate.model.banner import Banner, FoundUpstream
 from joulegate.rundir import run_directory
@@ -69,7 +71,15 @@ async def _supervise(supervisor: Supervisor, config: Config, banner: Callable[[B
 
 
 async def _look(config: Config, banner: Callable[[Banner], None]) -> None:
-    """Show what is here. Requests pass meanwhile: a driver that hangs holds up nothing but the screen."""
+    """Show what is here. Requests pass meanwhile: a driver that hangs holds up nothing but the screen.
+
+    What is wrong with the configuration is told by the meter, which finds the same and ends the run.
+    """
+    with suppress(JoulegateError):
+        await _show(config, banner)
+
+
+async def _show(config: Config, banner: Callable[[Banner], None]) -> None:
     energy = await asyncio.to_thread(opened, config)
     try:
         mapped = await Mapper(config, energy).look()
