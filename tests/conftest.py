@@ -1,17 +1,19 @@
 """What every test may use: the programs of the machine, and where the checkout is."""
 
+import ctypes
 import json
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
-from joulegate.testing.nvml import build
+from joulegate.testing.nvml import Control, Gpu, build, load
 
 ROOT = Path(__file__).parent.parent
 MACROS = {
@@ -83,3 +85,20 @@ def plain(query: str) -> str:
     for macro, value in MACROS.items():
         query = query.replace(macro, value)
     return query
+
+
+@pytest.fixture(scope="session")
+def loaded(library: Path) -> ctypes.CDLL:
+    return load(library)
+
+
+@pytest.fixture
+def fake(tmp_path: Path, loaded: ctypes.CDLL) -> Iterator[Callable[..., Control]]:
+    """Gives a control of these GPUs, seen by this process until the test ends."""
+    with ExitStack() as stack:
+
+        def start(*gpus: Gpu, driver: str = "580.95.05") -> Control:
+            control = Control(tmp_path / "control", gpus or [Gpu("GPU-a")], driver=driver)
+            return stack.enter_context(control.enter(loaded))
+
+        yield start

@@ -34,7 +34,7 @@ from joulegate.model import (
 )
 from joulegate.ports import DeviceHealth
 from joulegate.replay import Trace, read
-from joulegate.units import Microjoules, Nanoseconds
+from joulegate.units import NANO, Microjoules, Nanoseconds
 
 GPU = DeviceId("GPU-0")
 SECOND = 10**9
@@ -169,3 +169,18 @@ def make_settlement(attributor: FakeAttributor, began: Nanoseconds | None = None
 
 def at(t: float) -> Nanoseconds:
     return Nanoseconds(round(t * SECOND))
+
+
+class Clock:
+    """A clock that tests move."""
+
+    def __init__(self) -> None:
+        self.t = 1_000 * NANO
+
+    def now(self) -> Nanoseconds:
+        return Nanoseconds(self.t)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()

@@ -17,23 +17,8 @@ from joulegate.model import EnergySample, UpstreamSetup
 from joulegate.units import NANO, Microjoules, Nanoseconds
 
 
-class Clock:
-    """A clock that tests move."""
-
-    def __init__(self) -> None:
-        self.t = 1_000 * NANO
-
-    def now(self) -> Nanoseconds:
-        return Nanoseconds(self.t)
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def recorder(attributor: Any, words: Any, clock: Clock) -> Recorder:
+def recorder(attributor: Any, words: Any, clock: Any) -> Recorder:
     setups = {"llm": UpstreamSetup("llm", (words.gpu,))}
     recorder = Recorder(attributor, [words.device], setups, method="tokens", now=clock.now, queued=2 << 20)
     recorder.sample(words.sample(1_000, 5_000))
@@ -71,7 +56,7 @@ async def test_a_recording_is_streamed_and_ends_in_time(
     client: Any,
     recorder: Recorder,
     words: Any,
-    clock: Clock,
+    clock: Any,
     read_back: Callable[[bytes, Path], Any],
     tmp_path: Path,
 ) -> None:
@@ -142,7 +127,7 @@ async def test_a_silent_meter_gives_signs_of_life(client: Any) -> None:
 
 
 async def test_a_slow_reader_is_cut_off_and_never_slows_the_meter(
-    app: web.Application, recorder: Recorder, words: Any, clock: Clock
+    app: web.Application, recorder: Recorder, words: Any, clock: Any
 ) -> None:
     """What waits for it is bounded; it gets a whole trace up to there, and a last line that says so."""
     async with TestServer(app) as server, asyncio.timeout(60):
@@ -164,7 +149,7 @@ async def test_a_slow_reader_is_cut_off_and_never_slows_the_meter(
     assert b'"reason":"slow"' in text
 
 
-async def test_a_reader_that_takes_nothing_is_let_go(recorder: Recorder, words: Any, clock: Clock) -> None:
+async def test_a_reader_that_takes_nothing_is_let_go(recorder: Recorder, words: Any, clock: Any) -> None:
     """A meter that stops does not wait for it."""
     app = web.Application()
     app.router.add_get("/", RecordRoute(recorder, stuck=0.1).record)

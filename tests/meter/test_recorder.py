@@ -33,23 +33,8 @@ MOST = 1 << 30
 SETTLE = Nanoseconds(5 * NANO)
 
 
-class Clock:
-    """A clock that tests move."""
-
-    def __init__(self) -> None:
-        self.t = 1_000 * NANO
-
-    def now(self) -> Nanoseconds:
-        return Nanoseconds(self.t)
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def recorder(attributor: Any, words: Any, clock: Clock) -> Recorder:
+def recorder(attributor: Any, words: Any, clock: Any) -> Recorder:
     setups = {"llm": UpstreamSetup("llm", (words.gpu,))}
     return Recorder(attributor, [words.device], setups, method="tokens", now=clock.now)
 
@@ -92,7 +77,7 @@ def test_without_a_source_there_is_nothing_to_record(attributor: Any) -> None:
         Recorder(attributor, [], {}, method="tokens").begin(SETTLE)
 
 
-def test_a_recording_begins_with_the_last_reading(recorder: Recorder, words: Any, clock: Clock) -> None:
+def test_a_recording_begins_with_the_last_reading(recorder: Recorder, words: Any, clock: Any) -> None:
     """So that the energy from its first moment on is known; an old reading is no beginning."""
     recorder.sample(words.sample(999.9, 5_000))
     _, recording = recorder.begin(SETTLE)
@@ -117,7 +102,7 @@ def test_requests_under_way_are_there_from_the_start(recorder: Recorder, words: 
     ]
 
 
-def test_a_recording_ends_when_its_time_is_over(recorder: Recorder, clock: Clock) -> None:
+def test_a_recording_ends_when_its_time_is_over(recorder: Recorder, clock: Any) -> None:
     """And a little later, for gates tell late."""
     _, recording = recorder.begin(SETTLE)
     clock.t += 5 * NANO
@@ -158,7 +143,7 @@ def test_a_fault_of_a_recording_ends_that_one_only(
 class Live:
     """A made-up server on one device: 60 W at rest, and joules by token."""
 
-    def __init__(self, method: str, words: Any, clock: Clock, settle: Nanoseconds) -> None:
+    def __init__(self, method: str, words: Any, clock: Any, settle: Nanoseconds) -> None:
         setups = {"llm": UpstreamSetup("llm", (words.gpu,))}
         attributor = attribution.build(method, setups, [words.device], settle=settle, idle_power={})
         self.recorder = Recorder(attributor, [words.device], setups, method=method, now=clock.now)
@@ -213,7 +198,7 @@ def traffic(begin: int, rng: random.Random) -> list[tuple[int, Any]]:
 
 @pytest.mark.parametrize("method", ["tokens", "step-clock"])
 def test_a_recording_settles_to_the_live_figures(
-    words: Any, clock: Clock, read_back: Callable[[bytes, Path], Any], tmp_path: Path, method: str
+    words: Any, clock: Any, read_back: Callable[[bytes, Path], Any], tmp_path: Path, method: str
 ) -> None:
     """The same rule finds the same joules, and the books of both are exact."""
     live = Live(method, words, clock, SETTLE)
