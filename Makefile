@@ -36,6 +36,7 @@ bench: $(VENV)/test  ## Cost of the data plane as ratios to named peers (needs n
 docs: $(VENV)/test  ## Write the generated documents again
 	@$(BIN)/python -m joulegate_exporters.catalogue > docs/metrics.md
 	@$(BIN)/python -m joulegate.config.reference docs/configuration.md
+	@$(BIN)/python -m joulegate.testing.protocol_page tests/protocols/recordings docs/protocols.md
 	@$(BIN)/python grafana/build.py
 
 clean:  ## Remove what these commands installed here

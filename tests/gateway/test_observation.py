@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from joulegate.gateway.observation import GENERIC, Observation, Silent, choose
+from joulegate.gateway.observation import GENERIC, Observation, Silent, choose, preferring
 from joulegate.model import Asked, ServerTimings, TaskFacts
-from joulegate.ports import Headers, Observer, Route
+from joulegate.ports import About, Headers, Observer, Route
 from joulegate.units import Nanoseconds
 
 T = Nanoseconds(0)
@@ -72,6 +72,19 @@ def test_without_a_protocol_the_traffic_is_generic() -> None:
     chosen = choose({"deaf": Deaf()}, "GET", "/", [], print)
     assert (chosen.protocol, chosen.route.dialect) == (GENERIC, "plain")
     assert chosen.observation.response_body(T, b"four") == 4
+
+
+class Claims(Deaf):
+    """A protocol for one kind of server."""
+
+    about = About(kinds=("tgi",))
+
+
+def test_a_kind_of_server_has_its_own_protocol_asked_first() -> None:
+    """On TGI, a path that two protocols know is TGI's; for other servers the order stays as it was."""
+    protocols = {"a": Deaf(), "broken": Broken(), "mine": Claims(), GENERIC: Deaf()}
+    assert list(preferring(protocols, "tgi")) == ["mine", "a", "broken", GENERIC]
+    assert list(preferring(protocols, "vllm")) == list(protocols)
 
 
 def test_an_observer_that_raises_is_counted_once_and_heard_no_more() -> None:

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulegate import plugins
-from joulegate.ports import InferenceProtocol
+from joulegate.model import ServerKind
+from joulegate.ports import InferenceProtocol, about
 from joulegate.testing import conformance
 from joulegate.testing.conformance import Recording
 
@@ -51,10 +52,23 @@ def test_every_recording_says_where_it_comes_from(name: str, recording: Recordin
 
 @EVERY
 def test_no_two_protocols_claim_a_route(name: str, recording: Recording) -> None:
-    """The order in which protocols are asked does not matter; only ``generic`` takes what others know."""
+    """Only those share a route that name different kinds of servers; ``generic`` takes what others know."""
     exchange = recording.exchange
+    mine = set(about(loaded(name)).kinds)
     others = [other for other in plugins.names("protocols") if other not in (name, "generic")]
-    assert [other for other in others if loaded(other).matches(exchange.method, exchange.path)] == []
+    rivals = [other for other in others if loaded(other).matches(exchange.method, exchange.path)]
+    told_apart = [
+        other
+        for other in rivals
+        if mine and (theirs := about(loaded(other)).kinds) and mine.isdisjoint(theirs)
+    ]
+    assert rivals == told_apart
+
+
+def test_kinds_of_servers_are_known() -> None:
+    """A protocol that names kinds of servers names those of the configuration."""
+    kinds = {kind for name in plugins.names("protocols") for kind in about(loaded(name)).kinds}
+    assert kinds <= {kind.value for kind in ServerKind}
 
 
 @EVERY

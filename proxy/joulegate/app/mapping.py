@@ -9,7 +9,7 @@ from joulegate.config.addresses import redacted
 from joulegate.log import logger
 from joulegate.meter.board import Served
 from joulegate.meter.discovery import Located, locate, pick
-from joulegate.model import UpstreamSetup
+from joulegate.model import UpstreamSetup, work_of
 
 SOON, LATER = 5.0, 300.0
 """Seconds until the next look: process lists take the driver's lock, so they are asked for rarely."""
@@ -25,9 +25,9 @@ class Mapper:
         self._served: dict[str, Served] = {}
         self._log = logger("meter")
 
-    def concurrency(self, name: str) -> int:
-        """Give how many requests may share a batch of an image upstream."""
-        return self._upstreams[name].concurrency
+    def setup(self, served: Served) -> UpstreamSetup:
+        """Give what settlement must know of an upstream."""
+        return UpstreamSetup(work_of(served.kind), served.devices, self._upstreams[served.name].concurrency)
 
     async def look(self) -> Sequence[Served]:
         """Find the devices of every upstream now. Raises ``ConfigError`` for a device that is not here."""
@@ -43,8 +43,7 @@ class Mapper:
             before = self._served
             for served in await self.look():
                 if served.devices != before[served.name].devices:
-                    setup = UpstreamSetup(served.kind, served.devices, self.concurrency(served.name))
-                    assign(served, setup)
+                    assign(served, self.setup(served))
                     self._log.info("upstream.mapped", upstream=served.name, devices=list(served.devices))
 
     def _find(self, upstream: UpstreamConfig) -> Served:

@@ -62,7 +62,7 @@ async def _serve(config: Config, socket: Path, boot: str) -> None:
         degraded=energy.problem,
         boot=boot,
     )
-    setups = {one.name: UpstreamSetup(one.kind, one.devices, mapper.concurrency(one.name)) for one in served}
+    setups = {one.name: mapper.setup(one) for one in served}
     recorder = _recorder(config, setup, setups)
     meter = Meter(
         setup,

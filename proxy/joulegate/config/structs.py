@@ -32,7 +32,8 @@ class UpstreamConfig(Struct, frozen=True, forbid_unknown_fields=True):
     models: tuple[str, ...] = ()
     """Requests that name one of these models; ``*`` stands for any characters."""
     kind: str = "auto"
-    """What work it does: ``llm``, ``image`` or ``auto``."""
+    """What it is: ``auto`` asks it, see docs/protocols.md; ``vllm``, ``comfyui``, … is not asked; ``llm`` and
+    ``image`` say only what work it does."""
     task: str | None = None
     """Task of all its inference requests, in place of the route's own."""
     model: str | None = None

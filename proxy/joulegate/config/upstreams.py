@@ -8,8 +8,9 @@ from joulegate.config.problems import Problem, shown
 from joulegate.config.rules import between, name, one_of, parsed, task, unique
 from joulegate.config.structs import Config, UpstreamConfig
 from joulegate.errors import ConfigError
+from joulegate.model import ServerKind
 
-_KINDS = ("auto", "llm", "image")
+_KINDS = ("auto", "llm", "image", *(kind.value for kind in ServerKind))
 _MOST = 1_000_000
 
 

@@ -1,9 +1,10 @@
 """What all exchanges of a gate share, and what the gate says of itself."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from joulegate.gateway.admission import Admission
+from joulegate.gateway.observation import preferring
 from joulegate.gateway.pool import Pool
 from joulegate.gateway.relay import Exchange
 from joulegate.gateway.routing import Routes
@@ -34,7 +35,11 @@ class Desk:
         timeouts = settings.timeouts
         shortest = min(timeouts.first_byte, timeouts.idle, timeouts.head, timeouts.body)
         self.settings = settings
-        self.protocols = protocols
+        self._protocols = protocols
+        self._orders: dict[str, Mapping[str, InferenceProtocol]] = {}
+        self._kinds: dict[str, str] = {}
+        for target in settings.upstreams:
+            self.recognise(target.name, target.kind)
         self.sink = sink
         self.clock = clock
         self.wall = wall
@@ -91,6 +96,18 @@ class Desk:
     def _settle(self) -> None:
         if not self._handling and not self.active:
             self._quiet.set()
+
+    # --- which protocols --------------------------------------------------------------------------------
+
+    def protocols(self, candidates: Sequence[Target]) -> Mapping[str, InferenceProtocol]:
+        """Give the protocols in the order in which these upstreams, if of one kind, want them asked."""
+        kinds = {self._kinds[target.name] for target in candidates}
+        return self._orders[kinds.pop()] if len(kinds) == 1 else self._protocols
+
+    def recognise(self, upstream: str, kind: str) -> None:
+        """Note what an upstream is."""
+        self._kinds[upstream] = kind
+        self._orders.setdefault(kind, preferring(self._protocols, kind))
 
     # --- what happened -------------------------------------------------------------------------------
 

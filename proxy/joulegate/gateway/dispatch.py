@@ -53,7 +53,8 @@ class Dispatcher:
         candidates = self._desk.routes.candidates(path, host)
         seen = upstream_target(candidates[0], path) if candidates else path
         desk = self._desk
-        chosen = choose(desk.protocols, message.method, seen, message.raw_headers, desk.observer_failed)
+        protocols = desk.protocols(candidates)
+        chosen = choose(protocols, message.method, seen, message.raw_headers, desk.observer_failed)
         body = RequestBody(incoming, desk.settings.timeouts.body, desk.clock, desk.watchdog)
         try:
             before = desk.clock()

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from joulegate.gateway.ids import model_name
 from joulegate.model import Asked, ServerTimings, TaskFacts
-from joulegate.ports import Headers, InferenceProtocol, Observer, Rewrite, Route
+from joulegate.ports import Headers, InferenceProtocol, Observer, Rewrite, Route, about
 from joulegate.units import Nanoseconds
 
 T = TypeVar("T")
@@ -83,6 +83,14 @@ def choose(
         except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
             failed(name)
     return Chosen(GENERIC, Route("other", dialect="plain"), Observation(Silent(), GENERIC, failed))
+
+
+def preferring(protocols: Mapping[str, InferenceProtocol], kind: str) -> Mapping[str, InferenceProtocol]:
+    """Give the protocols in the order in which they are asked about a server of this kind.
+
+    A path like ``/generate`` means different things on different servers; ``generic`` stays the last.
+    """
+    return dict(sorted(protocols.items(), key=lambda item: kind not in about(item[1]).kinds))
 
 
 class Observation:

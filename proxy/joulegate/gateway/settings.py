@@ -22,6 +22,8 @@ class Target(Struct, frozen=True):
     host: str | None = None
     """Without port, in lower case."""
     models: tuple[str, ...] = ()
+    kind: str = "auto"
+    """As configured; what was found out is the desk's."""
     task: Task | None = None
     model: str | None = None
     max_in_flight: int = 0
@@ -82,6 +84,7 @@ def _target(upstream: UpstreamConfig) -> Target:
         strip_path=upstream.strip_path,
         host=upstream.host.lower() if upstream.host else None,
         models=upstream.models,
+        kind=upstream.kind,
         task=Task(upstream.task) if upstream.task else None,
         model=upstream.model,
         max_in_flight=upstream.max_in_flight,

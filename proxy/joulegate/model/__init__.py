@@ -26,6 +26,7 @@ from joulegate.model.requests import (
     TaskFacts,
     WorkClass,
 )
+from joulegate.model.servers import ServerKind, work_of
 from joulegate.model.settlement import (
     Balance,
     DeviceEnergy,
@@ -75,6 +76,7 @@ __all__ = [
     "Phase",
     "ReportRow",
     "RequestRecord",
+    "ServerKind",
     "ServerTimings",
     "Settled",
     "Share",
@@ -94,4 +96,5 @@ __all__ = [
     "UpstreamStatus",
     "WindowBooks",
     "WorkClass",
+    "work_of",
 ]

@@ -8,10 +8,20 @@ from joulegate.ports.attribution import Attributor, DeviceHealth
 from joulegate.ports.carbon import CarbonSource, Intensity
 from joulegate.ports.channel import EventHandler, EventSink
 from joulegate.ports.exporters import Continuous, Exporter
-from joulegate.ports.protocols import Headers, InferenceProtocol, Observer, ResponseFilter, Rewrite, Route
+from joulegate.ports.protocols import (
+    About,
+    Headers,
+    InferenceProtocol,
+    Observer,
+    ResponseFilter,
+    Rewrite,
+    Route,
+    about,
+)
 from joulegate.ports.sources import EnergySource, ProcessLocator
 
 __all__ = [
+    "About",
     "Attributor",
     "CarbonSource",
     "Continuous",
@@ -28,4 +38,5 @@ __all__ = [
     "ResponseFilter",
     "Rewrite",
     "Route",
+    "about",
 ]

@@ -113,3 +113,29 @@ class InferenceProtocol(Protocol):
     def observer(self, route: Route, headers: Headers) -> Observer:
         """Give a fresh listener for one exchange."""
         ...
+
+
+class About(Struct, frozen=True):
+    """What people read of a protocol in ``docs/protocols.md``. Every part may stay empty."""
+
+    servers: tuple[str, ...] = ()
+    """Servers that speak it, in their makers' spelling."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of server (``[[upstream]] kind``) for which this protocol is asked before the others, where a
+    path like ``/generate`` means different things on different servers."""
+    routes: tuple[str, ...] = ()
+    """``POST /v1/rerank``: routes that no recording shows; the protocol must know each."""
+    usage: str = ""
+    """Where the counts stand in requests and answers."""
+    streaming: str = ""
+    """How streams are framed, and what comes last."""
+    jobs: str = ""
+    """How work that outlives its answer is followed."""
+    disconnect: str = ""
+    """What the server does when its client leaves."""
+
+
+def about(protocol: InferenceProtocol) -> About:
+    """Give what a protocol's class says of itself in its attribute ``about``, if it has one."""
+    found = getattr(type(protocol), "about", None)
+    return found if isinstance(found, About) else About()

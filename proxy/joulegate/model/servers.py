@@ -1,0 +1,45 @@
+"""The servers that are told apart: ``[[upstream]] kind`` and the label ``kind``."""
+
+from enum import StrEnum
+
+
+class ServerKind(StrEnum):
+    """What an upstream is, as the configuration and the metrics write it."""
+
+    LLAMACPP = "llamacpp"
+    VLLM = "vllm"
+    SGLANG = "sglang"
+    TGI = "tgi"
+    TEI = "tei"
+    OLLAMA = "ollama"
+    LMDEPLOY = "lmdeploy"
+    TRTLLM = "trtllm"
+    LOCALAI = "localai"
+    INFINITY = "infinity"
+    KOBOLDCPP = "koboldcpp"
+    TRITON = "triton"
+    KSERVE = "kserve"
+    TORCHSERVE = "torchserve"
+    BENTOML = "bentoml"
+    COMFYUI = "comfyui"
+    A1111 = "a1111"
+    SDCPP = "sdcpp"
+    INVOKEAI = "invokeai"
+    OPENAI = "openai"
+    """Some server with a list of models in OpenAI's form, and no other sign."""
+
+
+IMAGE_SERVERS = frozenset({ServerKind.COMFYUI, ServerKind.A1111, ServerKind.SDCPP, ServerKind.INVOKEAI})
+"""They make images or videos and nothing else."""
+TEXT_SERVERS = frozenset({
+    ServerKind.LLAMACPP, ServerKind.VLLM, ServerKind.TGI, ServerKind.TEI, ServerKind.OLLAMA,
+    ServerKind.LMDEPLOY, ServerKind.INFINITY,
+})  # fmt: skip
+"""They read and write tokens; the others may do either."""
+
+
+def work_of(kind: str) -> str:
+    """Give the kind of work that settlement goes by: ``llm``, ``image``, or ``auto`` for either."""
+    if kind in IMAGE_SERVERS:
+        return "image"
+    return "llm" if kind in TEXT_SERVERS else kind if kind in {"llm", "image"} else "auto"

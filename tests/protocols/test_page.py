@@ -1,0 +1,44 @@
+"""docs/protocols.md says what the plug-ins and their recordings say."""
+
+from pathlib import Path
+
+import pytest
+
+from joulegate.ports import About, Headers, Observer, Route
+from joulegate.testing.protocol_page import page, routes
+
+FOLDER = Path(__file__).parent / "recordings"
+
+
+class Small:
+    """A protocol with one route that no recording shows."""
+
+    about = About(
+        servers=("Small 1.0",), routes=("POST /small",), usage="`n`|`m`", streaming="lines", jobs="none",
+        disconnect="stops",
+    )  # fmt: skip
+
+    def matches(self, method: str, path: str) -> Route | None:
+        return Route("small") if (method, path) == ("POST", "/small") else None
+
+    def observer(self, route: Route, headers: Headers) -> Observer:
+        raise NotImplementedError
+
+
+class Boasts(Small):
+    """Names a route that it does not know."""
+
+    about = About(routes=("GET /small",))
+
+
+def test_a_protocol_is_told_from_its_own_words(tmp_path: Path) -> None:
+    """What a plug-in says of itself stands in the table, its routes below; a bar stays in its cell."""
+    told = page(tmp_path, {"small": Small()})
+    assert "| [small](#small) | Small 1.0 | unknown | `n`\\|`m` | lines | none | stops | - |" in told
+    assert "| `POST /small` | small | unknown |" in told
+
+
+def test_a_route_that_is_none_is_refused(tmp_path: Path) -> None:
+    """The page promises no route that the protocol does not know."""
+    with pytest.raises(AssertionError, match="GET /small is said to be a route and is none"):
+        routes(Boasts(), [])
