@@ -9,6 +9,8 @@ from joulegate.ledger.sqlite import Ledger
 from joulegate.meter.results import Results
 from joulegate.meter.settlement import Settlement
 from joulegate.model import Balance, Device, MeterStatus, RequestRecord, WindowBooks
+from joulegate.ports import DeviceHealth
+from joulegate.units import Microwatts, Nanoseconds
 
 
 class Heard:
@@ -37,6 +39,12 @@ class Heard:
         return b"", "text/plain"
 
 
+def health(resets: int, idle_power: int | None) -> DeviceHealth:
+    return DeviceHealth(
+        None if idle_power is None else Microwatts(idle_power), resets, gap=Nanoseconds(0), rejected=()
+    )
+
+
 def results(path: Path, devices: list[Device]) -> tuple[Results, Heard, Ledger]:
     ledger, heard = Ledger.open(path), Heard()
     found = Results(ledger, Budgets([BudgetConfig("all", "1 kWh", "year")]), [heard])
@@ -54,8 +62,8 @@ def test_a_restart_goes_on_with_all_sums(
     for event in (words.opened("a"), words.closed("a")):
         settlement.event("gate", event)
     attributor.give([words.settled("a")], [words.window(0.5, 3)])
-    first.take(settlement.advance(words.at(4), words.at(4)), [(words.gpu, 2)])
-    first.take(settlement.advance(words.at(5), words.at(5)), [(words.gpu, 3)])
+    first.take(settlement.advance(words.at(4), words.at(4)), {words.gpu: health(2, 80_000_000)})
+    first.take(settlement.advance(words.at(5), words.at(5)), {words.gpu: health(3, 81_000_000)})
     assert ([record.id for record in heard.records], len(heard.books), heard.balances) == (["a"], 1, [])
     ledger.close()
 
@@ -65,6 +73,7 @@ def test_a_restart_goes_on_with_all_sums(
     assert second.budgets.status(words.at(4))[0].used == 7
     (books,) = second.accounts.all()
     assert (books.counter, books.recorded, books.resets, books.error()) == (10, 7, 2, 0)
+    assert ledger.reader.idle_power() == {words.gpu: 80_000_000}
     assert [balance.requests for balance in heard.balances] == [1]
     assert ledger.reader.readings()[0].counter == 100
     ledger.close()

@@ -83,17 +83,18 @@ class Host:
             samplers.append(FakeSampler(deliver, lambda: self.reading(self.t)))
             return samplers[0]
 
+        ledger = Ledger.open(path)
         attributor = attribution.build(
             method,
             {"llm": UpstreamSetup(devices=(GPU,))},
             [self.device],
             settle=Nanoseconds(NANO),
-            idle_power={},
+            idle_power=ledger.reader.idle_power(),
         )
         meter = Meter(
             Setup(devices=(self.device,), upstreams=(SERVED,), method=method, boot=boot),
             attributor,
-            Ledger.open(path),
+            ledger,
             sampler=make,
             carbon=Plugin(Options("FRA")),
             now=self.now,
@@ -226,6 +227,19 @@ async def test_another_boot_or_a_long_pause_begins_anew(
     after = second.status().devices[0].measured
     assert before > 0
     assert after - before == host.counter(host.t) - host.counter(began)
+
+
+async def test_idle_power_is_known_after_a_restart_under_load(host: Host, tmp_path: Path) -> None:
+    """A meter that never sees a quiet moment knows what an earlier one learned."""
+    first, samplers = host.meter(tmp_path / "l.db")
+    async with running(first):
+        await host.pass_until(samplers[0], lambda: first.status().devices[0].idle_power is not None)
+    second, samplers = host.meter(tmp_path / "l.db", boot="another")
+    async with running(second):
+        second.event("gate", request("a", host.t, host.t)[0])
+        await host.pass_time(samplers[0], 8)
+        idle = second.status().devices[0].idle_power
+    assert idle == first.status().devices[0].idle_power == 100_000_000
 
 
 async def test_a_dead_gates_requests_end(host: Host, tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ from joulegate.meter.board import Setup
 from joulegate.meter.recorder import Recorder
 from joulegate.meter.sampler import Sampler
 from joulegate.meter.service import Deliver, Meter
-from joulegate.model import UpstreamSetup
+from joulegate.model import DeviceId, UpstreamSetup
 from joulegate.ports import CarbonSource, Exporter
+from joulegate.units import Microwatts
 
 YIELDING = 10
 """Niceness: where gates and meter share a processor, traffic comes first. Readings carry their own time."""
@@ -63,7 +64,7 @@ async def _serve(config: Config, socket: Path, boot: str) -> None:
         boot=boot,
     )
     setups = {one.name: mapper.setup(one) for one in served}
-    recorder = _recorder(config, setup, setups)
+    recorder = _recorder(config, setup, setups, ledger.reader.idle_power())
     meter = Meter(
         setup,
         recorder,
@@ -94,11 +95,16 @@ async def _serve(config: Config, socket: Path, boot: str) -> None:
         await runner.cleanup()
 
 
-def _recorder(config: Config, setup: Setup, upstreams: Mapping[str, UpstreamSetup]) -> Recorder:
+def _recorder(
+    config: Config,
+    setup: Setup,
+    upstreams: Mapping[str, UpstreamSetup],
+    idle_power: Mapping[DeviceId, Microwatts],
+) -> Recorder:
     """Give the attributor, with the recorder around it."""
     settle = duration(config.attribution.settle)
     attributor = attribution.build(
-        config.attribution.method, upstreams, setup.devices, settle=settle, idle_power={}
+        config.attribution.method, upstreams, setup.devices, settle=settle, idle_power=idle_power
     )
     return Recorder(attributor, setup.devices, upstreams, method=setup.method)
 

@@ -26,6 +26,7 @@ class Backlog:
         self._enter(batch.entries)
         self._book(BooksTotal(device=books.device).plus(books) for books in batch.books)
         self._book(BooksTotal(device=device, resets=resets) for device, resets in batch.resets)
+        self._book(BooksTotal(device=device, idle_power=power) for device, power in batch.idle_power)
         self.readings.update((reading.device, reading) for reading in batch.readings)
 
     def absorb(self, later: "Backlog") -> None:

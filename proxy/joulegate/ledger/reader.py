@@ -13,7 +13,7 @@ from joulegate.errors import ConfigError, SourceUnavailable
 from joulegate.ledger.rows import BooksTotal, Reading
 from joulegate.ledger.schema import check
 from joulegate.model import Balance, BudgetCharge, DeviceId, ReportRow, RequestRecord, SpanId
-from joulegate.units import Micrograms, Microjoules, Nanoseconds
+from joulegate.units import Micrograms, Microjoules, Microwatts, Nanoseconds
 
 _T = TypeVar("_T")
 
@@ -80,6 +80,10 @@ class Reader:
         """Give the books of every device."""
         rows = self._rows("SELECT books FROM books ORDER BY device")
         return [msgspec.json.decode(books, type=BooksTotal) for (books,) in rows]
+
+    def idle_power(self) -> dict[DeviceId, Microwatts]:
+        """Give the idle power of every device for which one was learned."""
+        return {books.device: books.idle_power for books in self.books() if books.idle_power is not None}
 
     def readings(self) -> list[Reading]:
         """Give up to where the books of every device go."""

@@ -17,7 +17,7 @@ from joulegate.model import (
     WindowBooks,
     WorkClass,
 )
-from joulegate.units import Micrograms, Microjoules, Nanoseconds
+from joulegate.units import Micrograms, Microjoules, Microwatts, Nanoseconds
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Amount = TypeVar("_Amount", bound=int)
@@ -56,6 +56,8 @@ class BooksTotal(Struct, frozen=True):
     resets: int = 0
     recorded: Microjoules = Microjoules(0)
     """The part of ``requests`` that stands in final records."""
+    idle_power: Microwatts | None = None
+    """Power with no request present, as last learned; ``None`` until known."""
 
     def plus(self, books: WindowBooks) -> "BooksTotal":
         """Give the books with one more window."""
@@ -80,6 +82,7 @@ class BooksTotal(Struct, frozen=True):
             gap=Nanoseconds(self.gap + other.gap),
             resets=self.resets + other.resets,
             recorded=Microjoules(self.recorded + other.recorded),
+            idle_power=self.idle_power if other.idle_power is None else other.idle_power,
         )
 
     def error(self) -> int:
@@ -94,6 +97,8 @@ class Batch(Struct, frozen=True):
     books: tuple[WindowBooks, ...] = ()
     resets: tuple[tuple[DeviceId, int], ...] = ()
     """Restarts of counters since the last batch."""
+    idle_power: tuple[tuple[DeviceId, Microwatts], ...] = ()
+    """What was learned since the last batch."""
     readings: tuple[Reading, ...] = ()
 
 

@@ -1,6 +1,6 @@
 """Where settlements go: budgets, sums, exporters and the ledger, each once and all the same."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from joulegate.budgets.windows import Budgets
 from joulegate.ledger.rows import Batch, Entry
@@ -9,10 +9,13 @@ from joulegate.log import logger
 from joulegate.meter.settlement import Settlements
 from joulegate.meter.totals import Accounts, Totals
 from joulegate.model import Balance, Device, DeviceId, SpanClosed, SpanOpened
-from joulegate.ports import Exporter
+from joulegate.ports import DeviceHealth, Exporter
+from joulegate.units import Microwatts
 
 SERIES = 10_000
 """Sets of labels that are begun at zero; exporters have bounds of their own far below."""
+NOTABLE = 0.02
+"""Change of idle power, as part of it, that is worth writing down."""
 
 
 class Results:
@@ -41,8 +44,8 @@ class Results:
         self.accounts = Accounts(reader.books())
         self.budgets.take(reader.charges())
 
-    def take(self, new: Settlements, resets: Iterable[tuple[DeviceId, int]]) -> None:
-        """Take what one settlement brought, with the restarts of counters known by now."""
+    def take(self, new: Settlements, health: Mapping[DeviceId, DeviceHealth]) -> None:
+        """Take what one settlement brought, with what is known of the devices by now."""
         for window in new.unbalanced:
             self._log.error("books.unbalanced", device=window.device, missing_microjoules=window.error())
         self._book(new)
@@ -52,7 +55,11 @@ class Results:
         if entries or new.books:
             self._ledger.append(
                 Batch(
-                    entries=entries, books=new.books, resets=self._new_resets(resets), readings=new.readings
+                    entries=entries,
+                    books=new.books,
+                    resets=self._new_resets(health),
+                    idle_power=self._new_idle_power(health),
+                    readings=new.readings,
                 )
             )
 
@@ -85,13 +92,25 @@ class Results:
         for exporter in self._exporters:
             exporter.settled(entry.record)
 
-    def _new_resets(self, resets: Iterable[tuple[DeviceId, int]]) -> tuple[tuple[DeviceId, int], ...]:
-        found = [(device, times - self._resets.get(device, 0)) for device, times in resets]
+    def _new_resets(self, health: Mapping[DeviceId, DeviceHealth]) -> tuple[tuple[DeviceId, int], ...]:
+        found = [(device, one.resets - self._resets.get(device, 0)) for device, one in health.items()]
         new = tuple((device, times) for device, times in found if times)
         for device, times in new:
             self._resets[device] = self._resets.get(device, 0) + times
             self.accounts.reset(device, times)
         return new
+
+    def _new_idle_power(
+        self, health: Mapping[DeviceId, DeviceHealth]
+    ) -> tuple[tuple[DeviceId, Microwatts], ...]:
+        """Give what changed enough to be kept: a meter that starts under load cannot learn it anew."""
+        new = []
+        for device, one in health.items():
+            before, now = self.accounts.of(device).idle_power, one.idle_power
+            if now is not None and (before is None or abs(now - before) > NOTABLE * before):
+                self.accounts.idles(device, now)
+                new.append((device, now))
+        return tuple(new)
 
     def _open_counters(self, balances: Sequence[Balance]) -> None:
         for exporter in self._exporters:

@@ -46,7 +46,7 @@ from joulegate.model import (
     SpanId,
     UpstreamSetup,
 )
-from joulegate.ports import Attributor, CarbonSource, Exporter, Intensity
+from joulegate.ports import Attributor, CarbonSource, DeviceHealth, Exporter, Intensity
 from joulegate.units import NANO, Nanoseconds, seconds
 
 TICK = 0.25
@@ -242,11 +242,10 @@ class Meter:
         self._guarded(self._settlement.sample, sample)
 
     def _step(self, settle: Callable[[Nanoseconds, Nanoseconds], Settlements]) -> None:
-        self._guarded(lambda: self._results.take(settle(self._now(), self._wall()), self._counted_resets()))
+        self._guarded(lambda: self._results.take(settle(self._now(), self._wall()), self._health()))
 
-    def _counted_resets(self) -> list[tuple[DeviceId, int]]:
-        devices = [device.id for device in self._setup.devices]
-        return [(device, self._attributor.health(device).resets) for device in devices]
+    def _health(self) -> dict[DeviceId, DeviceHealth]:
+        return {device.id: self._attributor.health(device.id) for device in self._setup.devices}
 
     def _guarded(self, step: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Take a step; a fault in it is said once a minute and ends neither metering nor traffic."""

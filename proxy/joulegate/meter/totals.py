@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from joulegate.ledger.rows import BooksTotal
 from joulegate.model import Balance, DeviceId, Task, TaskTotals, WindowBooks, WorkClass
-from joulegate.units import Micrograms, Microjoules
+from joulegate.units import Micrograms, Microjoules, Microwatts
 
 BOUND = 1_000
 """Pairs of task and model that are told apart; later ones add up under the model ``other``."""
@@ -56,6 +56,10 @@ class Accounts:
     def reset(self, device: DeviceId, times: int) -> None:
         """Add restarts of a device's counter."""
         self._books[device] = self.of(device).merged(BooksTotal(device=device, resets=times))
+
+    def idles(self, device: DeviceId, power: Microwatts) -> None:
+        """Note a device's idle power."""
+        self._books[device] = self.of(device).merged(BooksTotal(device=device, idle_power=power))
 
     def of(self, device: DeviceId) -> BooksTotal:
         """Give the books of a device."""
