@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from joulegate.channel.frames import MAX_EVENT, unpack_event
 from joulegate.channel.retained import Bounds, Retained
-from joulegate.model import SpanId
+from joulegate.model import JobNote, JobSign, JobState, SpanId
+from joulegate.units import Nanoseconds
 
 SMALL = Bounds(size=4000, spans=5)
 
@@ -122,3 +123,14 @@ def test_the_bounds_hold_and_every_event_is_accounted_for(words: Any, acts: list
         assert added == len(kept_now) + settled + retained.dropped + retained.forgotten
     retained.settle([SpanId(f"s{number}") for number in range(8)])
     assert (retained.size, retained.spans, retained.sequences()) == (0, 0, [])
+
+
+def test_what_was_heard_of_a_job_of_another_gate_is_kept_until_it_is_settled() -> None:
+    """It has no request of this gate's own; and of one's own job nothing is kept once it was given up."""
+    retained = Retained(Bounds())
+    heard = JobNote(SpanId("ear"), Nanoseconds(1), "comfy", JobSign("j", JobState.RUNNING))
+    own = JobNote(SpanId("gone"), Nanoseconds(1), "comfy", JobSign("j", JobState.ACCEPTED), own=True)
+    first, second = retained.add(heard), retained.add(own)
+    assert (first, second, retained.spans) == (1, None, 1)
+    retained.settle([SpanId("ear")])
+    assert retained.sequences() == []

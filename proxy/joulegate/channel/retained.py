@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from joulegate.channel.frames import FrameError, pack_event
-from joulegate.model import SpanChunks, SpanClosed, SpanEvent, SpanId, SpanOpened
+from joulegate.model import JobNote, SpanChunks, SpanClosed, SpanEvent, SpanId, SpanOpened
 
 PER_EVENT = 250
 """Bytes to keep one event beside its own: 248 measured over whole requests (tracemalloc, CPython 3.11)."""
@@ -93,8 +93,11 @@ class Retained:
         return self._size > self._bounds.size // 2 or len(self._spans) > self._bounds.spans // 2
 
     def _span_of(self, event: SpanEvent) -> list[int] | None:
-        """Give the span of an event. One that was given up takes no more: a part of it would mislead."""
-        if isinstance(event, SpanOpened):
+        """Give the span of an event. One that was given up takes no more: a part of it would mislead.
+
+        What a gate heard of a job that it did not submit is a span of its own.
+        """
+        if isinstance(event, SpanOpened) or (isinstance(event, JobNote) and not event.own):
             return self._spans.setdefault(event.id, [])
         return self._spans.get(event.id)
 
@@ -102,7 +105,7 @@ class Retained:
         self._events[self._last] = (event.id, packed)
         self._size += len(packed) + PER_EVENT
         span.append(self._last)
-        if isinstance(event, SpanClosed):
+        if isinstance(event, SpanClosed) or (isinstance(event, JobNote) and not event.own):
             self._closed[event.id] = None
         if isinstance(event, SpanChunks):
             self._chunks[self._last] = None

@@ -19,6 +19,7 @@ from joulegate.model import (
     Device,
     DeviceId,
     EnergySample,
+    JobNote,
     SourceFailure,
     SpanClosed,
     SpanEvent,
@@ -134,7 +135,7 @@ class Recording:
             self.open(event, is_answered=False)
         elif isinstance(event, SpanClosed):
             self._close(event)
-        elif (request := self._requests.get(event.id)) is not None:
+        elif not isinstance(event, JobNote) and (request := self._requests.get(event.id)) is not None:
             self._held += request.take(event, self._until)
             if self._held > self._most_held:
                 self.finish(Reason.CROWDED, self._latest)

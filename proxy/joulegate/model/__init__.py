@@ -6,22 +6,24 @@ that is not known is ``None``, never zero.
 """
 
 from joulegate.model.energy import Component, Device, DeviceId, EnergySample, SourceFailure, Tier
+from joulegate.model.jobs import JobNote, JobSign, SpanEvent, Work
 from joulegate.model.report import ReportRow
 from joulegate.model.requests import (
     Asked,
     Fact,
     FactSource,
     JobState,
+    Node,
     Outcome,
     Phase,
     ServerTimings,
     SpanChunks,
     SpanClosed,
-    SpanEvent,
     SpanFirstByte,
     SpanId,
     SpanJob,
     SpanOpened,
+    Stage,
     Task,
     TaskFacts,
     WorkClass,
@@ -68,10 +70,13 @@ __all__ = [
     "FactSource",
     "GateReport",
     "GateStatus",
+    "JobNote",
+    "JobSign",
     "JobState",
     "LedgerStatus",
     "MeterStatus",
     "Method",
+    "Node",
     "Outcome",
     "Phase",
     "ReportRow",
@@ -88,6 +93,7 @@ __all__ = [
     "SpanId",
     "SpanJob",
     "SpanOpened",
+    "Stage",
     "Task",
     "TaskFacts",
     "TaskTotals",
@@ -95,6 +101,7 @@ __all__ = [
     "UpstreamSetup",
     "UpstreamStatus",
     "WindowBooks",
+    "Work",
     "WorkClass",
     "work_of",
 ]

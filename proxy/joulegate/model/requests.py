@@ -5,7 +5,7 @@ could form a cycle, so the garbage collector need not visit them (``gc=False``).
 """
 
 from enum import StrEnum
-from typing import NewType, TypeAlias
+from typing import NewType
 
 from msgspec import Struct
 
@@ -140,10 +140,41 @@ class Phase(StrEnum):
 
 
 class JobState(StrEnum):
-    """State of a job that the server accepted and works on after its answer."""
+    """State of a job: work that a server accepts at once and does after its answer."""
 
     ACCEPTED = "accepted"
     RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How a job in this state ended, ``None`` if it has not."""
+        return _OUTCOMES.get(self)
+
+
+_OUTCOMES = {
+    JobState.DONE: Outcome.OK,
+    JobState.FAILED: Outcome.UPSTREAM_ERROR,
+    JobState.CANCELLED: Outcome.CANCELLED,
+}
+
+
+class Node(Struct, frozen=True, array_like=True, gc=False):
+    """A step of a job that has several, for example a node of a ComfyUI graph."""
+
+    name: str
+    """The server's own name of it, unique in the job."""
+    kind: str = ""
+    """What it does, for example ``KSampler``."""
+
+
+class Stage(Struct, frozen=True, array_like=True, gc=False):
+    """A step of a job and the time that it took: none if the server still had its result."""
+
+    node: Node
+    time: Nanoseconds = Nanoseconds(0)
 
 
 class SpanOpened(Struct, frozen=True, tag="opened", omit_defaults=True, gc=False):
@@ -179,7 +210,7 @@ class SpanChunks(Struct, frozen=True, tag="chunks", gc=False):
 
 
 class SpanJob(Struct, frozen=True, tag="job", gc=False):
-    """A job changed its state; it ends with ``SpanClosed``."""
+    """A job was accepted or began to run; it ends with ``SpanClosed``."""
 
     id: SpanId
     t: Nanoseconds
@@ -209,6 +240,7 @@ class SpanClosed(Struct, frozen=True, tag="closed", omit_defaults=True, gc=False
     """Time that the gate itself took from the request's head to sending the upstream's."""
     overhead_response: Nanoseconds | None = None
     """Time that the gate itself took from the answer's head to the client's."""
-
-
-SpanEvent: TypeAlias = SpanOpened | SpanFirstByte | SpanChunks | SpanJob | SpanClosed
+    job: str | None = None
+    """The server's id of the job that this request was."""
+    stages: tuple[Stage, ...] = ()
+    """The steps of the job in their order, where the server tells of them."""

@@ -8,6 +8,7 @@ from joulegate.ports.attribution import Attributor, DeviceHealth
 from joulegate.ports.carbon import CarbonSource, Intensity
 from joulegate.ports.channel import EventHandler, EventSink
 from joulegate.ports.exporters import Continuous, Exporter
+from joulegate.ports.jobs import JobObserver, JobProtocol, WebsocketObserver
 from joulegate.ports.protocols import (
     About,
     Headers,
@@ -33,10 +34,13 @@ __all__ = [
     "Headers",
     "InferenceProtocol",
     "Intensity",
+    "JobObserver",
+    "JobProtocol",
     "Observer",
     "ProcessLocator",
     "ResponseFilter",
     "Rewrite",
     "Route",
+    "WebsocketObserver",
     "about",
 ]
