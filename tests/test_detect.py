@@ -1,11 +1,15 @@
 """What stands behind an upstream's address."""
 
 import socket
+import ssl
+from pathlib import Path
 
 import pytest
+import trustme
 from aiohttp import web
 
 from joulegate.detect import Server, servers
+from joulegate.testing.upstream import Peer, ScriptedUpstream
 
 
 async def ask(handler: object) -> Server:
@@ -69,3 +73,20 @@ async def test_a_closed_port_is_a_server_that_is_down() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     assert await servers([f"http://127.0.0.1:{port}"]) == [Server(up=False)]
+
+
+async def test_a_server_with_a_certificate_of_a_private_authority_is_asked(tmp_path: Path) -> None:
+    """``ca_file`` counts for the questions too; without it the server is not believed."""
+    authority, file = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+
+    async def script(peer: Peer) -> None:
+        if await peer.request():
+            await peer.answer(b'{"data":[{"id":"m","owned_by":"vllm"}]}')
+
+    async with ScriptedUpstream(script, tls=tls) as upstream:
+        known = await servers([upstream.url], ca_files={upstream.url: str(file)})
+        assert known == [Server(up=True, kind="vLLM", models=("m",))]
+        assert await servers([upstream.url]) == [Server(up=False)]

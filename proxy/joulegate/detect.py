@@ -4,11 +4,14 @@ For the start-up screen only: nothing that joulegate does later depends on the a
 """
 
 import asyncio
-from collections.abc import Sequence
+import ssl
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 import msgspec
 from msgspec import Struct
+
+from joulegate import trust
 
 PATIENCE = aiohttp.ClientTimeout(total=2)
 LARGEST = 1 << 20
@@ -37,15 +40,21 @@ class _Models(Struct):
     data: list[_Model] = []
 
 
-async def servers(urls: Sequence[str]) -> list[Server]:
-    """Ask all servers at once; one that hangs costs two seconds."""
+async def servers(urls: Sequence[str], *, ca_files: Mapping[str, str] | None = None) -> list[Server]:
+    """Ask all servers at once; one that hangs costs two seconds.
+
+    ``ca_files`` are authorities by URL; without one they are the system's. Raises ``ConfigError`` for a file
+    that holds none.
+    """
+    trusted = {url: trust.context(file) for url, file in (ca_files or {}).items()}
     async with aiohttp.ClientSession(timeout=PATIENCE, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        return list(await asyncio.gather(*(_server(session, url) for url in urls)))
+        return list(await asyncio.gather(*(_server(session, url, trusted.get(url, True)) for url in urls)))
 
 
-async def _server(session: aiohttp.ClientSession, url: str) -> Server:
+async def _server(session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext | bool) -> Server:
+    where = f"{url.rstrip('/')}/v1/models"
     try:
-        async with session.get(f"{url.rstrip('/')}/v1/models", allow_redirects=False) as answer:
+        async with session.get(where, allow_redirects=False, ssl=tls) as answer:
             return _read(await _body(answer), answer.headers.get("Server", ""))
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
         return Server(up=False)

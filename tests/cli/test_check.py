@@ -31,6 +31,10 @@ def test_a_bad_file_gives_all_problems(joulegate: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
+        (
+            '[[upstream]]\nname = "s"\nurl = "https://h"\npath = "/s"\nca_file = "/no/ca.pem"',
+            "/no/ca.pem cannot be",
+        ),
         ('[carbon]\nzone = "FRX"', "did you mean"),
         ("[energy.options.fake]\ngpu = 2", "energy.options.fake"),
         ('[energy]\nsource = "nvlm"', "did you mean 'nvml'?"),

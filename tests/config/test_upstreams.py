@@ -20,6 +20,8 @@ def config(*upstreams: dict[str, Any], **listen: Any) -> Config:
     [
         ({"name": "a b"}, "name", "no name"),
         ({"url": "host:1"}, "url", "no upstream URL"),
+        ({"ca_file": "/ca.pem"}, "ca_file", "write https://"),
+        ({"url": "https://h", "ca_file": ""}, "ca_file", "empty"),
         ({"path": "image"}, "path", "begin with a slash"),
         ({"path": "/"}, "path", "begin with a slash"),
         ({"path": "/image/"}, "path", "'/image'"),
@@ -55,6 +57,7 @@ def test_one_slip_gives_one_problem(upstream: dict[str, Any], key: str, what: st
         {"models": ("llama*", "gemma")},
         {"gpus": (0, "GPU-1")},
         {"url": "https://h"},
+        {"url": "https://h", "ca_file": "/etc/ca.pem"},
     ],
 )
 def test_good_upstreams(upstream: dict[str, Any]) -> None:

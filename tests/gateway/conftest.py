@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -274,12 +275,12 @@ async def start() -> AsyncIterator[Start]:
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Callable[[Script], Awaitable[ScriptedUpstream]]]:
+async def serve() -> AsyncIterator[Callable[..., Awaitable[ScriptedUpstream]]]:
     """Starts scripted upstreams that end with the test."""
     async with AsyncExitStack() as stack:
 
-        async def begin(script: Script) -> ScriptedUpstream:
-            return await stack.enter_async_context(ScriptedUpstream(script))
+        async def begin(script: Script, *, tls: ssl.SSLContext | None = None) -> ScriptedUpstream:
+            return await stack.enter_async_context(ScriptedUpstream(script, tls=tls))
 
         yield begin
 

@@ -13,7 +13,7 @@ def test_every_setting_of_the_configuration_arrives() -> None:
     config = Config(
         upstream=(
             UpstreamConfig(
-                "llm", "http://[::1]:8000", path="/a", strip_path=True, host="H.example", models=("m",),
+                "llm", "https://[::1]:8000", ca_file="/ca.pem", path="/a", strip_path=True, host="H.example", models=("m",),
                 task="chat", model="d", max_in_flight=3, on_client_leave="finish",
             ),
         ),
@@ -25,6 +25,7 @@ def test_every_setting_of_the_configuration_arrives() -> None:
     settings = settings_from(config, {"lab": "key"})
     target = settings.upstreams[0]
     assert (target.endpoint.host, target.endpoint.port, target.host) == ("::1", 8000, "h.example")
+    assert (target.endpoint.scheme, target.ca_file) == ("https", "/ca.pem")
     assert (target.task, target.model, target.max_in_flight, target.finish) == (Task.CHAT, "d", 3, True)
     assert (target.path, target.strip_path, target.models) == ("/a", True, ("m",))
     times = settings.timeouts

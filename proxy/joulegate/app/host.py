@@ -26,6 +26,7 @@ from joulegate.meter.board import Served, carbon_status
 from joulegate.model.banner import Banner, FoundUpstream
 from joulegate.rundir import run_directory
 from joulegate.supervisor import Supervisor
+from joulegate.trust import context
 from joulegate.units import Nanoseconds, seconds
 
 FLUSH = 15.0
@@ -34,7 +35,9 @@ FLUSH = 15.0
 
 def run(config: Config, *, logging: Sequence[str], banner: Callable[[Banner], None]) -> int:
     """Run until told to stop; give the exit code."""
-    tenant_keys(config)  # a missing key is told here, not by a child
+    tenant_keys(config)  # a missing key or file is told here, not by a child
+    for upstream in config.upstream:
+        context(upstream.ca_file)
     _probe("listen.address", config.listen.address, "--listen")
     _probe("listen.admin", config.listen.admin, "--admin")
     environment = changed({})
@@ -83,7 +86,8 @@ async def _show(config: Config, banner: Callable[[Banner], None]) -> None:
     energy = await asyncio.to_thread(opened, config)
     try:
         mapped = await Mapper(config, energy).look()
-        answers = await servers([upstream.url for upstream in config.upstream])
+        ca_files = {upstream.url: upstream.ca_file for upstream in config.upstream if upstream.ca_file}
+        answers = await servers([upstream.url for upstream in config.upstream], ca_files=ca_files)
         banner(_banner(config, energy, mapped, answers))
     finally:
         await asyncio.to_thread(energy.source.close)

@@ -39,12 +39,15 @@ def beyond_shape(config: Config) -> None:
     """Check what only the plug-ins and the environment know. Raises ``ConfigError``."""
     from joulegate.meter.calibration import configured
     from joulegate.meter.choose import create
+    from joulegate.trust import context
 
     places = {upstream.name: endpoint(upstream.url) for upstream in config.upstream}
     upstreams = {name: (place.host, place.port) for name, place in places.items()}
     for name, options in config.energy.options.items():
         create(name, options, upstreams)
     configured(config.energy.calibration)
+    for upstream in config.upstream:
+        context(upstream.ca_file)
     if config.carbon.zone is not None and config.carbon.source == "table" and config.carbon.intensity is None:
         from joulegate.carbon.table import factor
 

@@ -23,6 +23,8 @@ class UpstreamConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """In metrics, reports and the path of a second ``--upstream``."""
     url: str
     """``http://host:port`` or ``https://host:port``."""
+    ca_file: str | None = None
+    """Authorities (PEM) that alone vouch for an https server, in place of the system's."""
     path: str | None = None
     """Requests whose raw path is this prefix or goes on below it, for example ``/image``."""
     strip_path: bool = False

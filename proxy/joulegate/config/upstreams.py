@@ -31,6 +31,7 @@ def problems(config: Config) -> Iterator[Problem]:
 def _one(at: Path, upstream: UpstreamConfig) -> Iterator[Problem]:
     yield from name((*at, "name"), upstream.name)
     yield from parsed((*at, "url"), endpoint, upstream.url)
+    yield from _authorities(at, upstream)
     yield from _path(at, upstream)
     yield from _host(at, upstream)
     yield from one_of((*at, "kind"), upstream.kind, _KINDS)
@@ -41,6 +42,15 @@ def _one(at: Path, upstream: UpstreamConfig) -> Iterator[Problem]:
         yield Problem((*at, "model"), "is empty: name the model or leave the key out")
     yield from between((*at, "concurrency"), upstream.concurrency, 1, _MOST)
     yield from between((*at, "max_in_flight"), upstream.max_in_flight, 0, _MOST)
+
+
+def _authorities(at: Path, upstream: UpstreamConfig) -> Iterator[Problem]:
+    if upstream.ca_file is None:
+        return
+    if not upstream.ca_file:
+        yield Problem((*at, "ca_file"), "is empty: name a file or leave the key out")
+    elif upstream.url.lower().startswith("http://"):
+        yield Problem((*at, "ca_file"), "http:// has no certificates: write https:// or leave the key out")
 
 
 def _path(at: Path, upstream: UpstreamConfig) -> Iterator[Problem]:

@@ -1,8 +1,8 @@
 """Kept connections to one upstream. There is no bound on open ones: admission is the only bound."""
 
 import asyncio
-import ssl
 
+from joulegate import trust
 from joulegate.errors import UpstreamError
 from joulegate.gateway.settings import Target
 from joulegate.gateway.upstream import Clock, UpstreamConnection
@@ -17,16 +17,17 @@ connection is seldom closed under a request."""
 
 
 class Pool:
-    """Opens connections to one upstream and keeps idle ones for a short time."""
+    """Opens connections to one upstream and keeps idle ones for a short time.
+
+    Raises ``ConfigError`` if the target's authorities cannot be read.
+    """
 
     def __init__(self, target: Target, clock: Clock, connect: Nanoseconds) -> None:
         self._endpoint = target.endpoint
         self._clock = clock
         self._connect = connect
         self._idle: list[UpstreamConnection] = []
-        self._tls: ssl.SSLContext | None = (
-            ssl.create_default_context() if target.endpoint.scheme == "https" else None
-        )
+        self._tls = trust.context(target.ca_file) if target.endpoint.scheme == "https" else None
         self._closed = False
 
     def kept(self) -> UpstreamConnection | None:
@@ -54,8 +55,8 @@ class Pool:
         except TimeoutError as error:
             raise UpstreamError(Outcome.UPSTREAM_TIMEOUT, f"no connection to {endpoint.text()}") from error
         except OSError as error:
-            why = error.strerror or str(error)[:200] or type(error).__name__
-            raise UpstreamError(Outcome.UPSTREAM_REFUSED, f"{endpoint.text()}: {why}") from error
+            detail = f"{endpoint.text()}: {trust.reason(error)}"
+            raise UpstreamError(Outcome.UPSTREAM_REFUSED, detail) from error
         return connection
 
     def check(self, now: Nanoseconds) -> None:

@@ -17,6 +17,8 @@ class Target(Struct, frozen=True):
 
     name: str
     endpoint: Endpoint
+    ca_file: str | None = None
+    """Authorities of an https endpoint; without it the system's."""
     path: str | None = None
     strip_path: bool = False
     host: str | None = None
@@ -80,6 +82,7 @@ def _target(upstream: UpstreamConfig) -> Target:
     return Target(
         name=upstream.name,
         endpoint=endpoint(upstream.url),
+        ca_file=upstream.ca_file,
         path=upstream.path,
         strip_path=upstream.strip_path,
         host=upstream.host.lower() if upstream.host else None,

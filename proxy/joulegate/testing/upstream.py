@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
@@ -142,11 +143,13 @@ Script = Callable[[Peer], Awaitable[None]]
 class ScriptedUpstream:
     """Runs a script for each connection. ``async with ScriptedUpstream(script) as upstream: …``.
 
-    A connection ends with its script. What a script raises is raised again at the end of the block.
+    With ``tls`` it speaks https. A connection ends with its script. What a script raises is raised again at
+    the end of the block.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
         self._script = script
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._errors: list[BaseException] = []
@@ -163,7 +166,7 @@ class ScriptedUpstream:
     @property
     def url(self) -> str:
         """URL for an upstream's configuration."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def requests(self) -> list[Request]:
@@ -172,7 +175,7 @@ class ScriptedUpstream:
 
     async def __aenter__(self) -> Self:
         """Listen on a free port."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**20)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**20, ssl=self._tls)
         return self
 
     async def __aexit__(
