@@ -18,6 +18,7 @@ from joulegate.framing import (
     JsonPeek,
     LineSplitter,
     MultipartPeek,
+    Peek,
     Scanner,
 )
 from joulegate.framing.values import decode, flag, word
@@ -48,15 +49,29 @@ class Listener:
         """A good answer has begun."""
         self.answer_model: str | None = None
         self._route_model = model
-        self._request = self._request_peek(headers)
+        self._request = None if _encoded(headers) else self.request_peek(headers)
         # Not bound: a bound method would keep the listener alive until the garbage collector comes.
         self._read: Callable[[Listener, bytes], int] = _nothing
         self._splitter: EventSplitter | LineSplitter | None = None
-        self._document: JsonPeek | None = None
+        self._document: Peek | None = None
         self._long: Scanner | None = None
         self._long_counts = True
 
     # --- what a protocol says ------------------------------------------------------------------------
+
+    def request_peek(self, headers: Headers) -> Peek | None:
+        """Give what looks into the request's body; ``None`` leaves it unread."""
+        content_type = header(headers, b"content-type")
+        if content_type.lower().startswith(_MULTIPART):
+            return MultipartPeek(content_type, self.wishes)
+        return JsonPeek(self.wishes, self.wish_counts)
+
+    def answer_peek(self, media: bytes, headers: Headers) -> Peek | None:
+        """Give what looks into a good answer that is no stream; ``None`` only counts its bytes."""
+        del headers
+        if media == b"application/json" or media.endswith(b"+json"):
+            return JsonPeek(self.answers, self.answer_counts)
+        return None
 
     def wish(self, found: Found) -> Asked:
         """Give what the request asks for."""
@@ -126,9 +141,7 @@ class Listener:
             self._read = _nothing
             return
         self.answered = True
-        media = _header(headers, b"content-type").partition(b";")[0].strip().lower()
-        encoded = _header(headers, b"content-encoding").lower() not in (b"", b"identity")
-        self._read = _length if encoded else self._reader(media)
+        self._read = _length if _encoded(headers) else self._reader(headers)
 
     def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
         """Take a part of the answer; give its content bytes."""
@@ -163,25 +176,16 @@ class Listener:
 
     # --- framing -------------------------------------------------------------------------------------
 
-    def _request_peek(self, headers: Headers) -> JsonPeek | MultipartPeek | None:
-        if _header(headers, b"content-encoding").lower() not in (b"", b"identity"):
-            return None
-        content_type = _header(headers, b"content-type")
-        if content_type.lower().startswith(_MULTIPART):
-            return MultipartPeek(content_type, self.wishes)
-        return JsonPeek(self.wishes, self.wish_counts)
-
-    def _reader(self, media: bytes) -> "Callable[[Listener, bytes], int]":
+    def _reader(self, headers: Headers) -> "Callable[[Listener, bytes], int]":
+        media = header(headers, b"content-type").partition(b";")[0].strip().lower()
         if media == b"text/event-stream":
             self._splitter = EventSplitter()
             return Listener._read_records
         if media in (b"application/x-ndjson", b"application/jsonl", b"application/stream+json"):
             self._splitter = LineSplitter()
             return Listener._read_records
-        if media == b"application/json" or media.endswith(b"+json"):
-            self._document = JsonPeek(self.answers, self.answer_counts)
-            return Listener._read_document
-        return _length
+        self._document = self.answer_peek(media, headers)
+        return Listener._read_document if self._document else _length
 
     def _read_records(self, chunk: bytes) -> int:
         return self._frames(self._splitter.feed(chunk)) if self._splitter else 0
@@ -220,8 +224,13 @@ def _length(_: Listener, chunk: bytes) -> int:
     return len(chunk)
 
 
-def _header(headers: Headers, name: bytes) -> bytes:
+def header(headers: Headers, name: bytes) -> bytes:
+    """Give the value of the first field of this name, in lower case; empty if there is none."""
     for key, value in headers:
         if key.lower() == name:
             return value
     return b""
+
+
+def _encoded(headers: Headers) -> bool:
+    return header(headers, b"content-encoding").lower() not in (b"", b"identity")

@@ -1,13 +1,14 @@
 """How bodies are cut into pieces and read in passing, and the words that all protocols find in them.
 
-``records`` cuts streams into events and lines, ``scan`` and ``multipart`` peek into bodies of any size in
-constant memory, ``values`` and ``usage`` turn what was found into facts. Nothing here
+``records`` cuts streams into events and lines, ``peek``, ``scan`` and ``multipart`` look into bodies of any
+size in constant memory, ``values`` and ``usage`` turn what was found into facts. Nothing here
 changes a byte, knows a socket or reads a clock.
 """
 
 from joulegate.framing.multipart import MultipartPeek
+from joulegate.framing.peek import HeadPeek, JsonPeek, Peek, PointerPeek
 from joulegate.framing.records import LIMIT, EventSplitter, Frame, LineSplitter
-from joulegate.framing.scan import Found, JsonPeek, Scanner
+from joulegate.framing.scan import Found, Scanner
 from joulegate.framing.spans import Span, spans
 from joulegate.framing.usage import Accounts
 
@@ -17,9 +18,12 @@ __all__ = [
     "EventSplitter",
     "Found",
     "Frame",
+    "HeadPeek",
     "JsonPeek",
     "LineSplitter",
     "MultipartPeek",
+    "Peek",
+    "PointerPeek",
     "Scanner",
     "Span",
     "spans",
