@@ -12,10 +12,15 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from joulegate.testing.nvml import Control, Gpu, build, load
 
 ROOT = Path(__file__).parent.parent
+
+# How long an example takes says how busy the machine is, nothing of the code.
+settings.register_profile("joulegate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("joulegate")
 MACROS = {
     "$__rate_interval": "1m",
     "$__range": "5m",

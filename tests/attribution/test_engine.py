@@ -377,7 +377,7 @@ def counted(inputs: list[Any], device: str) -> int:
 
 
 @pytest.mark.parametrize("method", sorted(RULES))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(story=stories(), ticks=st.lists(st.integers(0, 60_000), max_size=12))
 def test_the_books_balance_whatever_happens(
     method: str, story: tuple[list[Any], int], ticks: list[int]

@@ -144,7 +144,7 @@ def test_flags_without_a_file() -> None:
 BYTES = st.binary(max_size=6)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(data=st.data())
 def test_no_mutation_of_a_good_file_gives_a_traceback(data: st.DataObject, good: str, tmp_path: Path) -> None:
     """Whatever bytes are put in, taken out or swapped, the file is read or refused with its name."""
@@ -170,7 +170,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.lists(
         st.tuples(

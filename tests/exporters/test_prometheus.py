@@ -270,7 +270,7 @@ HOSTILE = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(model=HOSTILE, upstream=HOSTILE, tenant=HOSTILE, name=HOSTILE)
 def test_hostile_names(make_record, status, scrape, model, upstream, tenant, name):
     """Whatever a label is made from, both official parsers read the page and no joule is lost."""
@@ -346,7 +346,7 @@ def assert_risen(before, frozen):
 
 def test_counters_never_fall(make_record, status, scrape):
     """In any life of an exporter no sum falls, none is lost, and every value is finite."""
-    bounds = settings(max_examples=20, stateful_step_count=50, deadline=None)
+    bounds = settings(max_examples=20, stateful_step_count=50)
     run_state_machine_as_test(lambda: Life(make_record, status, scrape), settings=bounds)
 
 

@@ -3,7 +3,7 @@
 import itertools
 import tracemalloc
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegate.framing import MultipartPeek
@@ -29,7 +29,6 @@ BODY = form(
 )
 
 
-@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, len(BODY)), max_size=20))
 def test_fields_are_found_whatever_the_chunking(cuts: list[int]) -> None:
     """Wanted text fields come out as JSON strings; files and other fields do not."""
@@ -70,7 +69,6 @@ def test_a_field_that_is_no_field_is_dropped() -> None:
     assert peek.found().members == {"n": b'"1"'}
 
 
-@settings(deadline=None)
 @given(garbage=st.binary(max_size=200))
 def test_garbage_finds_nothing(garbage: bytes) -> None:
     """A body without the announced boundary has no fields; nor has one without any announced."""

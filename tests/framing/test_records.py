@@ -4,7 +4,7 @@ import itertools
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegate.framing import LIMIT, EventSplitter, Frame, LineSplitter
@@ -63,7 +63,6 @@ def test_every_byte_has_its_frame() -> None:
     assert [(frame.start, frame.end) for frame in found] == [(0, 9), (9, 14), (14, 25), (25, 29)]
 
 
-@settings(deadline=None)
 @given(parts=PIECES, cuts=st.lists(st.integers(0, 200), max_size=20))
 def test_chunking_changes_no_event(parts: list[bytes], cuts: list[int]) -> None:
     """Any stream, well formed or not, gives the same frames whole and in pieces."""
@@ -73,7 +72,6 @@ def test_chunking_changes_no_event(parts: list[bytes], cuts: list[int]) -> None:
     assert frames(EventSplitter(), *pieces) == frames(EventSplitter(), stream)
 
 
-@settings(deadline=None)
 @given(parts=PIECES)
 def test_events_are_those_of_the_standard(parts: list[bytes]) -> None:
     """A plain reader that goes line by line as the standard says finds the same data."""
@@ -125,7 +123,6 @@ def test_whole_records_can_be_passed_over() -> None:
     assert splitter.feed(b"data: a\n\n") == [Frame(100, 109, b"a")]
 
 
-@settings(deadline=None)
 @given(
     lines=st.lists(st.sampled_from([b"{}", b'{"a":1}\r', b"", b" "]), max_size=9),
     cuts=st.sets(st.integers(0, 60)),

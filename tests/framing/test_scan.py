@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegate.framing import JsonPeek, Scanner
@@ -29,7 +29,6 @@ DOCUMENTS: Any = st.dictionaries(
 ) | st.fixed_dictionaries({"data": st.lists(st.text(max_size=3) | st.just({}) | st.just([1]), max_size=4)})
 
 
-@settings(deadline=None)
 @given(document=DOCUMENTS, cuts=st.lists(st.integers(0, 500), max_size=9), spaced=st.booleans())
 def test_scanning_finds_what_decoding_finds(document: dict[str, Any], cuts: list[int], spaced: bool) -> None:
     """For any document, in any pieces, each wanted member has the same raw text and each count is right."""
@@ -49,7 +48,6 @@ def test_scanning_finds_what_decoding_finds(document: dict[str, Any], cuts: list
     assert ("response.usage" in found) == (isinstance(inner, dict) and "usage" in inner)
 
 
-@settings(deadline=None)
 @given(garbage=st.binary(max_size=60) | st.text('{}[]",:\\ab ', max_size=60).map(str.encode))
 def test_garbage_is_scanned_without_complaint(garbage: bytes) -> None:
     """A scanner tolerates anything, and never finds a value that no colon began."""

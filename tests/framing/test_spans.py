@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegate.framing import spans
@@ -16,7 +16,6 @@ VALUES: Any = st.recursive(
 OBJECTS: Any = st.dictionaries(st.text(max_size=4) | st.just('q"'), VALUES, max_size=5)
 
 
-@settings(deadline=None)
 @given(document=OBJECTS)
 def test_spans_are_the_text_of_the_values(document: dict[str, Any]) -> None:
     """Each member of an object has its key and the exact place of its value."""

@@ -1,7 +1,7 @@
 """Only numbers that can be true become facts."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegate.framing import values
@@ -15,7 +15,6 @@ def test_what_cannot_be_a_count_is_none(lie: object) -> None:
     assert values.fact(lie) is None
 
 
-@settings(deadline=None)
 @given(number=st.integers(0, values.CEILING))
 def test_counts_are_kept(number: int) -> None:
     """Zero too is a count."""

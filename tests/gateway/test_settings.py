@@ -13,7 +13,8 @@ def test_every_setting_of_the_configuration_arrives() -> None:
     config = Config(
         upstream=(
             UpstreamConfig(
-                "llm", "https://[::1]:8000", ca_file="/ca.pem", path="/a", strip_path=True, host="H.example", models=("m",),
+                "llm", "https://[::1]:8000", ca_file="/ca.pem", path="/a", strip_path=True, host="H.example",
+                models=("m",),
                 task="chat", model="d", max_in_flight=3, on_client_leave="finish",
             ),
         ),

@@ -145,7 +145,7 @@ def lives(draw: Callable[[Any], Any]) -> list[Any]:
     return [event for event in events if draw(st.integers(0, 4))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.one_of(inputs.map(lambda one: [one]), lives()), max_size=20).map(
         lambda parts: [event for part in parts for event in part]

@@ -22,7 +22,7 @@ PAIRS = [(name, case) for name, case in CASES if case.direct is not None]
 EVERY_PAIR = pytest.mark.parametrize(("name", "recording"), PAIRS, ids=[case.name for _, case in PAIRS])
 CUTS = st.lists(st.integers(0, 200_000), max_size=40)
 EXAMPLES = settings(
-    max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+    max_examples=200, derandomize=True, suppress_health_check=list(HealthCheck), database=None
 )
 
 

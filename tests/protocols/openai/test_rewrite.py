@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegate.protocols.openai.rewrite import UsageFilter, ask_for_usage
@@ -62,7 +62,6 @@ def test_other_requests_stay_as_they_are(body: bytes) -> None:
     assert ask_for_usage(body) is None
 
 
-@settings(deadline=None)
 @given(
     document=st.dictionaries(st.text(max_size=5), st.text(max_size=5) | st.lists(st.integers()), max_size=4),
     indent=st.none() | st.integers(0, 3),

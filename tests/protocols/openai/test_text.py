@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegate.model import Fact, FactSource, TaskFacts
@@ -54,7 +54,6 @@ def test_words_about_usage_are_no_usage(exchange: Play) -> None:
     assert exchange(CHAT, ASK, answer, media=STREAM).facts() == TaskFacts(choices=Fact(1, FactSource.DERIVED))
 
 
-@settings(deadline=None)
 @given(
     text=st.text(max_size=30), key=st.sampled_from(["content", "reasoning_content", "reasoning", "refusal"])
 )
