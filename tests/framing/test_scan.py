@@ -95,7 +95,6 @@ def test_escaped_keys_are_read() -> None:
 PLACES = frozenset({"0", "1.a", "inputs.0.shape", "inputs.1.shape.0", "data.2"})
 
 
-@settings(deadline=None)
 @given(
     document=st.recursive(
         st.none() | st.integers(0, 99) | st.sampled_from(['"', "[", ",", "\\"]),
