@@ -14,8 +14,8 @@ from joulegate.ledger.reader import Reader
 from joulegate.ledger.rows import Batch, Entry
 from joulegate.ledger.schema import opened
 from joulegate.ledger.writer import Writer
-from joulegate.model import Emissions, Outcome, RequestRecord, WorkClass
-from joulegate.units import Micrograms, Nanoseconds
+from joulegate.model import Emissions, Node, Outcome, Part, RequestRecord, WorkClass
+from joulegate.units import Micrograms, Microjoules, Nanoseconds
 
 Records = Callable[..., RequestRecord]
 
@@ -36,6 +36,15 @@ def test_a_record_is_found_by_its_id_or_its_clients(make_record: Records) -> Non
     assert reader.find("a") == first
     assert reader.find("theirs") == second
     assert reader.find("c") is None
+    reader.close()
+
+
+def test_a_record_is_found_by_its_job(make_record: Records) -> None:
+    """By the server's own id of it, with the steps that share its energy."""
+    parts = (Part(Node("3", "KSampler"), Nanoseconds(5), Microjoules(7)),)
+    job = make_record("a", job="7f", parts=parts)
+    reader = written(job, make_record("b"))
+    assert reader.find("7f") == job
     reader.close()
 
 

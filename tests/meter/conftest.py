@@ -17,6 +17,9 @@ from joulegate.model import (
     DeviceId,
     EnergySample,
     Fact,
+    JobNote,
+    JobSign,
+    JobState,
     Method,
     Outcome,
     Settled,
@@ -92,6 +95,12 @@ class Words:
     def closed(self, id_: str, t: float = 2, **words: object) -> SpanClosed:
         known = {"outcome": Outcome.OK, "status": 200, "facts": TaskFacts(completion_tokens=Fact(5))}
         return SpanClosed(id=SpanId(id_), t=at(t), **(known | words))  # type: ignore[arg-type]
+
+    def noted(
+        self, id_: str, t: float, state: JobState, *, job: str = "j", own: bool = False, **sign: object
+    ) -> JobNote:
+        told = JobSign(job, state, **sign)  # type: ignore[arg-type]
+        return JobNote(SpanId(id_), at(t), "llm", told, own=own)
 
     def settled(self, id_: str, energy: int | None = 7, *, final: bool = True) -> Settled:
         if energy is None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from joulegate.meter.positions import PATIENCE
 from joulegate.meter.settlement import Settlement
-from joulegate.model import Outcome, SpanClosed
+from joulegate.model import JobState, Node, Outcome, SpanClosed, SpanJob
 from joulegate.units import Microjoules, Nanoseconds
 
 
@@ -145,3 +145,53 @@ def test_duplicates_and_disorder_change_nothing(
     assert sorted((record.id, record.settled.energy, record.duration) for record in records) == [
         (name, 5, words.at(1)) for name in names
     ]
+
+
+def test_a_job_is_one_request_from_its_submission_to_its_real_end(
+    settlement: Settlement, attributor: Any, words: Any
+) -> None:
+    """Attribution hears that it runs, and of its end when it is; its steps share its energy exactly."""
+    nodes = (Node("3", "KSampler"), Node("8", "VAEDecode"))
+    tell(
+        settlement,
+        words.opened("a"),
+        words.noted("a", 1.1, JobState.ACCEPTED, own=True, nodes=nodes),
+        words.closed("a", 1.2),
+    )
+    settlement.gate_lost("gate", words.at(1.5))
+    assert settlement.pending == 0
+    for t, state, node in ((2, JobState.RUNNING, "3"), (4, JobState.RUNNING, "8"), (5, JobState.DONE, None)):
+        settlement.event("other", words.noted("ear", t, state, pushed=True, node=node))
+    assert [(event.t, event.state) for event in attributor.events if isinstance(event, SpanJob)] == [
+        (words.at(1.1), JobState.ACCEPTED),
+        (words.at(2), JobState.RUNNING),
+    ]
+    attributor.give([words.settled("a", 10)], [words.window(0.5, 9)])
+    (record,) = settlement.advance(words.at(9), words.at(9)).records
+    assert (record.duration, record.job, record.status) == (words.at(4), "j", 200)
+    assert [(part.node.kind, part.time, part.energy) for part in record.parts] == [
+        ("KSampler", words.at(2), 7),
+        ("VAEDecode", words.at(1), 3),
+    ]
+    assert settlement.recorded([record.id]) == ["a", "ear"]
+
+
+def test_a_job_is_found_by_the_servers_id(settlement: Settlement, attributor: Any, words: Any) -> None:
+    """That is what its client knows."""
+    accepted = words.noted("a", 1.1, JobState.ACCEPTED, own=True)
+    tell(settlement, words.opened("a"), accepted, words.closed("a"), words.noted("ear", 3, JobState.DONE))
+    attributor.give([words.settled("a", 3, final=False)])
+    settlement.advance(words.at(4), words.at(4))
+    found = settlement.find("j")
+    assert found is not None
+    assert found.id == "a"
+
+
+def test_open_jobs_end_with_the_last_gate(settlement: Settlement, attributor: Any, words: Any) -> None:
+    """While there is one, it keeps them for the meter that comes next."""
+    accepted = words.noted("a", 1.1, JobState.ACCEPTED, own=True)
+    tell(settlement, words.opened("a"), accepted, words.closed("a"))
+    settlement.abandon_jobs(1)
+    assert attributor.events[-1:] == [SpanJob(accepted.id, accepted.t, JobState.ACCEPTED)]
+    settlement.abandon_jobs(0)
+    assert attributor.events[-1].outcome is Outcome.ORPHANED

@@ -17,6 +17,12 @@ from joulegate.units import Micrograms, Microjoules, Microwatts, Nanoseconds
 
 _T = TypeVar("_T")
 
+_FINDS = (
+    "id = ?",
+    "client_request_id = ? ORDER BY ended_ns DESC LIMIT 1",
+    "id IN (SELECT id FROM jobs WHERE job = ?) ORDER BY ended_ns DESC LIMIT 1",
+)
+
 GROUPS = ("task", "model", "upstream", "tenant", "outcome")
 """Words by which a report may group."""
 
@@ -65,8 +71,8 @@ class Reader:
         return bool(self._rows("SELECT 1 FROM requests WHERE id = ?", (id_,)))
 
     def find(self, id_: str) -> RequestRecord | None:
-        """Give a request by its own id, or the latest one by the id that its client gave."""
-        for condition in ("id = ?", "client_request_id = ? ORDER BY ended_ns DESC LIMIT 1"):
+        """Give a request by its own id, or the latest one by the id of its client or of its job."""
+        for condition in _FINDS:
             for (record,) in self._rows(f"SELECT record FROM requests WHERE {condition}", (id_,)):  # noqa: S608 (constant)
                 return _record(record)
         return None

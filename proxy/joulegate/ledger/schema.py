@@ -43,6 +43,12 @@ CREATE TABLE budgets (
 );
 """
 
+LATER = """
+CREATE TABLE IF NOT EXISTS jobs (job TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (job, id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS jobs_by_request ON jobs (id);
+"""
+"""What the first ledgers did not have: the server's ids of those requests that were jobs."""
+
 
 def opened(path: str) -> sqlite3.Connection:
     """Give a connection for writing; a new file gets its tables. Raises ``ConfigError`` with the remedy."""
@@ -96,6 +102,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         _create(connection)
     check(connection, path)
+    connection.executescript(LATER)
     if path != ":memory:" and Path(path).stat().st_size <= CHECKED:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":

@@ -135,11 +135,11 @@ class Ledger:
             return False
 
     def find(self, id_: str) -> RequestRecord | None:
-        """Give a final record by its own id or its client's; also one that is not on disk yet."""
+        """Give a final record by its own id, its client's or its job's; also one that is not on disk yet."""
         with self._condition:
             waiting = [*self._writing.entries.values(), *self._backlog.entries.values()]
         for entry in reversed(waiting):
-            if id_ in (entry.record.id, entry.record.client_request_id):
+            if id_ in (entry.record.id, entry.record.client_request_id, entry.record.job):
                 return entry.record
         return self.reader.find(id_)
 

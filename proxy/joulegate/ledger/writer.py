@@ -38,6 +38,7 @@ class Writer:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             new = self._insert(list(backlog.entries.values()))
+            self._name_jobs(new)
             self._settle(new)
             self._book([*backlog.books.values(), *recorded(*(entry.record for entry in new))])
             self._read(backlog.readings.values())
@@ -61,6 +62,7 @@ class Writer:
     def prune(self, before: Nanoseconds) -> int:
         """Drop some single requests that ended before a wall-clock time; the sums stay."""
         oldest = "SELECT id FROM requests WHERE ended_ns < ? ORDER BY ended_ns LIMIT ?"
+        self._connection.execute(f"DELETE FROM jobs WHERE id IN ({oldest})", (before, PRUNED))  # noqa: S608 (constant)
         cursor = self._connection.execute(f"DELETE FROM requests WHERE id IN ({oldest})", (before, PRUNED))  # noqa: S608 (constant)
         return cursor.rowcount
 
@@ -88,6 +90,11 @@ class Writer:
             # One such record must not keep all others from the disk.
             self.refused += 1
             return False
+
+    def _name_jobs(self, entries: Sequence[Entry]) -> None:
+        jobs = [(entry.record.job, entry.record.id) for entry in entries if entry.record.job]
+        if jobs:
+            self._connection.executemany("INSERT OR IGNORE INTO jobs VALUES (?, ?)", jobs)
 
     def _settle(self, entries: Sequence[Entry]) -> None:
         self._total(entry.record.balance() for entry in entries)

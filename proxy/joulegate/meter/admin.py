@@ -80,7 +80,7 @@ class Admin:
         return _json(books_views(self._meter.books()))
 
     async def request(self, request: web.Request) -> web.Response:
-        """Give one request by our id or by its client's ``X-Request-Id``."""
+        """Give one request by our id, its client's ``X-Request-Id`` or the server's id of the job."""
         id_ = request.match_info["id"]
         record = None
         if len(id_) <= LONGEST_ID and id_.isprintable():

@@ -198,7 +198,7 @@ class Meter:
         ``acknowledge`` hears which requests are on disk, so that the gates may forget them.
         """
         loop = asyncio.get_running_loop()
-        self._ledger.start(partial(_call_soon, loop, acknowledge))
+        self._ledger.start(partial(_call_soon, loop, lambda ids: acknowledge(self._settlement.recorded(ids))))
         self._sampler = self._make_sampler(partial(_call_soon, loop, self._sample))
         self._sampler.start()
         self._ready = True
@@ -215,6 +215,7 @@ class Meter:
     async def _drain(self, sampler: Sampling) -> None:
         self._log.info("meter.draining", gates=self._gates.connected, pending=self._settlement.pending)
         await self._wait_for(lambda: self._gates.connected == 0)
+        self._settlement.abandon_jobs(self._gates.connected)
         began = self._now()
         await self._wait_for(partial(self._is_read_since, sampler, began))
         await asyncio.to_thread(sampler.stop)

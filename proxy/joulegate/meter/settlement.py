@@ -5,16 +5,18 @@ records and books that are written together always belong together. Pure: clocks
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
 from joulegate.ledger.rows import Reading
+from joulegate.meter.jobs import Joined, Joiner
 from joulegate.meter.positions import PATIENCE, Positions
 from joulegate.meter.spans import Span, Writer, orphaned
 from joulegate.model import (
     DeviceId,
     EnergySample,
+    JobNote,
     RequestRecord,
     Settled,
     SourceFailure,
@@ -67,6 +69,7 @@ class Settlement:
         self._spans: OrderedDict[SpanId, Span] = OrderedDict()
         self._done: OrderedDict[SpanId, None] = OrderedDict()
         self._final: dict[SpanId, Span] = {}
+        self._jobs = Joiner()
         self._offset = 0
         self.given_up = 0
         """Requests that were given up for want of room."""
@@ -83,6 +86,16 @@ class Settlement:
 
     def event(self, gate: str, event: SpanEvent) -> None:
         """Take an event; those of a request that is settled change nothing, however often they come."""
+        if isinstance(event, JobNote) or event.id in self._jobs:
+            self._join(self._jobs.event(gate, event))
+        else:
+            self._take_event(gate, event)
+
+    def _join(self, events: Iterable[Joined]) -> None:
+        for gate, event in events:
+            self._take_event(gate, event)
+
+    def _take_event(self, gate: str, event: SpanEvent) -> None:
         span = self._spans.get(event.id)
         if span is None:
             if event.id in self._done or (not self._begins(event) and self._settled_before(event.id)):
@@ -98,13 +111,15 @@ class Settlement:
         return span.opened if span else None
 
     def gate_lost(self, gate: str, t: Nanoseconds) -> None:
-        """End the open requests of a gate that died: nobody else will."""
+        """End the open requests of a gate that died: nobody else will. Jobs go on at their server."""
+        self._join(self._jobs.gate_lost(gate, t))
         for closed in orphaned(iter(self._spans.values()), gate, t):
             self.event(gate, closed)
 
     def advance(self, now: Nanoseconds, wall: Nanoseconds) -> Settlements:
         """Settle what is due."""
         self._offset = wall - now
+        self._join(self._jobs.advance(now))
         settled, books = self._attributor.advance(now)
         self._take(settled)
         return self._settlements(self._positions.book(books, now), now)
@@ -117,10 +132,21 @@ class Settlement:
         booked = [*self._positions.book(books, now), *self._positions.drain()]
         return self._settlements(booked, Nanoseconds(now + 2 * PATIENCE))
 
+    def abandon_jobs(self, gates: int) -> None:
+        """End all jobs where they were last heard of, if no gate is left that could tell of them."""
+        if not gates:
+            self._join(self._jobs.abandon())
+
+    def recorded(self, ids: Sequence[SpanId]) -> list[SpanId]:
+        """Learn which requests are on disk; gates may forget these and what they heard of jobs: give both."""
+        self._jobs.settled(ids)
+        return [*ids, *self._jobs.freed()]
+
     def find(self, id_: str) -> RequestRecord | None:
-        """Give what is known of a request that has no record yet, by its own id or its client's."""
+        """Give what is known of a request without a record yet, by its own, its client's or the job's id."""
         for span in reversed(self._spans.values()):
-            if span.opened and id_ in (span.id, span.opened.client_request_id):
+            job = span.closed.job if span.closed else None
+            if span.opened and id_ in (span.id, span.opened.client_request_id, job):
                 return self._writer.record(span, self._offset)
         return None
 

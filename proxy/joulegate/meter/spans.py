@@ -1,10 +1,11 @@
 """What the meter knows of requests that are not settled yet. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
+from joulegate.attribution.shares import split
 from joulegate.meter.labels import clean
 from joulegate.model import (
     Asked,
@@ -12,6 +13,7 @@ from joulegate.model import (
     DeviceId,
     Emissions,
     Outcome,
+    Part,
     Phase,
     RequestRecord,
     Settled,
@@ -19,7 +21,9 @@ from joulegate.model import (
     SpanEvent,
     SpanFirstByte,
     SpanId,
+    SpanJob,
     SpanOpened,
+    Stage,
 )
 from joulegate.units import Microjoules, Nanoseconds
 
@@ -36,6 +40,8 @@ class Span(Struct, gc=False):
     first_byte: Nanoseconds | None = None
     closed: SpanClosed | None = None
     settled: Settled | None = None
+    is_job: bool = False
+    """Its server works on it after the answer: the end of its gate is not its own."""
 
     def take(self, event: SpanEvent) -> None:
         """Note an event."""
@@ -46,6 +52,8 @@ class Span(Struct, gc=False):
                 self.first_byte = self.first_byte or event.t
             case SpanClosed():
                 self.closed = self.closed or event
+            case SpanJob():
+                self.is_job = True
             case _:
                 pass
 
@@ -95,6 +103,8 @@ class Writer:
             first_byte=_time_to(opened, span.first_byte),
             overhead_request=closed.overhead_request,
             overhead_response=closed.overhead_response,
+            job=closed.job,
+            parts=_parts(closed.stages, settled.energy),
         )
 
     def model(self, opened: SpanOpened, closed: SpanClosed) -> str | None:
@@ -110,11 +120,11 @@ class Writer:
 
 
 def orphaned(spans: Iterator[Span], gate: str, t: Nanoseconds) -> list[SpanClosed]:
-    """Give the ends of all open requests of a gate that died."""
+    """Give the ends of all open requests of a gate that died; jobs go on at their server."""
     return [
         SpanClosed(id=span.id, t=max(t, span.opened.t), outcome=Outcome.ORPHANED, phase=Phase.RESPONSE)
         for span in spans
-        if span.gate == gate and span.opened is not None and span.closed is None
+        if span.gate == gate and span.opened is not None and span.closed is None and not span.is_job
     ]
 
 
@@ -125,3 +135,13 @@ def _harmless(asked: Asked) -> Asked:
 
 def _time_to(opened: SpanOpened, t: Nanoseconds | None) -> Nanoseconds | None:
     return None if t is None else Nanoseconds(max(t - opened.t, 0))
+
+
+def _parts(stages: Sequence[Stage], energy: Microjoules | None) -> tuple[Part, ...]:
+    """Share a job's energy among its steps by their time, exactly; without an end to any it stays whole."""
+    if energy is None or not any(stage.time for stage in stages):
+        return ()
+    shares = split(energy, [float(stage.time) for stage in stages])
+    return tuple(
+        Part(stage.node, stage.time, Microjoules(share)) for stage, share in zip(stages, shares, strict=True)
+    )

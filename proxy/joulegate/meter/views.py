@@ -30,6 +30,16 @@ class EmissionsView(Struct, frozen=True):
     basis: str
 
 
+class NodeView(Struct, frozen=True):
+    """A step of a job."""
+
+    name: str
+    kind: str
+    seconds: float
+    joules: float
+    """Its share of the job's energy by its time."""
+
+
 class RequestView(Struct, frozen=True):
     """Body of ``GET /v1/requests/{id}``; what is not known is null."""
 
@@ -58,6 +68,10 @@ class RequestView(Struct, frozen=True):
     first_byte_seconds: float | None
     facts: dict[str, tuple[int, str]]
     """Counts of work with the way each was got; audio is in nanoseconds."""
+    job: str | None = None
+    """The server's own id of the job that this request was."""
+    nodes: tuple[NodeView, ...] = ()
+    """The steps of the job, where the server tells of them: their joules add up to the energy."""
 
 
 class BooksView(Struct, frozen=True):
@@ -104,6 +118,11 @@ def request_view(record: RequestRecord, boundary: str) -> RequestView:
         duration_seconds=seconds(record.duration),
         first_byte_seconds=None if record.first_byte is None else seconds(record.first_byte),
         facts=_facts(record),
+        job=record.job,
+        nodes=tuple(
+            NodeView(part.node.name, part.node.kind, seconds(part.time), joules(part.energy))
+            for part in record.parts
+        ),
     )
 
 

@@ -45,9 +45,9 @@ class JobSign(Struct, frozen=True, omit_defaults=True, gc=False):
     work: Work | None = None
     """The job begins here, as a request of its own beside that of the exchange."""
     began: Nanoseconds | None = None
-    """When the work began, on the server's wall clock."""
+    """When the work began: Unix time of the server; in a note on the clock of its ``t``."""
     ended: Nanoseconds | None = None
-    """When it ended, on the server's wall clock."""
+    """When it ended, likewise."""
     grain: Nanoseconds = Nanoseconds(1_000_000)
     """Both are cut down to a multiple of this."""
     facts: TaskFacts = TaskFacts()
@@ -72,6 +72,8 @@ class JobNote(Struct, frozen=True, tag="note", omit_defaults=True, gc=False):
     sign: JobSign
     own: bool = False
     """``id`` is the request that submitted the job."""
+    last: Nanoseconds | None = None
+    """When this gate last heard of its state before."""
 
 
 SpanEvent: TypeAlias = SpanOpened | SpanFirstByte | SpanChunks | SpanJob | SpanClosed | JobNote

@@ -8,7 +8,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from joulegate.model.energy import Component, DeviceId
-from joulegate.model.requests import Asked, Fact, Outcome, SpanId, Task, TaskFacts, WorkClass
+from joulegate.model.requests import Asked, Fact, Node, Outcome, SpanId, Task, TaskFacts, WorkClass
 from joulegate.units import Micrograms, Microjoules, Nanoseconds
 
 
@@ -104,6 +104,14 @@ class Emissions(Struct, frozen=True, gc=False):
     basis: str = "location"
 
 
+class Part(Struct, frozen=True, array_like=True, gc=False):
+    """One step of a job: its time, and its share of the job's energy by that time."""
+
+    node: Node
+    time: Nanoseconds
+    energy: Microjoules
+
+
 class RequestRecord(Struct, frozen=True, omit_defaults=True, gc=False):
     """Everything that is kept about one finished request: the ledger's row and the exporters' input."""
 
@@ -130,6 +138,10 @@ class RequestRecord(Struct, frozen=True, omit_defaults=True, gc=False):
     """Time from the request's arrival to the first content byte."""
     overhead_request: Nanoseconds | None = None
     overhead_response: Nanoseconds | None = None
+    job: str | None = None
+    """The server's id of the job that this request was."""
+    parts: tuple[Part, ...] = ()
+    """``settled.energy`` by the steps of the job: they add up to it."""
 
     def shares(self) -> tuple[tuple[Component, Share, Microjoules], ...]:
         """Give ``settled.energy`` by component and share; the parts add up to it.
