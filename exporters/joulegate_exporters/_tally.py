@@ -1,11 +1,11 @@
 """Integer sums over final records, by label values: the counters and histograms of requests."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from joulegate.model import Balance, Component, Outcome, RequestRecord, Share, WorkClass
+from joulegate.model import Balance, Component, Outcome, RequestRecord, Share, TaskTotals, WorkClass
 from joulegate.units import Micrograms, Microjoules
 from joulegate_exporters._labels import OTHER, Guard
 from joulegate_exporters.catalogue import (
@@ -97,6 +97,12 @@ class Tally:
         """Give how often each label overflowed."""
         return {(label,): guard.overflows for label, guard in self._guards.items()}
 
+    def model_kinds(self, totals: Iterable[TaskTotals]) -> Counts:
+        """Give the kind of each model that has a label of its own and a known kind."""
+        known = self._guards["model"].known
+        kinds = {(known(row.model), row.model_kind): 1 for row in totals if row.model_kind}
+        return {(model, kind): 1 for model, kind in kinds if model != OTHER}
+
     def _begun(self, balance: Balance) -> Balance:
         parts, masses = self._expected
         return replace(balance, energy=balance.energy or parts, emissions=balance.emissions or masses)
@@ -161,6 +167,15 @@ class Tally:
 def task_label(balance: Balance) -> str:
     """Give the task, or for work that is no inference its class."""
     return balance.task.value if balance.work is WorkClass.INFERENCE else balance.work.value
+
+
+def by_class(counts: Mapping[Labels, int]) -> Counts:
+    """Give sums by class of work over counts whose first label is ``task``."""
+    sums: Counts = {(work.value,): 0 for work in WorkClass}
+    for (task, *_), value in counts.items():
+        work = task if (task,) in sums else WorkClass.INFERENCE.value
+        sums[work,] += value
+    return sums
 
 
 def folded(counts: Mapping[Labels, int], *, keep: int) -> Counts:

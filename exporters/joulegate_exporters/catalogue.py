@@ -81,7 +81,9 @@ ZONE = Label("zone", 4, "ISO 3166 alpha-3 code, `WORLD`, or `custom`")
 BASIS = Label("basis", 2, "`location`, `market`")
 BUDGET = Label("budget", 64, "name of the budget in the configuration")
 DIRECTION = Label("direction", 4, "`input`, `output`; `cached` is a part of input, `reasoning` one of output")
-KIND = Label("kind", 16, "kind of server")
+KIND = Label("kind", 32, "kind of server, as in the configuration's `kind`; `auto` while it is not known")
+MODEL_KIND = Label("kind", 2, "`task-specific`, `multi-purpose`")
+CLASS = Label("class", 4, "`inference`, `model_load`, `admin`, `probe`")
 PHASE = Label("phase", 2, "`request` (to the upstream), `response` (back to the client)")
 LABEL = Label("label", 3, "`model`, `tenant`, `upstream`")
 VERSION = Label("version", 1, "version of joulegate")
@@ -113,6 +115,8 @@ FAMILIES: tuple[Family, ...] = (
            REQUEST, (TASK, MODEL), "kilograms", UG_PER_KG),
     Family("tenant_energy_joules_total", _C, "Energy attributed to the requests of a tenant.", REQUEST,
            (TENANT, TASK), "joules", MICRO),
+    Family("work_energy_joules_total", _C, "Energy attributed to requests, by class of work.", REQUEST,
+           (CLASS,), "joules", MICRO),
     Family("wasted_energy_joules_total", _C, "Energy of work that nobody received.", REQUEST,
            (WASTE_REASON,), "joules", MICRO),
     Family("requests_total", _C, "Finished requests.", REQUEST, (TASK, MODEL, UPSTREAM, OUTCOME)),
@@ -123,6 +127,8 @@ FAMILIES: tuple[Family, ...] = (
     Family("images_total", _C, "Images made by finished requests, where known.", REQUEST, (MODEL, TASK)),
     Family("pixel_steps_total", _C, "Pixels times denoising steps of finished requests, where known.",
            REQUEST, (MODEL,)),
+    Family("model_info", _I, "What a model was made for, by `[[model]]` or the shipped table; absent if not "
+           "known.", CONFIG, (MODEL, MODEL_KIND)),
     Family("request_energy_joules", _H, "Energy of a request.", REQUEST, (TASK, MODEL), "joules", MICRO,
            ENERGY_BOUNDS),
     Family("request_duration_seconds", _H, "Time from a request's arrival to the end of its answer.",
@@ -222,7 +228,9 @@ def _introduction() -> list[str]:
         "health counters begin again, which `rate()` and `increase()` understand.",
         "",
         "Work that is no inference (loading a model, administration, probes) is metered like any request,",
-        "but its `task` is the class of that work, so that it never enters the figures of a task.",
+        "but its `task` is the class of that work, so that it never enters the figures of a task;",
+        "`joulegate_work_energy_joules_total` has the sum of each class. What a server does before or beside",
+        "requests, its warm-up for example, is no request's: it is idle or unattributed.",
         "",
         "A model named only in requests that the server refused (4xx) gets no label value of its own.",
         "",

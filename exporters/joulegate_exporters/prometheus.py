@@ -7,7 +7,7 @@ from msgspec import Struct
 from joulegate.model import Balance, DeviceId, MeterStatus, RequestRecord, Share, WindowBooks
 from joulegate.units import Micrograms, Microjoules
 from joulegate_exporters._status import gpu_labels, samples
-from joulegate_exporters._tally import Buckets, Counts, Masses, Parts, Tally, folded
+from joulegate_exporters._tally import Buckets, Counts, Masses, Parts, Tally, by_class, folded
 from joulegate_exporters._text import OPENMETRICS, TEXT, Renderer, negotiate
 
 
@@ -53,6 +53,7 @@ class Plugin:
         counters = {name: counts.copy() for name, counts in self._tally.counters.items()}
         counters["label_overflow_total"] = self._tally.overflows()
         counters["unbalanced_windows_total"] = self._unbalanced_by_gpu(status)
+        counters["model_info"] = self._tally.model_kinds(status.totals)
         counters |= self._gates.counters(status)
         histograms = {
             name: {labels: observed.copy() for labels, observed in buckets.items()}
@@ -115,6 +116,7 @@ def _counts(frozen: Frozen) -> dict[str, Counts]:
     """Give all plain samples by family; the headline families are folds of the detailed ones."""
     counts = dict(frozen.counters)
     counts["energy_kwh_total"] = folded(counts["energy_joules_total"], keep=2)
+    counts["work_energy_joules_total"] = by_class(counts["energy_joules_total"])
     counts["co2e_kilograms_total"] = folded(counts["co2e_grams_total"], keep=2)
     for name, labels, value in samples(frozen.status):
         counts.setdefault(name, {})[labels] = value

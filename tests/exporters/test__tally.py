@@ -1,10 +1,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from joulegate.model import Outcome
-from joulegate.units import Nanoseconds
-from joulegate_exporters._tally import HISTOGRAMS, WASTE, Tally, bounded, folded
+from joulegate.model import Outcome, Task, TaskTotals, WorkClass
+from joulegate.testing.records import record
+from joulegate.units import Microjoules, Nanoseconds
+from joulegate_exporters._tally import HISTOGRAMS, WASTE, Tally, bounded, by_class, folded
 
 LABELS = st.tuples(st.sampled_from("ab"), st.sampled_from("cd"), st.sampled_from("ef"))
 
@@ -41,3 +43,28 @@ def test_every_outcome_is_waste_or_not():
     """The outcomes whose energy is not waste are those in which somebody got an answer, or had left."""
     received = {Outcome.OK, Outcome.CLIENT_ERROR, Outcome.CANCELLED, Outcome.CLIENT_TIMEOUT}
     assert set(Outcome) - set(WASTE) == received
+
+
+@given(st.lists(st.tuples(st.sampled_from(WorkClass), st.sampled_from(Task), st.integers(0, 10**9))))
+def test_each_class_of_work_has_its_sum(works):
+    """Probes and loads never enter inference, whatever their task says, and nothing is lost."""
+    tally = Tally()
+    for work, task, energy in works:
+        tally.record(record(energy=energy, work=work, task=task))
+    sums = by_class(tally.counters["energy_joules_total"])
+    for work in WorkClass:
+        assert sums[work.value,] == sum(energy for kind, _, energy in works if kind is work)
+
+
+def test_only_models_with_a_place_have_a_kind():
+    """A kind is shown of models that have a label and whose kind is known."""
+    tally = Tally()
+    tally.record(record(model="known"))
+    row = TaskTotals(Task.CHAT, "known", 1, Microjoules(1), None, "multi-purpose")
+    rows = [
+        row,
+        replace(row, model="elsewhere"),
+        replace(row, model_kind=None),
+        replace(row, task=Task.RERANK),
+    ]
+    assert tally.model_kinds(rows) == {("known", "multi-purpose"): 1}

@@ -1,11 +1,16 @@
 """The events of one request."""
 
+import re
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegate.gateway.observation import Observation, Silent
 from joulegate.gateway.span import MOST_CHUNKS, Ending, Identity, Span
+from joulegate.gateway.tasks import TaskRule
 from joulegate.model import (
+    Asked,
     Outcome,
     Phase,
     SpanChunks,
@@ -31,6 +36,13 @@ class Streaming(Silent):
 
     def streamed(self) -> bool:
         return True
+
+
+class Names(Silent):
+    """An observer that heard which model is asked for."""
+
+    def asked(self) -> Asked:
+        return Asked(model="llama-3")
 
 
 class Kept:
@@ -124,3 +136,19 @@ def test_an_end_says_whether_the_answer_was_whole() -> None:
             Nanoseconds(1), Ending(Outcome.OK, 200, phase)
         )
     assert told == [True, False]
+
+
+@pytest.mark.parametrize("work", list(WorkClass))
+def test_rules_change_the_task_of_inference_only(work: WorkClass) -> None:
+    """The rule that takes the model wins over upstream and route; probes and loads keep out of every task."""
+    kept = Kept()
+    rules = tuple(TaskRule(task, re.compile(".*"), re.compile(model)) for task, model in (
+        (Task.RERANK, "gemma"), (Task.SUMMARIZATION, "llama-3"),
+    ))  # fmt: skip
+    route = Route("r", Task.TEXT_GENERATION, work)
+    identity = Identity(SpanId("1"), "u", "p", route, task=Task.CHAT, tasks=rules)
+    Span(kept, identity, Observation(Names(), "p", print)).open(Nanoseconds(0))
+    (opened,) = kept.events
+    assert isinstance(opened, SpanOpened)
+    assert opened.work is work
+    assert opened.task == (Task.SUMMARIZATION if work is WorkClass.INFERENCE else Task.TEXT_GENERATION)

@@ -40,6 +40,30 @@ def test_rows_are_by_task_and_model_the_largest_first() -> None:
     ]
 
 
+def test_each_class_of_work_has_an_account() -> None:
+    """A probe that makes a model work is counted, beside inference and not in it."""
+    totals = Totals()
+    for one in (
+        balance("m", 1),
+        balance("m", 7, work=WorkClass.PROBE),
+        balance("m", 3, work=WorkClass.PROBE),
+    ):
+        totals.add(one)
+    assert [(sum_.work, sum_.requests, sum_.energy) for sum_ in totals.works()] == [
+        (WorkClass.INFERENCE, 1, 1),
+        (WorkClass.PROBE, 2, 10),
+    ]
+    assert [row.energy for row in totals.rows()] == [1]
+
+
+def test_models_carry_their_kind() -> None:
+    """What a model was made for stands beside its sums."""
+    totals = Totals({"m": "multi-purpose"}.get)
+    for model in ("m", "n"):
+        totals.add(balance(model))
+    assert {row.model: row.model_kind for row in totals.rows()} == {"m": "multi-purpose", "n": None}
+
+
 def test_a_flood_of_names_is_bounded_and_loses_no_energy() -> None:
     """Later names add up under one."""
     totals = Totals()

@@ -62,6 +62,7 @@ async def _serve(config: Config, socket: Path, boot: str) -> None:
         pue=config.carbon.pue,
         degraded=energy.problem,
         boot=boot,
+        models=config.model,
     )
     setups = {one.name: mapper.setup(one) for one in served}
     recorder = _recorder(config, setup, setups, ledger.reader.idle_power())

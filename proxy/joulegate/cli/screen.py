@@ -8,7 +8,15 @@ from rich.table import Table
 from rich.text import Text
 
 from joulegate.cli.figures import UNKNOWN, energy, mass, power, printable, share, span
-from joulegate.model import BudgetStatus, DeviceStatus, MeterStatus, TaskTotals, Tier, UpstreamStatus
+from joulegate.model import (
+    BudgetStatus,
+    DeviceStatus,
+    MeterStatus,
+    TaskTotals,
+    Tier,
+    UpstreamStatus,
+    WorkClass,
+)
 from joulegate.units import NANO, Micrograms, Microjoules, Microwatts
 
 _WORDS = {
@@ -121,6 +129,11 @@ def _footer(status: MeterStatus) -> list[Text]:
     parts = [grid, f"boundary {status.boundary}", f"method {status.method}", ledger]
     if status.ledger and status.ledger.write_errors:
         parts.append(f"ledger FAILS, {status.ledger.backlog} waiting")
+    parts += [
+        f"{work.work.value} {energy(work.energy)}"
+        for work in status.works
+        if work.work is not WorkClass.INFERENCE
+    ]
     parts += [f"{gates}/{len(status.gates)} gates", f"{status.pending} unsettled"]
     return [Text(printable("  ".join(parts), 300), style="dim")]
 
@@ -184,7 +197,7 @@ def _task(found: TaskTotals, rates: "Callable[[TaskTotals], Microwatts | None]")
     each = Microjoules(found.energy // found.requests) if found.requests else None
     return (
         found.task.value,
-        printable(found.model),
+        printable(f"{found.model} ({found.model_kind})" if found.model_kind else found.model),
         str(found.requests),
         energy(each),
         energy(found.energy),

@@ -11,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from joulegate.cli.figures import UNKNOWN, mass, printable
-from joulegate.model import Tier
+from joulegate.cli.figures import UNKNOWN, energy, mass, printable
+from joulegate.model import Tier, WorkClass, WorkTotals
 from joulegate.report.study import Report, StudyRow
 
 _FIGURES = ("requests", "kWh\n/1,000", "± std", "g CO2e\n/1,000", "phone\ncharges", "km by\ncar")
@@ -53,6 +53,10 @@ def notes(report: Report) -> Iterator[str]:
         yield f"energy: {origin.source}, {_TIERS.get(origin.tier, origin.tier)}: {name}{note}"
     yield _carbon(report)
     yield _books(report)
+    yield from _kinds(report)
+    besides = [work for work in report.works if work.work is not WorkClass.INFERENCE]
+    if besides:
+        yield f"since the ledger began, besides inference: {', '.join(map(_work, besides))}"
     others = sum(row.others for row in report.rows)
     if others:
         yield f"{others} requests failed, were cancelled or have no known energy; they are not in the means"
@@ -60,6 +64,16 @@ def notes(report: Report) -> Iterator[str]:
         yield f"{report.pending} requests ended and are not settled yet"
     if report.degraded:
         yield f"note: {printable(report.degraded, 300)}"
+
+
+def _kinds(report: Report) -> Iterator[str]:
+    for kind in dict.fromkeys(kind for _, kind in report.model_kinds):
+        models = [printable(model) for model, of_kind in report.model_kinds if of_kind == kind]
+        yield f"{kind}: {', '.join(models)}"
+
+
+def _work(work: WorkTotals) -> str:
+    return f"{work.work.value} {energy(work.energy)} ({work.requests} requests)"
 
 
 def significant(value: float | None) -> str:

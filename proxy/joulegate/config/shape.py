@@ -30,7 +30,7 @@ def misshapen(values: object) -> list[Problem]:
 def well_shaped(values: object, wrong: Collection[Problem]) -> Config:
     """Give a ``Config`` without what is wrong, so that the rest can be checked further; never to be used.
 
-    A missing name or URL is empty in it.
+    A missing name or URL is empty in it, a missing choice the first one.
     """
     return msgspec.convert(_pruned((), values, Config, {problem.path for problem in wrong}), Config)
 
@@ -76,7 +76,8 @@ def _leaf(path: Path, value: object, hint: Any) -> Iterator[Problem]:
 
 def _pruned(path: Path, values: object, struct: type[Any], wrong: Collection[Path]) -> dict[str, Any]:
     hints = get_type_hints(struct)
-    kept: dict[str, Any] = {field.name: "" for field in msgspec.structs.fields(struct) if field.required}
+    required = (field.name for field in msgspec.structs.fields(struct) if field.required)
+    kept: dict[str, Any] = {name: _stand_in(hints[name]) for name in required}
     for key, value in values.items() if isinstance(values, dict) else ():
         place = (*path, key)
         hint: Any = hints.get(key)
@@ -88,6 +89,10 @@ def _pruned(path: Path, values: object, struct: type[Any], wrong: Collection[Pat
         elif place not in wrong:
             kept[key] = value
     return kept
+
+
+def _stand_in(hint: Any) -> str:
+    return str(get_args(hint)[0]) if get_origin(hint) is Literal else ""
 
 
 def _expected(hint: Any) -> str:

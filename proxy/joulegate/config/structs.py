@@ -100,6 +100,36 @@ class MatchConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Name of a tenant."""
 
 
+class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """A rule for the task of inference requests, in place of their route's.
+
+    The first one that takes a request wins, before the upstream's own ``task``. All given fields must agree;
+    ``*`` stands for any characters.
+    """
+
+    task: str
+    """A task of docs/metrics.md, for example ``summarization``."""
+    path: str | None = None
+    """Path as the client sends it, without query, for example ``/v1/chat/*``."""
+    model: str | None = None
+    """The model that the request names, for example ``llama-3*``."""
+    header: str | None = None
+    """Name and value of a header field, for example ``X-App=digest``."""
+    tenant: str | None = None
+    """Name of a tenant."""
+    upstream: str | None = None
+    """Name of an upstream."""
+
+
+class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a model was made for, before what the table that joulegate ships says of its name."""
+
+    name: str
+    """A model as requests name it; ``*`` stands for any characters, and case does not matter."""
+    kind: Literal["task-specific", "multi-purpose"]
+    """Trained for one task, or a model that is told its task by the prompt."""
+
+
 class BudgetConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """A limit of energy or emissions over a calendar period."""
 
@@ -167,6 +197,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     energy: EnergyConfig = EnergyConfig()
     attribution: AttributionConfig = AttributionConfig()
     carbon: CarbonConfig = CarbonConfig()
+    task: tuple[TaskConfig, ...] = ()
+    model: tuple[ModelConfig, ...] = ()
     budget: tuple[BudgetConfig, ...] = ()
     tenant: tuple[TenantConfig, ...] = ()
     ledger: LedgerConfig = LedgerConfig()

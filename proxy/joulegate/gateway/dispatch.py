@@ -15,6 +15,7 @@ from joulegate.gateway.responses import Refusal, response
 from joulegate.gateway.routing import host_name, upstream_target
 from joulegate.gateway.settings import Target
 from joulegate.gateway.span import Identity, Span
+from joulegate.gateway.tasks import Asks, open_rules
 from joulegate.gateway.wish import Wish
 from joulegate.units import Nanoseconds
 
@@ -149,14 +150,20 @@ class Dispatcher:
 
     def _identity(self, incoming: Incoming, chosen: Chosen, target: Target) -> Identity:
         desk, message = self._desk, incoming.message
+        tenant = desk.settings.tenants.identify(message.raw_headers)
+        rules = desk.settings.tasks
+        if rules:
+            path = message.path.partition("?")[0]
+            rules = open_rules(rules, Asks(path, incoming.fields, tenant, target.name))
         return Identity(
             id=span_id(desk.wall()),
             upstream=target.name,
             protocol=chosen.protocol,
             route=chosen.route,
             task=target.task,
+            tasks=rules,
             model=target.model,
-            tenant=desk.settings.tenants.identify(message.raw_headers),
+            tenant=tenant,
             client_request_id=client_request_id(incoming.fields.get(b"x-request-id")),
         )
 

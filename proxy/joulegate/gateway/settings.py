@@ -7,6 +7,7 @@ from msgspec import Struct
 from joulegate.config import Config, TimeoutConfig, UpstreamConfig
 from joulegate.config.addresses import Endpoint, address, endpoint
 from joulegate.config.quantities import duration
+from joulegate.gateway.tasks import TaskRule, rule
 from joulegate.gateway.tenants import Tenants
 from joulegate.model import Task
 from joulegate.units import Nanoseconds
@@ -57,6 +58,7 @@ class GateSettings(Struct, frozen=True):
     ask_usage: bool = True
     """Requests may be rewritten to ask for token counts."""
     tenants: Tenants = Tenants()
+    tasks: tuple[TaskRule, ...] = ()
     slow_parser: bool = False
     """Start even without aiohttp's C parser, which is stricter and faster."""
 
@@ -75,6 +77,7 @@ def settings_from(config: Config, keys: Mapping[str, str]) -> GateSettings:
         request_id=config.respond.request_id,
         ask_usage=config.respond.ask_usage,
         tenants=Tenants.of(keys),
+        tasks=tuple(map(rule, config.task)),
     )
 
 

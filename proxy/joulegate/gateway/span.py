@@ -4,6 +4,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from joulegate.gateway.observation import Observation
+from joulegate.gateway.tasks import TaskRule, task_of
 from joulegate.model import (
     Outcome,
     Phase,
@@ -33,6 +34,8 @@ class Identity(Struct, frozen=True):
     route: Route
     task: Task | None = None
     """In place of the route's own, if it is inference."""
+    tasks: tuple[TaskRule, ...] = ()
+    """Rules in place of both; the model decides between them."""
     model: str | None = None
     """Of a request that names none."""
     tenant: str | None = None
@@ -90,14 +93,16 @@ class Span:
         asked = self._observation.asked()
         if asked.model is None and identity.model is not None:
             asked = replace(asked, model=identity.model)
-        own_task = identity.task is not None and route.work is WorkClass.INFERENCE
+        task = route.task
+        if route.work is WorkClass.INFERENCE:
+            task = task_of(identity.tasks, asked.model) or identity.task or task
         self._sink.emit(
             SpanOpened(
                 id=identity.id,
                 t=t,
                 upstream=identity.upstream,
                 protocol=identity.protocol,
-                task=identity.task if own_task and identity.task else route.task,
+                task=task,
                 work=route.work,
                 route=route.name,
                 asked=asked,

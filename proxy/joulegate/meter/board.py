@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from joulegate.config import ModelConfig
 from joulegate.ledger.rows import BooksTotal
 from joulegate.meter.sampler import ReaderHealth
 from joulegate.model import (
@@ -55,6 +56,8 @@ class Setup(Struct, frozen=True):
     """Why figures are missing or modelled for as long as this meter runs."""
     boot: str = ""
     """Identity of this boot of the host: ``/proc/sys/kernel/random/boot_id``."""
+    models: tuple[ModelConfig, ...] = ()
+    """What models were made for, as configured."""
 
 
 class Sampling(Protocol):

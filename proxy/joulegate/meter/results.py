@@ -1,6 +1,6 @@
 """Where settlements go: budgets, sums, exporters and the ledger, each once and all the same."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from joulegate.budgets.windows import Budgets
 from joulegate.ledger.rows import Batch, Entry
@@ -21,8 +21,14 @@ NOTABLE = 0.02
 class Results:
     """All sums of the meter, and those who hear of what is added to them."""
 
-    def __init__(self, ledger: Ledger, budgets: Budgets, exporters: Sequence[Exporter]) -> None:
-        self.totals = Totals()
+    def __init__(
+        self,
+        ledger: Ledger,
+        budgets: Budgets,
+        exporters: Sequence[Exporter],
+        model_kind: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
+        self.totals = Totals(model_kind)
         self.accounts = Accounts()
         self.budgets = budgets
         self._ledger = ledger

@@ -12,8 +12,6 @@ from typing import ParamSpec
 
 from joulegate import __version__, clock
 from joulegate.budgets.windows import Budgets
-from joulegate.carbon.emissions import emissions
-from joulegate.errors import SourceInvalid, SourceUnavailable
 from joulegate.ledger.rows import BooksTotal
 from joulegate.ledger.sqlite import Ledger
 from joulegate.log import logger
@@ -28,25 +26,25 @@ from joulegate.meter.board import (
     degraded,
     device_status,
 )
+from joulegate.meter.grid import Grid
+from joulegate.meter.model_kinds import ModelKinds
 from joulegate.meter.results import Results
 from joulegate.meter.sampler import ReaderHealth
 from joulegate.meter.settlement import Settlement, Settlements
 from joulegate.meter.spans import Writer
 from joulegate.model import (
     DeviceId,
-    Emissions,
     EnergySample,
     GateReport,
     MeterStatus,
     RequestRecord,
-    Settled,
     SourceFailure,
     SpanClosed,
     SpanEvent,
     SpanId,
     UpstreamSetup,
 )
-from joulegate.ports import Attributor, CarbonSource, DeviceHealth, Exporter, Intensity
+from joulegate.ports import Attributor, CarbonSource, DeviceHealth, Exporter
 from joulegate.units import NANO, Nanoseconds, seconds
 
 TICK = 0.25
@@ -84,8 +82,8 @@ class Meter:
         self._attributor = attributor
         self._ledger = ledger
         self._make_sampler = sampler
-        self._results = Results(ledger, budgets or Budgets(()), exporters)
-        self._carbon = carbon
+        self._results = Results(ledger, budgets or Budgets(()), exporters, ModelKinds(setup.models).of)
+        self._grid = Grid(carbon, pue=setup.pue)
         self._now, self._wall = now, wall
         self._log = logger("meter")
         self._gates = Gates()
@@ -93,7 +91,7 @@ class Meter:
         self._writer = Writer(
             {device.id: device.component for device in setup.devices},
             self._upstreams.models(),
-            self._emissions,
+            self._grid.emissions,
         )
         self.began = now()
         """When it took the ledger: no other meter can have settled what began later."""
@@ -154,7 +152,7 @@ class Meter:
             for device in self._setup.devices
         )
         ledger = self._ledger.status()
-        intensity = self._intensity(wall)
+        intensity = self._grid.intensity(wall)
         return MeterStatus(
             version=__version__,
             now=wall,
@@ -171,6 +169,7 @@ class Meter:
             carbon=carbon_status(intensity) if intensity else None,
             ledger=ledger,
             pending=self._settlement.pending,
+            works=self._results.totals.works(),
         )
 
     def _troubles(self, now: Nanoseconds) -> str:
@@ -257,20 +256,6 @@ class Meter:
             if self._fault_said is None or now - self._fault_said >= SAID_EVERY:
                 self._fault_said = now
                 self._log.exception("settlement.failed")
-
-    # --- carbon
-
-    def _emissions(self, settled: Settled, wall: Nanoseconds) -> Emissions | None:
-        intensity = self._intensity(wall)
-        return emissions(settled, intensity, pue=self._setup.pue) if intensity else None
-
-    def _intensity(self, wall: Nanoseconds) -> Intensity | None:
-        if self._carbon is None:
-            return None
-        try:
-            return self._carbon.intensity(wall)
-        except (SourceUnavailable, SourceInvalid):
-            return None
 
     # --- restart
 

@@ -1,9 +1,9 @@
 """Sums since the ledger began: by task and model, and by device. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from joulegate.ledger.rows import BooksTotal
-from joulegate.model import Balance, DeviceId, Task, TaskTotals, WindowBooks, WorkClass
+from joulegate.model import Balance, DeviceId, Task, TaskTotals, WindowBooks, WorkClass, WorkTotals
 from joulegate.units import Micrograms, Microjoules, Microwatts
 
 BOUND = 1_000
@@ -13,18 +13,21 @@ UNKNOWN = "unknown"
 
 
 class Totals:
-    """Settled inference by task and model."""
+    """Settled inference by task and model, and all work by its class."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Callable[[str], str | None] = lambda _: None) -> None:
         self._rows: dict[tuple[Task, str], TaskTotals] = {}
+        self._works: dict[WorkClass, WorkTotals] = {}
+        self._kind = kinds
 
     def add(self, balance: Balance) -> None:
         """Add sums: those of one record, or at start those that the ledger kept."""
+        energy = sum(part for _, _, part in balance.energy)
+        self._add_work(balance, energy)
         if balance.work is not WorkClass.INFERENCE:
             return
         key = self._key(balance.task, balance.model or UNKNOWN)
         known = self._rows.get(key)
-        energy = sum(part for _, _, part in balance.energy)
         mass = sum(part for _, part in balance.emissions) if balance.emissions else None
         self._rows[key] = TaskTotals(
             task=key[0],
@@ -32,6 +35,19 @@ class Totals:
             requests=balance.requests + (known.requests if known else 0),
             energy=Microjoules(energy + (known.energy if known else 0)),
             emissions=_sum(mass, known.emissions if known else None),
+            model_kind=self._kind(key[1]),
+        )
+
+    def works(self) -> tuple[WorkTotals, ...]:
+        """Give the sums of each class of work that there was."""
+        return tuple(self._works[work] for work in WorkClass if work in self._works)
+
+    def _add_work(self, balance: Balance, energy: int) -> None:
+        known = self._works.get(balance.work)
+        self._works[balance.work] = WorkTotals(
+            work=balance.work,
+            requests=balance.requests + (known.requests if known else 0),
+            energy=Microjoules(energy + (known.energy if known else 0)),
         )
 
     def rows(self) -> tuple[TaskTotals, ...]:

@@ -52,6 +52,7 @@ from joulegate.model.status import (
     MeterStatus,
     TaskTotals,
     UpstreamStatus,
+    WorkTotals,
 )
 
 __all__ = [
@@ -105,5 +106,6 @@ __all__ = [
     "WindowBooks",
     "Work",
     "WorkClass",
+    "WorkTotals",
     "work_of",
 ]

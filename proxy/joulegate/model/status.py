@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from joulegate.model.energy import Device
-from joulegate.model.requests import Task
+from joulegate.model.requests import Task, WorkClass
 from joulegate.units import Micrograms, Microjoules, Microwatts, Nanoseconds
 
 
@@ -52,6 +52,16 @@ class TaskTotals(Struct, frozen=True):
     requests: int
     energy: Microjoules
     emissions: Micrograms | None
+    model_kind: str | None = None
+    """``task-specific`` or ``multi-purpose``; ``None`` is not known."""
+
+
+class WorkTotals(Struct, frozen=True):
+    """Settled figures of one class of work since the ledger began; only inference has tasks."""
+
+    work: WorkClass
+    requests: int
+    energy: Microjoules
 
 
 class GateReport(Struct, frozen=True):
@@ -151,3 +161,5 @@ class MeterStatus(Struct, frozen=True):
     ledger: LedgerStatus | None
     pending: int
     """Requests that ended and are not settled finally yet."""
+    works: tuple[WorkTotals, ...] = ()
+    """Inference first; a class without a request is left out."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from joulegate.model import CarbonStatus, DeviceStatus, MeterStatus, ReportRow
+from joulegate.model import CarbonStatus, DeviceStatus, MeterStatus, ReportRow, WorkTotals
 from joulegate.units import MICRO, NANO, UJ_PER_KWH, Nanoseconds
 
 PER = 1_000
@@ -76,12 +76,19 @@ class Report(Struct, frozen=True):
     origins: tuple[EnergyOrigin, ...]
     carbon: CarbonStatus | None
     rows: tuple[StudyRow, ...]
+    works: tuple[WorkTotals, ...] = ()
+    """Energy by class of work since the ledger began; only inference is in the table."""
+    model_kinds: tuple[tuple[str, str], ...] = ()
+    """Models of the table that are known as ``task-specific`` or ``multi-purpose``."""
 
 
 def report(
     rows: Iterable[ReportRow], status: MeterStatus, *, since: Nanoseconds, until: Nanoseconds
 ) -> Report:
     """Give the report of a running meter."""
+    table = tuple(study_row(row) for row in rows)
+    models = {row.group.get("model") for row in table}
+    kinds = {(one.model, one.model_kind) for one in status.totals if one.model_kind and one.model in models}
     return Report(
         since=since / NANO,
         until=until / NANO,
@@ -92,7 +99,9 @@ def report(
         pending=status.pending,
         origins=tuple(_origin(device) for device in status.devices),
         carbon=status.carbon,
-        rows=tuple(study_row(row) for row in rows),
+        rows=table,
+        works=status.works,
+        model_kinds=tuple(sorted(kinds)),
     )
 
 

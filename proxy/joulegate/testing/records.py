@@ -24,6 +24,7 @@ from joulegate.model import (
     SpanId,
     Task,
     TaskFacts,
+    TaskTotals,
     Tier,
     UpstreamStatus,
     WorkClass,
@@ -89,7 +90,7 @@ STATUS = MeterStatus(
         UpstreamStatus("image", "http://127.0.0.1:8001", "auto", 0, ("0",), up=None),
     ),
     gates=(GateStatus("gate-0", 41, True, 3, 5, 1, Nanoseconds(2_000_000)),),
-    totals=(),
+    totals=(TaskTotals(Task.CHAT, "gemma-3-270m", 1, Microjoules(42_500_000), None, "multi-purpose"),),
     budgets=(
         BudgetStatus(
             "day", "joules", 3_600_000_000_000, 42_500_000, 99_000_000, Nanoseconds(86_400_000_000_000),
