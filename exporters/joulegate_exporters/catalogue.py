@@ -56,7 +56,7 @@ class Family(Struct, frozen=True):
 
 TASK = Label(
     "task", 24, "the ten tasks of Luccioni et al. 2023 and later ones; `unknown`; for work that is no "
-    "inference its class instead: `model_load`, `admin`, `probe`",
+    "inference its class instead: `model_load`, `self_test`, `admin`, `probe`, `remote`",
 )  # fmt: skip
 MODEL = Label("model", 64, "the model that answered, else the one asked for; `unknown`; `other`")
 UPSTREAM = Label("upstream", 32, "name of the server in the configuration")

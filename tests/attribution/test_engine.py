@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from joulegate.attribution import RULES, build
 from joulegate.errors import ConfigError
@@ -13,6 +14,7 @@ from joulegate.model import (
     Asked,
     DeviceId,
     EnergySample,
+    Fact,
     Method,
     Outcome,
     SourceFailure,
@@ -21,6 +23,7 @@ from joulegate.model import (
     SpanJob,
     SpanOpened,
     Task,
+    TaskFacts,
     UpstreamSetup,
     WorkClass,
 )
@@ -89,7 +92,7 @@ def test_a_queued_request_pays_nothing_for_waiting(bench: Any, make: Any) -> Non
     assert abs(run.settled["first"].energy - run.settled["second"].energy) < 20 * MICRO
 
 
-@pytest.mark.parametrize("work", [WorkClass.PROBE, WorkClass.ADMIN])
+@pytest.mark.parametrize("work", [WorkClass.PROBE, WorkClass.ADMIN, WorkClass.REMOTE])
 def test_who_does_no_work_pays_nothing(bench: Any, make: Any, work: WorkClass) -> None:
     """A health check is measured, and its energy is zero."""
     one = bench()
@@ -101,6 +104,37 @@ def test_who_does_no_work_pays_nothing(bench: Any, make: Any, work: WorkClass) -
 
     check(run)
     assert run.settled["p"].energy == 0
+
+
+def test_what_a_machine_elsewhere_did_pays_nothing(bench: Any, make: Any) -> None:
+    """Where only the answer tells that it came from elsewhere, those who worked here pay for the time."""
+    one = bench()
+    one.feed(constant(make, 100, 10))
+    one.feed([make.opened("here", 2.0), make.opened("cloud", 2.0)])
+    one.feed([make.chunks(key, [2.2 + 0.2 * step for step in range(20)]) for key in ("here", "cloud")])
+    elsewhere = TaskFacts(prompt_tokens=Fact(500), completion_tokens=Fact(20), work=WorkClass.REMOTE)
+    one.feed([make.closed("here", 6.0), replace(make.closed("cloud", 6.0), facts=elsewhere)])
+    run = one.drain(60)
+
+    check(run)
+    assert run.settled["cloud"].energy == 0
+    assert run.settled["here"].energy > 0
+
+
+def test_a_health_check_for_which_the_model_runs_pays(bench: Any, make: Any) -> None:
+    """It is no user's energy, but it is energy."""
+    one = bench()
+    one.feed(constant(make, 100, 10))
+    one.feed(
+        [
+            SpanOpened(SpanId("p"), make.ns(2), "llm", "sglang", Task.UNKNOWN, work=WorkClass.SELF_TEST),
+            make.closed("p", 3),
+        ]
+    )
+    run = one.drain(60)
+
+    check(run)
+    assert run.settled["p"].energy > 0
 
 
 def test_a_refused_request_pays_nothing(bench: Any, make: Any) -> None:

@@ -122,6 +122,23 @@ def test_a_task_of_the_upstream_replaces_the_routes_own_for_inference_only() -> 
         assert (opened.task, opened.asked.model) == (expected, "m")
 
 
+def test_a_body_may_ask_for_another_class_of_work_than_its_route() -> None:
+    """An empty prompt only loads the model: no task of the upstream's."""
+
+    class Loads(Silent):
+        def asked(self) -> Asked:
+            return Asked(model="m", work=WorkClass.MODEL_LOAD)
+
+    kept = Kept()
+    identity = Identity(
+        id=SpanId("1"), upstream="u", protocol="p", route=Route("r", Task.CHAT), task=Task.SUMMARIZATION
+    )
+    Span(kept, identity, Observation(Loads(), "p", print)).open(Nanoseconds(0))
+    opened = kept.events[0]
+    assert isinstance(opened, SpanOpened)
+    assert (opened.task, opened.work) == (Task.CHAT, WorkClass.MODEL_LOAD)
+
+
 def test_an_end_says_whether_the_answer_was_whole() -> None:
     """The observer is told the end before its facts are asked for."""
     told: list[bool] = []

@@ -233,6 +233,19 @@ def test_health_checks_are_no_requests() -> None:
     assert (summary(found).requests, summary(recording_with("llm", "nowhere", "unknown")).left_out) == (0, 2)
 
 
+def test_what_a_machine_elsewhere_answered_is_no_request() -> None:
+    """Only its answer tells; it leaves no rows behind."""
+    found = recording()
+    found.sample(reading(10))
+    found.event(opened("a", 11))
+    found.event(closed("a", 12, facts=TaskFacts(work=WorkClass.REMOTE)))
+    found.finish(Reason.DONE, Nanoseconds(END))
+    told = lines(found)
+    assert [line.trace for line in told if line.trace] == []
+    assert told[-1].end is not None
+    assert told[-1].end.requests == 0
+
+
 def recording_with(*upstreams: str) -> Recording:
     found = recording()
     found.sample(reading(10))

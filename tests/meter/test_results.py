@@ -8,7 +8,7 @@ from joulegate.config import BudgetConfig
 from joulegate.ledger.sqlite import Ledger
 from joulegate.meter.results import Results
 from joulegate.meter.settlement import Settlement
-from joulegate.model import Balance, Device, MeterStatus, RequestRecord, WindowBooks
+from joulegate.model import Balance, Device, MeterStatus, RequestRecord, TaskFacts, WindowBooks, WorkClass
 from joulegate.ports import DeviceHealth
 from joulegate.units import Microwatts, Nanoseconds
 
@@ -76,6 +76,15 @@ def test_a_restart_goes_on_with_all_sums(
     assert ledger.reader.idle_power() == {words.gpu: 80_000_000}
     assert [balance.requests for balance in heard.balances] == [1]
     assert ledger.reader.readings()[0].counter == 100
+    ledger.close()
+
+
+def test_labels_begin_with_the_class_that_the_answer_showed(tmp_path: Path, words: Any) -> None:
+    """What a machine elsewhere answered begins no series of a task."""
+    found, heard, ledger = results(tmp_path / "l.db", [])
+    facts = TaskFacts(work=WorkClass.REMOTE)
+    found.begin_series(words.opened("a"), words.closed("a", facts=facts), "gpt-oss:120b-cloud")
+    assert [one.work for one in heard.balances] == [WorkClass.REMOTE]
     ledger.close()
 
 

@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 
 from joulegate.meter.spans import Span, Writer, orphaned
-from joulegate.model import Component, DeviceEnergy, DeviceId, Emissions, Outcome, Settled, SpanId
+from joulegate.model import (
+    Component,
+    DeviceEnergy,
+    DeviceId,
+    Emissions,
+    Outcome,
+    Settled,
+    SpanId,
+    TaskFacts,
+    WorkClass,
+)
 from joulegate.units import Micrograms, Microjoules, Nanoseconds
 
 OFFSET = 1_000 * 10**9
@@ -58,6 +68,14 @@ def test_the_model_is_the_servers_word_first(words: Any, answered: Any, asked: A
     """The server knows best, then the client, then the configuration."""
     opened = words.opened("a", asked=words.opened("a").asked.__class__(model=asked))
     assert writer().model(opened, words.closed("a", model=answered)) == model
+
+
+def test_the_answer_tells_the_class_of_work_last(words: Any) -> None:
+    """The server knows best whether it worked itself."""
+    for facts, work in ((TaskFacts(), "inference"), (TaskFacts(work=WorkClass.REMOTE), "remote")):
+        record = writer().record(span(words, facts=facts), OFFSET)
+        assert record is not None
+        assert record.work == work
 
 
 def test_energy_adds_up_by_component(words: Any) -> None:

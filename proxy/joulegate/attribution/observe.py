@@ -70,7 +70,8 @@ class Observer:
     def ended(self, span: Span) -> None:
         """Learn from a request that has ended; usage that cannot be true is counted and not believed."""
         self.lies += span.lies
-        self._habits(self.track_name(span)).learn(span)
+        if span.works():
+            self._habits(self.track_name(span)).learn(span)
 
     def track_name(self, span: Span) -> str:
         """Give the track of a request: its upstream and the kind of its work."""

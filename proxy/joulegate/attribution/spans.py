@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulegate.model import (
+    WORKLESS,
     DeviceId,
     Fact,
     JobState,
@@ -18,7 +19,6 @@ from joulegate.model import (
     SpanJob,
     SpanOpened,
     TaskFacts,
-    WorkClass,
 )
 from joulegate.units import NANO
 
@@ -26,7 +26,6 @@ Floats = npt.NDArray[np.float64]
 
 MAX_TOKENS = 4_000_000
 """No context window is larger; a larger count is a lie."""
-WORKLESS = {WorkClass.ADMIN, WorkClass.PROBE}
 NEVER_STARTED = {Outcome.UPSTREAM_REFUSED}
 MEGAPIXEL = 2**20
 BLOCKS = 6
@@ -115,7 +114,7 @@ class Span:
 
     def works(self) -> bool:
         """Say whether the request can have caused any work on the device."""
-        if self.opened.work in WORKLESS:
+        if self.opened.work_in(self.closed.facts if self.closed else None) in WORKLESS:
             return False
         if self.closed is None:
             return True

@@ -93,8 +93,8 @@ class Span:
         asked = self._observation.asked()
         if asked.model is None and identity.model is not None:
             asked = replace(asked, model=identity.model)
-        task = route.task
-        if route.work is WorkClass.INFERENCE:
+        work, task = asked.work or route.work, route.task
+        if work is WorkClass.INFERENCE:
             task = task_of(identity.tasks, asked.model) or identity.task or task
         self._sink.emit(
             SpanOpened(
@@ -103,7 +103,7 @@ class Span:
                 upstream=identity.upstream,
                 protocol=identity.protocol,
                 task=task,
-                work=route.work,
+                work=work,
                 route=route.name,
                 asked=asked,
                 body_bytes=self.body_bytes,

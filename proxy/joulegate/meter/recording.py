@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from joulegate import __version__
-from joulegate.attribution.spans import WORKLESS
 from joulegate.meter.request_rows import Request, is_image
 from joulegate.model import (
+    WORKLESS,
     Device,
     DeviceId,
     EnergySample,
@@ -193,7 +193,8 @@ class Recording:
         if request is None:
             return
         self._held -= request.held
-        if closed.t < self._origin:  # told late: it was over before the recording began
+        over_before = closed.t < self._origin  # told late: it was over before the recording began
+        if over_before or request.opened.work_in(closed.facts) in WORKLESS:
             self._counted -= 1
             self._clipped -= request.is_clipped
             return

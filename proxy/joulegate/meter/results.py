@@ -71,13 +71,14 @@ class Results:
 
     def begin_series(self, opened: SpanOpened, closed: SpanClosed, model: str | None) -> None:
         """Show new labels at zero before their first energy, so that a rate sees all of it."""
-        words = (opened.task, opened.work, model or "", opened.upstream, closed.outcome, opened.tenant or "")
+        work = opened.work_in(closed.facts)
+        words = (opened.task, work, model or "", opened.upstream, closed.outcome, opened.tenant or "")
         if words in self._begun or len(self._begun) >= SERIES:
             return
         self._begun.add(words)
         zero = Balance(
             task=opened.task,
-            work=opened.work,
+            work=work,
             model=model,
             upstream=opened.upstream,
             outcome=closed.outcome,

@@ -87,7 +87,7 @@ class Writer:
             upstream=opened.upstream,
             protocol=opened.protocol,
             task=opened.task,
-            work=opened.work,
+            work=opened.work_in(closed.facts),
             model=self.model(opened, closed),
             outcome=closed.outcome,
             settled=settled,

@@ -57,6 +57,8 @@ class RequestView(Struct, frozen=True):
     devices: tuple[DeviceView, ...]
     emissions: EmissionsView | None
     task: str
+    work: str
+    """Class of work; what is no ``inference`` is in no task's figures."""
     model: str | None
     upstream: str
     tenant: str | None
@@ -109,6 +111,7 @@ def request_view(record: RequestRecord, boundary: str) -> RequestView:
         if emitted
         else None,
         task=record.task.value,
+        work=record.work.value,
         model=record.model,
         upstream=record.upstream,
         tenant=record.tenant,

@@ -9,6 +9,7 @@ from joulegate.model.energy import Component, Device, DeviceId, EnergySample, So
 from joulegate.model.jobs import JobNote, JobSign, SpanEvent, Work
 from joulegate.model.report import ReportRow
 from joulegate.model.requests import (
+    WORKLESS,
     Asked,
     Fact,
     FactSource,
@@ -56,6 +57,7 @@ from joulegate.model.status import (
 )
 
 __all__ = [
+    "WORKLESS",
     "Asked",
     "Balance",
     "BudgetCharge",

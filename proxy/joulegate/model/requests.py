@@ -44,8 +44,18 @@ class WorkClass(StrEnum):
 
     INFERENCE = "inference"
     MODEL_LOAD = "model_load"
+    SELF_TEST = "self_test"
+    """A health check for which the model runs."""
     ADMIN = "admin"
+    """Control of the server; no device works."""
     PROBE = "probe"
+    """A look at the server; no device works."""
+    REMOTE = "remote"
+    """The server had it answered by a machine elsewhere; no device here works."""
+
+
+WORKLESS = frozenset({WorkClass.ADMIN, WorkClass.PROBE, WorkClass.REMOTE})
+"""Classes of requests for which no device here works: they have no energy, and that is known."""
 
 
 class FactSource(StrEnum):
@@ -83,6 +93,8 @@ class TaskFacts(Struct, frozen=True, omit_defaults=True, gc=False):
     audio_in: Fact | None = None
     audio_out: Fact | None = None
     characters: Fact | None = None
+    work: WorkClass | None = None
+    """What the answer shows the work to have been, where it shows more than the request did."""
 
 
 class ServerTimings(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -104,6 +116,8 @@ class Asked(Struct, frozen=True, omit_defaults=True, gc=False):
     height: int | None = None
     steps: int | None = None
     images: int | None = None
+    work: WorkClass | None = None
+    """What the body asks for, where it is not what the route is usually for."""
 
 
 class Outcome(StrEnum):
@@ -192,6 +206,10 @@ class SpanOpened(Struct, frozen=True, tag="opened", omit_defaults=True, gc=False
     body_bytes: int = 0
     tenant: str | None = None
     client_request_id: str | None = None
+
+    def work_in(self, facts: TaskFacts | None) -> WorkClass:
+        """Give the class of work by all that is known: the answer's word counts more than the request's."""
+        return (facts.work if facts else None) or self.work
 
 
 class SpanFirstByte(Struct, frozen=True, tag="first_byte", gc=False):

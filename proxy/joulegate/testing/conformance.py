@@ -114,12 +114,13 @@ def observe(
     observer.response_head(exchange.status, _raw(exchange.response_headers))
     content = _relay(observer, [recording.response] if response is None else response)
     observer.response_end(complete=complete)
+    facts = observer.facts()
     return Expected(
         route=route.name,
         task=route.task,
-        work=route.work,
+        work=facts.work or asked.work or route.work,
         asked=asked,
-        facts=observer.facts(),
+        facts=facts,
         timings=observer.timings(),
         model=observer.model(),
         streamed=observer.streamed(),
