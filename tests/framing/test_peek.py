@@ -62,6 +62,15 @@ def test_places_in_arrays_are_found_both_ways() -> None:
         assert peek.found().counts == {"inputs": 2, "inputs.1.shape": 2}
 
 
+@pytest.mark.parametrize("document", [[{"n": 1}], {"0": {"n": 1}}, {"x": 2}, "0", 0])
+def test_a_document_may_be_an_array(document: Any) -> None:
+    """A place at the very top is found in an array, and as a key."""
+    peek = JsonPeek(frozenset({"0.n", "x"}))
+    peek.feed(json.dumps(document).encode())
+    expected = {list: {"0.n": b"1"}, dict: {"x": b"2"}}.get(type(document), {})
+    assert peek.found().members == ({"0.n": b"1"} if document == {"0": {"n": 1}} else expected)
+
+
 @settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 80), max_size=6), tensor=st.binary(max_size=40))
 def test_what_follows_a_head_is_not_read(cuts: list[int], tensor: bytes) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegate.framing import values
-from joulegate.model import Fact
+from joulegate.model import Fact, FactSource
 
 
 @pytest.mark.parametrize("lie", [-1, 10**18, 1.0, float("nan"), True, "7", None, [], {}])
@@ -19,6 +19,7 @@ def test_what_cannot_be_a_count_is_none(lie: object) -> None:
 def test_counts_are_kept(number: int) -> None:
     """Zero too is a count."""
     assert values.fact(number) == Fact(number)
+    assert values.derived(number) == Fact(number, FactSource.DERIVED)
 
 
 @pytest.mark.parametrize(

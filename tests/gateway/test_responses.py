@@ -5,7 +5,7 @@ import json
 import pytest
 
 from joulegate.gateway.responses import FAILURES, Refusal, failure, response
-from joulegate.model import Outcome
+from joulegate.model import DIALECTS, Outcome
 
 UPSTREAM_FAULTS = {
     Outcome.UPSTREAM_REFUSED: 502,
@@ -34,7 +34,14 @@ def test_the_table_names_every_outcome_that_can_precede_an_answer() -> None:
 
 @pytest.mark.parametrize(
     ("dialect", "path"),
-    [("openai", ("error", "message")), ("anthropic", ("error", "message")), ("ollama", ("error",))],
+    [
+        ("openai", ("error", "message")),
+        ("anthropic", ("error", "message")),
+        ("ollama", ("error",)),
+        ("triton", ("error",)),
+        ("torchserve", ("message",)),
+        ("a1111", ("detail",)),
+    ],
 )
 def test_an_error_is_written_as_the_callers_library_reads_it(dialect: str, path: tuple[str, ...]) -> None:
     """The caller's own library shows our message."""
@@ -60,6 +67,12 @@ def test_the_dialects_keep_their_own_words() -> None:
         response(Refusal(503, "c", "m"), "anthropic", method="GET", close=False).split(b"\r\n\r\n")[1]
     )
     assert (anthropic["type"], anthropic["error"]["type"]) == ("error", "overloaded_error")
+
+
+def test_every_dialect_is_known() -> None:
+    """No two of them that ports name are written alike but those that say so."""
+    written = [response(Refusal(404, "c", "m"), name, method="GET", close=False) for name in DIALECTS]
+    assert len(set(written)) == len(DIALECTS) - 1  # ollama and triton
 
 
 def test_plain_text_is_for_everyone_else() -> None:

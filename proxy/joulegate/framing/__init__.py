@@ -7,6 +7,7 @@ changes a byte, knows a socket or reads a clock.
 
 from joulegate.framing.multipart import MultipartPeek
 from joulegate.framing.peek import HeadPeek, JsonPeek, Peek, PointerPeek
+from joulegate.framing.pictures import PicturePeek, size_in
 from joulegate.framing.records import LIMIT, EventSplitter, Frame, LineSplitter
 from joulegate.framing.scan import Found, Scanner
 from joulegate.framing.spans import Span, spans
@@ -23,8 +24,10 @@ __all__ = [
     "LineSplitter",
     "MultipartPeek",
     "Peek",
+    "PicturePeek",
     "PointerPeek",
     "Scanner",
     "Span",
+    "size_in",
     "spans",
 ]

@@ -7,8 +7,10 @@ from typing import Protocol
 import msgspec
 
 from joulegate.framing.records import LIMIT
-from joulegate.framing.scan import KEEP, Found, Path, Scanner
+from joulegate.framing.scan import HEAD, KEEP, Found, Path, Scanner
 from joulegate.framing.values import decode
+
+_PLACE = "at_"
 
 
 class Peek(Protocol):
@@ -26,9 +28,15 @@ class Peek(Protocol):
 class JsonPeek:
     """Finds members of a document of any size: decodes it while it is small, else scans it."""
 
-    def __init__(self, wanted: frozenset[str], counted: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        wanted: frozenset[str],
+        counted: frozenset[str] = frozenset(),
+        heads: frozenset[str] = frozenset(),
+    ) -> None:
         self._wanted = wanted
         self._counted = counted
+        self._heads = heads
         self._parts: list[bytes] = []
         self._size = 0
         self._scanner: Scanner | None = None
@@ -51,12 +59,12 @@ class JsonPeek:
         if self._scanner:
             return self._scanner.found
         if self._found is None:
-            whole = decode(b"".join(self._parts), _shape(self._wanted | self._counted))
+            whole = decode(b"".join(self._parts), _shape(self._wanted | self._counted | self._heads))
             self._found = self._scan().found if whole is None else self._pick(whole)
         return self._found
 
     def _scan(self) -> Scanner:
-        scanner = Scanner(self._wanted, self._counted)
+        scanner = Scanner(self._wanted, self._counted, self._heads)
         for part in self._parts:
             scanner.feed(part)
         return scanner
@@ -67,6 +75,10 @@ class JsonPeek:
             raw = _at(document, path)
             if raw is not None and len(raw) <= KEEP:
                 found.members[path] = raw
+        for path in self._heads:
+            raw = _at(document, path)
+            if raw is not None:
+                found.members[path] = raw[:HEAD].strip()
         for path in self._counted:
             raw = _at(document, path)
             elements = decode(raw, list[msgspec.Raw]) if raw is not None else None
@@ -112,11 +124,17 @@ def _shape(paths: frozenset[str]) -> type[msgspec.Struct]:
     dictionary of all members takes. There is one type for each observer class.
     """
     tops = sorted({path.partition(".")[0] for path in paths})
-    return msgspec.defstruct("Document", [(top, msgspec.Raw, None) for top in tops], gc=False)
+    fields = [(_field(top), msgspec.Raw, None) for top in tops]
+    return msgspec.defstruct("Document", fields, rename=lambda name: name.removeprefix(_PLACE), gc=False)
+
+
+def _field(top: str) -> str:
+    """Give the name of the field for a key: a place in an array is no name in Python."""
+    return top if top.isidentifier() else _PLACE + top
 
 
 def _at(document: msgspec.Struct, path: str) -> bytes | None:
-    raw: msgspec.Raw | None = getattr(document, path.partition(".")[0])
+    raw: msgspec.Raw | None = getattr(document, _field(path.partition(".")[0]))
     return None if raw is None else _inside(bytes(raw), path.partition(".")[2])
 
 

@@ -12,6 +12,8 @@ from joulegate.framing.values import key_of
 
 KEEP = 16 * 1024
 """Bytes of one wanted value that are kept; a longer value counts as absent."""
+HEAD = 4 * 1024
+"""Bytes that are kept of a value of which only the beginning is wanted."""
 
 _SHALLOW = re.compile(rb'["{}\[\],:]')
 _DEEP = re.compile(rb'["{}\[\]]')
@@ -42,13 +44,19 @@ class Scanner:
     """Finds wanted members and counts elements of wanted arrays, whatever the chunking.
 
     A path is made of object keys and places in arrays, counted from 0, joined by dots (``split`` says
-    otherwise). Where a key is there twice, the last one counts, as in most JSON readers.
+    otherwise). Where a key is there twice, the last one counts, as in most JSON readers. Of the values at
+    ``heads``, which may be long, only the beginning is kept.
     """
 
     def __init__(
-        self, wanted: Iterable[str], counted: Iterable[str] = (), split: Callable[[str], Path] = dotted
+        self,
+        wanted: Iterable[str],
+        counted: Iterable[str] = (),
+        heads: Iterable[str] = (),
+        split: Callable[[str], Path] = dotted,
     ) -> None:
-        self._wanted = {split(path): path for path in wanted}
+        self._heads = frozenset(heads)
+        self._wanted = {split(path): path for path in (*wanted, *self._heads)}
         self._counted = {split(path): path for path in counted}
         self._floor = max([1, *map(len, self._wanted), *(len(path) + 1 for path in self._counted)])
         self._places = any(part.isdecimal() for path in (*self._wanted, *self._counted) for part in path)
@@ -199,6 +207,9 @@ class Scanner:
 
     def _keep(self, part: bytes) -> None:
         if self._capture is None:
+            return
+        if self._capture_path in self._heads:
+            self._capture += part[: HEAD - len(self._capture)]
             return
         self._capture += part
         if len(self._capture) > KEEP:

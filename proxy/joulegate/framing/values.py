@@ -52,6 +52,11 @@ def fact(value: object, source: FactSource = FactSource.REPORTED) -> Fact | None
     return None if number is None else Fact(number, source)
 
 
+def derived(value: object) -> Fact | None:
+    """Accept a number of things that was worked out from what passed."""
+    return fact(value, FactSource.DERIVED)
+
+
 def milliseconds(value: object) -> Nanoseconds | None:
     """Accept a duration in milliseconds."""
     if isinstance(value, bool) or not isinstance(value, int | float):

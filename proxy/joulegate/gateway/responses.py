@@ -38,6 +38,9 @@ _REASONS = {
 _ANTHROPIC = {400: "invalid_request_error", 404: "not_found_error", 503: "overloaded_error"}
 """https://docs.claude.com/en/api/errors; every other one is ``api_error``."""
 
+_FLAT = frozenset({"ollama", "triton"})
+"""``{"error": "…"}``; so do Hugging Face's toolkit and BentoML."""
+
 
 def outcome_of(status: int | None) -> Outcome:
     """Give the outcome of an answer that reached the client whole."""
@@ -74,7 +77,11 @@ def _document(refusal: Refusal, dialect: str, message: str) -> object:
             "type": "error",
             "error": {"type": _ANTHROPIC.get(refusal.status, "api_error"), "message": message},
         }
-    if dialect == "ollama":
+    if dialect in _FLAT:
         return {"error": message}
+    if dialect == "torchserve":
+        return {"code": refusal.status, "type": refusal.code, "message": message}
+    if dialect == "a1111":
+        return {"error": refusal.code, "detail": message, "body": "", "errors": message}
     kind = "invalid_request_error" if refusal.status < 500 else "server_error"
     return {"error": {"message": message, "type": kind, "param": None, "code": refusal.code}}

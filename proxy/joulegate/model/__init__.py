@@ -29,7 +29,7 @@ from joulegate.model.requests import (
     TaskFacts,
     WorkClass,
 )
-from joulegate.model.servers import ServerKind, work_of
+from joulegate.model.servers import DIALECTS, ServerKind, work_of
 from joulegate.model.settlement import (
     Balance,
     DeviceEnergy,
@@ -57,6 +57,7 @@ from joulegate.model.status import (
 )
 
 __all__ = [
+    "DIALECTS",
     "WORKLESS",
     "Asked",
     "Balance",

@@ -21,6 +21,7 @@ class ServerKind(StrEnum):
     KSERVE = "kserve"
     TORCHSERVE = "torchserve"
     BENTOML = "bentoml"
+    HUGGINGFACE = "huggingface"
     COMFYUI = "comfyui"
     A1111 = "a1111"
     SDCPP = "sdcpp"
@@ -36,6 +37,10 @@ TEXT_SERVERS = frozenset({
     ServerKind.LMDEPLOY, ServerKind.INFINITY,
 })  # fmt: skip
 """They read and write tokens; the others may do either."""
+
+
+DIALECTS = ("openai", "anthropic", "ollama", "triton", "torchserve", "a1111", "plain")
+"""The forms of error that clients read; ``triton`` is ``{"error": "…"}``, ``plain`` a line of text."""
 
 
 def work_of(kind: str) -> str:

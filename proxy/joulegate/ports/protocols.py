@@ -19,7 +19,7 @@ class Route(Struct, frozen=True):
     reads_body: bool = True
     """The request body may say the model or the size of the work."""
     dialect: str = "openai"
-    """How errors of the gate are written for this caller: openai, anthropic, ollama, plain."""
+    """How errors of the gate are written for this caller: one of ``joulegate.model.DIALECTS``."""
     model: str | None = None
     """The model, where the path names it."""
 

@@ -10,7 +10,7 @@ from joulegate.ports import Headers, Observer, Route
 
 _PROBES = frozenset({
     "/", "/health", "/healthz", "/health_generate", "/livez", "/live", "/ready", "/readyz", "/ping",
-    "/version", "/metrics", "/favicon.ico", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready",
+    "/version", "/metrics", "/favicon.ico", "/docs", "/openapi.json",
 })  # fmt: skip
 """Asked by load balancers, scrapers and browsers. SGLang's ``/health_generate`` runs a generation for it."""
 

@@ -11,12 +11,12 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
+from joulegate.asking import ask_for_usage
 from joulegate.framing import Found
 from joulegate.framing.values import flag, whole, word
 from joulegate.listener import Listener
 from joulegate.model import Asked, Fact, FactSource, TaskFacts
 from joulegate.ports import Headers, Rewrite
-from joulegate.protocols.openai.rewrite import ask_for_usage
 
 _STRING = rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
 _MODEL = re.compile(rb'"model"\s*:\s*("[^"\\]{1,512}")')
