@@ -42,6 +42,8 @@ class Listener:
     """Members of the answer that ``document`` reads, and of events too long to be decoded."""
     answer_counts: ClassVar[frozenset[str]] = frozenset()
     """Arrays of the answer whose elements count."""
+    answer_heads: ClassVar[frozenset[str]] = frozenset()
+    """Members of the answer that are pictures: their beginning is kept, however long they are."""
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:
         self.accounts = Accounts()
@@ -70,7 +72,7 @@ class Listener:
         """Give what looks into a good answer that is no stream; ``None`` only counts its bytes."""
         del headers
         if media == b"application/json" or media.endswith(b"+json"):
-            return JsonPeek(self.answers, self.answer_counts)
+            return JsonPeek(self.answers, self.answer_counts, self.answer_heads)
         return None
 
     def wish(self, found: Found) -> Asked:

@@ -1,12 +1,17 @@
 """Images: how many, how large, in how many steps."""
 
+import base64
+import struct
 from collections.abc import Callable
 
-from joulegate.model import Asked, Fact, FactSource, TaskFacts
+import pytest
+
+from joulegate.model import Asked, Fact, FactSource, ServerTimings, TaskFacts
 from joulegate.ports import Observer
 
 Play = Callable[..., Observer]
 PATH = "/v1/images/generations"
+PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 6, 5) + bytes(100_000)
 
 
 def derived(number: int) -> Fact:
@@ -70,3 +75,38 @@ def test_completed_events_are_images(exchange: Play) -> None:
     observer = exchange(PATH, b'{"stream":true}', answer, media=b"text/event-stream")
     assert observer.facts() == TaskFacts(images=derived(2), pixels=derived(32))
     assert observer.streamed()
+
+
+@pytest.mark.parametrize("prefix", [b'"b64_json":"', b'"url":"data:image/png;base64,'])
+def test_a_picture_says_its_own_size(exchange: Play, prefix: bytes) -> None:
+    """Where the answer does not, the first picture does, before what was asked for."""
+    answer = b'{"data":[{' + prefix + base64.b64encode(PNG) + b'"}]}'
+    assert exchange(PATH, b'{"size":"10x20"}', answer).facts().pixels == derived(30)
+    assert exchange(PATH, b"{}", answer.replace(b'data"', b'data "')).facts().pixels is None
+    assert exchange(PATH, b"{}", PNG, media=b"image/png").facts().pixels == derived(30)
+
+
+def test_arguments_in_the_prompt_count_more(exchange: Play) -> None:
+    """stable-diffusion.cpp takes its own parameters out of the prompt."""
+    hidden = (
+        b'<sd_cpp_extra_args>{\\"width\\":4,\\"sample_params\\":{\\"sample_steps\\":9}}</sd_cpp_extra_args>'
+    )
+    observer = exchange(PATH, b'{"size":"2x2","steps":1,"prompt":"' + hidden + b'"}', b'{"data":[{}]}')
+    assert observer.asked() == Asked(width=4, height=2, steps=9)
+    assert observer.facts() == TaskFacts(images=derived(1), pixels=derived(8), steps=derived(9))
+
+
+@pytest.mark.parametrize(
+    ("answer", "prefill", "decode"),
+    [
+        (b'{"inference_time_s":2.5}', None, 2_500_000_000),
+        (b'{"metrics":{"stage_durations":{"P.text_encoder.forward":1,"P.diffuse":2.0}}}', 10**9, 2 * 10**9),
+        (b'{"stage_durations":{"P.diffuse":2},"inference_time_s":9}', None, 2 * 10**9),
+        (b'{"stage_durations":{},"inference_time_s":-1}', None, None),
+        (b'{"stage_durations":{"P.diffuse":"x"}}', None, None),
+    ],
+)
+def test_durations_are_read(exchange: Play, answer: bytes, prefill: int | None, decode: int | None) -> None:
+    """Reading the prompt is told apart from drawing; nonsense is nothing."""
+    timings = exchange(PATH, b"{}", answer).timings()
+    assert timings == ServerTimings(prefill=prefill, decode=decode)  # type: ignore[arg-type]  # plain numbers
