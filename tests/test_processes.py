@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from joulegate import processes
-from joulegate.processes import serving, with_children
+from joulegate.processes import relatives, serving, with_children
 
 
 @pytest.fixture
@@ -120,3 +120,16 @@ def test_processes_that_are_gone_are_left_out() -> None:
     child = subprocess.Popen(["true"])
     child.wait()
     assert list(with_children([child.pid])) == []
+
+
+def test_children_and_the_process_group_belong_together() -> None:
+    """A launcher's workers need not be children of the one that listens; another job is no relative."""
+    sleeper = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with (
+        subprocess.Popen(sleeper, stdin=subprocess.PIPE, process_group=0) as listener,
+        subprocess.Popen(sleeper, stdin=subprocess.PIPE, process_group=listener.pid) as worker,
+        subprocess.Popen(sleeper, stdin=subprocess.PIPE, process_group=0) as stranger,
+    ):
+        found = relatives([listener.pid], [worker.pid, stranger.pid, os.getpid(), 2**22 + 1])
+        assert found == {worker.pid}
+        assert relatives([os.getpid()], [stranger.pid]) == {stranger.pid}, "a child in a group of its own"

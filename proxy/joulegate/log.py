@@ -19,7 +19,7 @@ EVENTS = frozenset(
         "request.failed", "observer.failed", "usage.refused",
         "upstream.lost", "upstream.recovered", "upstream.mapped",
         "ledger.failed", "ledger.recovered", "ledger.opened",
-        "books.unbalanced", "books.resumed", "books.reconciled", "settlement.failed",
+        "books.unbalanced", "books.resumed", "books.reconciled", "settlement.failed", "processes.failed",
         "recording.failed",
     }
 )  # fmt: skip

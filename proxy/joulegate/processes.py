@@ -3,6 +3,7 @@
 Slow (milliseconds, all of ``/proc``): never on a request's path, seldom on a sampler's.
 """
 
+import os
 import socket
 from collections.abc import Iterable, Sequence
 
@@ -62,6 +63,25 @@ def with_children(pids: Iterable[int]) -> Sequence[psutil.Process]:
         except psutil.Error:
             continue
     return list(found.values())
+
+
+def relatives(pids: Iterable[int], others: Iterable[int]) -> frozenset[int]:
+    """Give those of the others that belong to the same jobs as some processes.
+
+    A job is all that descends from them, and their process groups: a launcher's workers are not always
+    children of the one that listens.
+    """
+    roots = tuple(pids)
+    family = {process.pid for process in with_children(roots)}
+    groups = {group for pid in roots if (group := _group(pid)) is not None}
+    return frozenset(pid for pid in others if pid in family or _group(pid) in groups)
+
+
+def _group(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return None
 
 
 def _addresses(host: str) -> set[str]:

@@ -15,6 +15,7 @@ from joulegate.model import (
     Device,
     DeviceEnergy,
     DeviceId,
+    DeviceLoad,
     EnergySample,
     Fact,
     JobNote,
@@ -49,6 +50,7 @@ class FakeAttributor:
     def __init__(self) -> None:
         self.events: list[SpanEvent] = []
         self.samples: list[EnergySample | SourceFailure] = []
+        self.loads: list[DeviceLoad] = []
         self.resets = 0
         self._settled: list[Settled] = []
         self._books: list[WindowBooks] = []
@@ -60,6 +62,9 @@ class FakeAttributor:
 
     def sample(self, sample: EnergySample | SourceFailure) -> None:
         self.samples.append(sample)
+
+    def load(self, load: DeviceLoad) -> None:
+        self.loads.append(load)
 
     def event(self, event: SpanEvent) -> None:
         self.events.append(event)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from joulegate.errors import ConfigError
-from joulegate.meter.discovery import locate, pick
+from joulegate.meter.discovery import locate, owned, pick
 from joulegate.model import Component, Device, DeviceId, Tier
 from joulegate.processes import Serving
 from joulegate.sources import fake
@@ -92,3 +92,12 @@ def test_a_device_that_is_not_there_names_those_that_are(word: int | str, proble
     """A wrong index or UUID is answered with the list."""
     with pytest.raises(ConfigError, match=rf"{problem}; there are: 0 \(GPU-0\), 1 \(GPU-1\)"):
         pick(GPUS, [word])
+
+
+def test_processes_of_an_upstream_are_owned_and_others_are_not() -> None:
+    """Where an upstream shows none of its own on the device, nobody can be told apart."""
+    mine, init = os.getpid(), 1
+    assert owned([("127.0.0.1", 8000)], [mine, init], find=_here) == {mine}
+    assert owned([("127.0.0.1", 8000)], [init], find=_here) is None
+    assert owned([("h", 1)], [mine], find=lambda _host, _port: Serving((), "in a container")) is None
+    assert owned([], [init]) == frozenset(), "a device without upstreams is the strangers'"

@@ -13,6 +13,7 @@ from joulegate.meter.recorder import Recorder, TooMany
 from joulegate.meter.recording import Reason, Recording
 from joulegate.model import (
     Asked,
+    DeviceLoad,
     EnergySample,
     Fact,
     Outcome,
@@ -49,8 +50,9 @@ def test_everything_goes_on_to_attribution(recorder: Recorder, attributor: Any, 
     for _ in range(2):
         recorder.event(words.opened("a"))
         recorder.sample(words.sample(1, 5))
+        recorder.load(DeviceLoad(words.gpu, words.at(0), words.at(1), own=1, foreign=2))
         recorder.begin(SETTLE)
-    assert (len(attributor.events), len(attributor.samples)) == (2, 2)
+    assert (len(attributor.events), len(attributor.samples), len(attributor.loads)) == (2, 2, 2)
     attributor.give([words.settled("a")], [words.window(0, 1)])
     assert recorder.advance(words.at(3)) == ([words.settled("a")], [words.window(0, 1)])
     recorder.assign("new", UpstreamSetup())

@@ -16,6 +16,7 @@ from joulegate.model import (
     Asked,
     Device,
     DeviceId,
+    DeviceLoad,
     EnergySample,
     Fact,
     JobState,
@@ -83,6 +84,21 @@ def summary(found: Recording) -> Summary:
     return last
 
 
+def test_a_report_on_processes_is_told_with_the_next_reading(
+    tmp_path: Path, read_back: Callable[[bytes, Path], Any]
+) -> None:
+    """It stands in the file of readings, so that who does not know of it reads the file all the same."""
+    found = recording()
+    found.sample(reading(11))
+    found.load(DeviceLoad(FIRST, at(11), at(12), own=40, foreign=55))
+    found.sample(reading(11.9))
+    found.sample(reading(12.1))
+    found.sample(reading(12.2))
+    found.finish(Reason.DONE, Nanoseconds(END))
+    trace = read_back(found.fetch(MOST), tmp_path / "trace")
+    assert trace.loads == (DeviceLoad(DeviceId("gpu-0000"), at(1), at(2), own=40, foreign=55),)
+
+
 # --- any events in any order
 
 
@@ -125,6 +141,9 @@ inputs = st.one_of(
     ),
     st.builds(EnergySample, device=devices, t=times, counter=counters, power=powers),
     st.builds(SourceFailure, device=devices, t=times, code=st.just("lost"), message=st.just("SECRET")),
+    st.builds(
+        DeviceLoad, device=devices, since=times, t=times, own=st.integers(0, 300), foreign=st.integers(0, 300)
+    ),
 )  # fmt: skip
 
 
@@ -172,6 +191,8 @@ def test_every_recording_is_a_trace(
     for one in seen:
         if isinstance(one, EnergySample | SourceFailure):
             found.sample(one)
+        elif isinstance(one, DeviceLoad):
+            found.load(one)
         else:
             found.event(one)
     found.finish(reason, Nanoseconds(now))

@@ -17,6 +17,7 @@ from joulegate.meter.sampler import ReaderHealth
 from joulegate.meter.service import Meter
 from joulegate.model import (
     DeviceId,
+    DeviceLoad,
     EnergySample,
     Fact,
     GateReport,
@@ -227,6 +228,24 @@ async def test_another_boot_or_a_long_pause_begins_anew(
     after = second.status().devices[0].measured
     assert before > 0
     assert after - before == host.counter(host.t) - host.counter(began)
+
+
+async def test_what_a_stranger_uses_is_nobodys(host: Host, tmp_path: Path) -> None:
+    """A report on processes reaches attribution on the way of the readings."""
+    meter, samplers = host.meter(tmp_path / "l.db", method="overlap")
+    async with running(meter):
+        await host.pass_time(samplers[0], 1)
+        opened, closed = request("a", host.t, host.t + 4 * NANO)
+        meter.event("gate", opened)
+        for _ in range(4):
+            await host.pass_time(samplers[0], 1)
+            samplers[0].deliver(DeviceLoad(GPU, Nanoseconds(host.t - NANO), host.now(), own=30, foreign=70))
+        meter.event("gate", closed)
+        await host.pass_until(samplers[0], lambda: meter.is_settled(SpanId("a")))
+        record = meter.find("a")
+    assert record is not None
+    assert record.settled.energy == pytest.approx(0.3 * 4 * 100_000_000, rel=0.1)
+    assert dict(meter.status().devices[0].unattributed)["foreign"] >= 0.7 * 4 * 95_000_000
 
 
 async def test_idle_power_is_known_after_a_restart_under_load(host: Host, tmp_path: Path) -> None:

@@ -173,3 +173,14 @@ def test_what_a_recording_knows_more_is_read(files: Any, spoil: Any) -> None:
     assert closed.timings.queue is None
     assert closed.outcome is Outcome.UPSTREAM_RESET
     assert closed.client_left == 2_200_000_000
+
+
+def test_reports_on_processes_are_read_where_there_are_any(files: Any, spoil: Any) -> None:
+    """They are more than the format needs; one that cannot be is an error like any other."""
+    spoil("nvml.jsonl", 9, processes={"since": 0.1, "t": 0.4, "own": 30, "foreign": 60})
+    (load,) = read(files.trace, files.samples, files.setup).loads
+    assert (load.since, load.t, load.own, load.foreign) == (100_000_000, 400_000_000, 30, 60)
+    spoil("nvml.jsonl", 9, processes={"since": 0.4, "t": 0.4, "own": 30, "foreign": 60})
+    assert (
+        message(files) == 'nvml.jsonl:10: field "processes.t": 0.4 is not after since, or after the reading'
+    )

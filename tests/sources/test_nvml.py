@@ -323,7 +323,9 @@ def test_process_lists_are_never_asked_for_while_sampling(
     control = fake(Gpu("GPU-a"))
     source.open()
     source.read(A)
-    assert control.calls(Call.PROCESSES) == 0
+    assert [control.calls(call) for call in (Call.PROCESSES, Call.GRAPHICS, Call.PROCESS_UTILIZATION)] == [
+        0
+    ] * 3
 
 
 def test_an_unknown_device_is_unavailable(fake: Callable[..., Control], source: Plugin) -> None:
@@ -345,7 +347,8 @@ def test_cuda_visible_devices_does_not_hide_gpus_from_the_meter(
 
 def test_only_reading_calls_are_made(root: Path) -> None:
     """The source never sets power, clocks or anything else on a GPU."""
-    text = (root / "proxy/joulegate/sources/nvml.py").read_text()
+    files = (root / "proxy/joulegate/sources/nvml").glob("*.py")
+    text = "".join(file.read_text() for file in files)
     assert "pynvml.nvmlDeviceGet" in text
     for word in ("nvmlDeviceSet", "nvmlDeviceReset", "nvmlDeviceClear", "nvmlSystemSet"):
         assert word not in text

@@ -8,8 +8,8 @@ from joulegate.config import Config, UpstreamConfig
 from joulegate.config.addresses import redacted
 from joulegate.log import logger
 from joulegate.meter.board import Served
-from joulegate.meter.discovery import Located, locate, pick
-from joulegate.model import UpstreamSetup, work_of
+from joulegate.meter.discovery import Located, locate, owned, pick
+from joulegate.model import DeviceId, UpstreamSetup, work_of
 
 SOON, LATER = 5.0, 300.0
 """Seconds until the next look: process lists take the driver's lock, so they are asked for rarely."""
@@ -45,6 +45,11 @@ class Mapper:
                 if served.devices != before[served.name].devices:
                     assign(served, self.setup(served))
                     self._log.info("upstream.mapped", upstream=served.name, devices=list(served.devices))
+
+    def owned(self, device: DeviceId, pids: Sequence[int]) -> frozenset[int] | None:
+        """Give which of the processes on a device belong to the upstreams there; ``None`` if not known."""
+        there = [name for name, served in self._served.items() if device in served.devices]
+        return owned([self._addresses[name] for name in there], pids)
 
     def _find(self, upstream: UpstreamConfig) -> Served:
         located = self._located(upstream)

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import uvloop
 from aiohttp import web
@@ -23,12 +24,13 @@ from joulegate.config.quantities import duration
 from joulegate.ledger.sqlite import Ledger
 from joulegate.log import logger
 from joulegate.meter.admin import application
-from joulegate.meter.board import Setup
+from joulegate.meter.board import Sampling, Setup
 from joulegate.meter.recorder import Recorder
 from joulegate.meter.sampler import Sampler
 from joulegate.meter.service import Deliver, Meter
+from joulegate.meter.strangers import Strangers
 from joulegate.model import DeviceId, UpstreamSetup
-from joulegate.ports import CarbonSource, Exporter
+from joulegate.ports import CarbonSource, Exporter, ProcessObserver
 from joulegate.units import Microwatts
 
 YIELDING = 10
@@ -70,7 +72,7 @@ async def _serve(config: Config, socket: Path, boot: str) -> None:
         setup,
         recorder,
         ledger,
-        sampler=lambda deliver: _sampler(config, energy, deliver),
+        sampler=lambda deliver: _sampler(config, energy, mapper, deliver),
         exporters=exporters,
         budgets=Budgets(config.budget),
         carbon=carbon_source(config.carbon),
@@ -110,9 +112,14 @@ def _recorder(
     return Recorder(attributor, setup.devices, upstreams, method=setup.method)
 
 
-def _sampler(config: Config, energy: Energy, deliver: Deliver) -> Sampler:
+def _sampler(config: Config, energy: Energy, mapper: Mapper, deliver: Deliver) -> Sampling:
+    """Give what reads the devices; and looks who uses them, where their source can tell."""
     period, deadline = duration(config.energy.period), duration(config.energy.deadline)
-    return Sampler(energy.source, energy.devices, deliver, period=period, deadline=deadline)
+    sampler = Sampler(energy.source, energy.devices, deliver, period=period, deadline=deadline)
+    if not hasattr(energy.source, "processes"):
+        return sampler
+    observer = cast(ProcessObserver, energy.source)
+    return Strangers(sampler, observer, energy.devices, mapper.owned, deliver)
 
 
 def carbon_source(config: CarbonConfig) -> CarbonSource | None:

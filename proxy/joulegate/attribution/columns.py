@@ -20,6 +20,10 @@ IMAGE_UNIT = 35.0
 TAILS = ((0.0, 0.05), (0.05, 0.2), (0.2, 0.6), (0.6, 2.0))
 """s since somebody was present: clocks stay up for a while, and that is idle power by convention."""
 TAIL_NAMES = tuple(f":tail{place}" for place in range(len(TAILS)))
+FOREIGN = ":foreign"
+"""Name of the column of strangers: seconds of the devices' time that they used."""
+EXTRA_NAMES = (*TAIL_NAMES, FOREIGN)
+"""Columns that no request pays for; they stand last."""
 USUAL_TAIL = 0.2
 """s over which clocks stay up before anything was measured."""
 

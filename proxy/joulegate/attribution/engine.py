@@ -9,10 +9,12 @@ from joulegate.attribution.idle import IdlePower
 from joulegate.attribution.observe import Observer
 from joulegate.attribution.rules import Rule
 from joulegate.attribution.spans import Span
+from joulegate.attribution.strangers import Strangers
 from joulegate.attribution.timeline import Timeline
 from joulegate.model import (
     Device,
     DeviceId,
+    DeviceLoad,
     EnergySample,
     Settled,
     SourceFailure,
@@ -51,6 +53,7 @@ class Settler:
         self._settle = settle
         self._given_idle = dict(idle_power)
         self._timelines = {device.id: Timeline(device) for device in devices}
+        self._strangers = Strangers()
         self._groups: list[Group] = []
         self._homes: dict[str, Group] = {}
         self._origin: int | None = None
@@ -73,6 +76,10 @@ class Settler:
             line.fail(sample)
         else:
             line.add(sample)
+
+    def load(self, load: DeviceLoad) -> None:
+        """Take a report on the processes that use a device."""
+        self._strangers.add(load)
 
     def event(self, event: SpanEvent) -> None:
         """Take one span event; one that is already known changes nothing."""
@@ -192,7 +199,9 @@ class Settler:
         }
         rule = self._rule()
         lines = [self._timelines[device] for device in devices]
-        observer = Observer(self._origin or 0, upstreams, len(devices), queue_pays=rule.queue_pays)
+        observer = Observer(
+            self._origin or 0, upstreams, len(devices), queue_pays=rule.queue_pays, strangers=self._strangers
+        )
         for group in old:
             known = {
                 name: habits

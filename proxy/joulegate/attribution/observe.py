@@ -15,6 +15,7 @@ from joulegate.attribution.placement import Placer
 from joulegate.attribution.scene import Scene
 from joulegate.attribution.spans import Kind, Span
 from joulegate.attribution.stepclock import Floats
+from joulegate.attribution.strangers import Strangers
 from joulegate.attribution.tempo import clock_of
 from joulegate.model import UpstreamSetup
 from joulegate.units import MICRO, NANO
@@ -43,7 +44,13 @@ class Observer:
     """Builds the scenes of one group and learns each upstream's habits on the way."""
 
     def __init__(
-        self, origin: int, upstreams: Mapping[str, UpstreamSetup], devices: int, *, queue_pays: bool
+        self,
+        origin: int,
+        upstreams: Mapping[str, UpstreamSetup],
+        devices: int,
+        *,
+        queue_pays: bool,
+        strangers: Strangers | None = None,
     ) -> None:
         self.origin = origin
         self.upstreams = upstreams
@@ -55,6 +62,7 @@ class Observer:
         """Requests whose reported usage cannot be true."""
         self._devices = devices
         self._queue_pays = queue_pays
+        self._strangers = strangers or Strangers()
         self.habits: dict[str, Habits] = {}
 
     @property
@@ -112,6 +120,7 @@ class Observer:
             lag=self.lag,
             lags=self.lags,
             slow=self.slow,
+            load=self._strangers.over(list(windows[0].energy), cells.bounds, self.origin),
         )
 
     def _edges(self, windows: Sequence[Window]) -> Floats:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from joulegate.attribution.cells import Cells, Ints, Track, sums
 from joulegate.attribution.spans import Span
 from joulegate.attribution.stepclock import Floats
+from joulegate.attribution.strangers import Load
 
 
 class Scene:
@@ -27,6 +28,7 @@ class Scene:
         lag: float,
         lags: Sequence[float],
         slow: bool,
+        load: Load | None = None,
     ) -> None:
         self.cells = cells
         self.energy = energy
@@ -43,6 +45,8 @@ class Scene:
         self.edges = edges
         """Counter edges: times in s, lag taken off, and energy in J since the first."""
         self.lag = lag
+        self.load = load or Load.none(cells.windows)
+        """What is known of processes on the devices."""
         self.slow = slow
         """The readings are means over a second."""
         self.lags = lags
@@ -64,11 +68,17 @@ class Scene:
         return np.minimum(self.cells.width, self.present())
 
     def cell_energy(self) -> Floats:
-        """Give the energy of each cell in J, even between counter edges; windows keep theirs."""
+        """Give the energy of each cell in J, less the strangers' part; even between counter edges."""
         found = np.diff(np.interp(self.cells.edges, self.edges[0], self.edges[1]))
         total = self.cells.sum_by_window(found)
-        scale = np.divide(self.energy, total, out=np.zeros_like(total), where=total > 0)
+        ours = self.energy - self.foreign_energy()
+        scale = np.divide(ours, total, out=np.zeros_like(total), where=total > 0)
         energy: Floats = found * scale[self.cells.window]
+        return energy
+
+    def foreign_energy(self) -> Floats:
+        """Give the strangers' energy of each window in J, by the time that they had the devices."""
+        energy: Floats = self.energy * self.load.taken
         return energy
 
     def gather(self, name: str, track: Track, values: Floats) -> "Claims":

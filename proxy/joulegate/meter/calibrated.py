@@ -43,6 +43,9 @@ class Calibrated:
         locator = getattr(source, "devices_of", None)
         if locator is not None:
             self.devices_of = locator  # a ProcessLocator too, if the source is one
+        observer = getattr(source, "processes", None)
+        if observer is not None:
+            self.processes = observer  # and a ProcessObserver
 
     def open(self) -> Sequence[Device]:
         """Find the devices; those with a calibration say so in their note."""

@@ -7,7 +7,7 @@ from msgspec import Struct
 from joulegate.errors import ConfigError
 from joulegate.model import Component, Device, DeviceId
 from joulegate.ports import EnergySource
-from joulegate.processes import Serving, serving, with_children
+from joulegate.processes import Serving, relatives, serving, with_children
 
 
 class Located(Struct, frozen=True):
@@ -55,6 +55,26 @@ def locate(
     return Located(
         tuple(device for device in everything if device in used), f"{known}; its processes use them"
     )
+
+
+def owned(
+    addresses: Iterable[tuple[str, int]],
+    pids: Iterable[int],
+    *,
+    find: Callable[[str, int], Serving] = serving,
+) -> frozenset[int] | None:
+    """Give which of the processes on a device belong to the upstreams that work there.
+
+    ``None`` if that cannot be told: the processes of an upstream are not known, or none of them is seen on
+    the device (a container may number them otherwise). Blocks for tens of milliseconds.
+    """
+    found: set[int] = set()
+    for host, port in addresses:
+        mine = relatives(find(host, port).pids, pids)
+        if not mine:
+            return None
+        found |= mine
+    return frozenset(found)
 
 
 def pick(devices: Sequence[Device], wanted: Iterable[int | str]) -> tuple[DeviceId, ...]:

@@ -17,6 +17,7 @@ from joulegate.meter.recording import QUEUED, Host, Reason, Recording
 from joulegate.model import (
     Device,
     DeviceId,
+    DeviceLoad,
     EnergySample,
     Settled,
     SourceFailure,
@@ -124,6 +125,13 @@ class Recorder:
             if isinstance(sample, EnergySample):
                 self._last[sample.device] = sample
             self._tell(lambda recording: recording.sample(sample))
+
+    def load(self, load: DeviceLoad) -> None:
+        """Take a report on processes."""
+        try:
+            self._attributor.load(load)
+        finally:
+            self._tell(lambda recording: recording.load(load))
 
     def event(self, event: SpanEvent) -> None:
         """Take one span event."""

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from joulegate import __version__
 from joulegate.meter.request_rows import Request, is_image
@@ -18,6 +19,7 @@ from joulegate.model import (
     WORKLESS,
     Device,
     DeviceId,
+    DeviceLoad,
     EnergySample,
     JobNote,
     SourceFailure,
@@ -28,7 +30,7 @@ from joulegate.model import (
     UpstreamSetup,
 )
 from joulegate.replay.machine import KINDS
-from joulegate.replay.rows import Machine, Origin, Reading, Upstream, sample_time
+from joulegate.replay.rows import Machine, Origin, Processes, Reading, Upstream, sample_time
 from joulegate.units import Nanoseconds, seconds
 
 QUEUED = 64 << 20
@@ -95,6 +97,7 @@ class Recording:
         self._most_queued, self._most_held = queued, held
         self._index = {device.id: place for place, device in enumerate(host.devices)}
         self._read: set[DeviceId] = set()
+        self._loads: dict[DeviceId, Processes] = {}
         self._upstreams: dict[str, UpstreamSetup] = {}
         self._drawing: set[str] = set()
         self._requests: dict[SpanId, Request] = {}
@@ -121,11 +124,21 @@ class Recording:
         row = _reading(sample, sample_time(sample.t - self._origin), gpu)
         if row is None:
             return
+        load = self._loads.get(sample.device)
+        if load is not None and row.error is None and load.t <= row.t:
+            row = replace(row, processes=self._loads.pop(sample.device))
         self._latest = max(self._latest, sample.t)
         if row.error is None:
             self._read.add(sample.device)
         self._readings += 1
         self._put("nvml", row)
+
+    def load(self, load: DeviceLoad) -> None:
+        """Take a report on processes: it is told with the next reading of its device."""
+        since, t = (sample_time(at - self._origin) for at in (load.since, load.t))
+        if self.ended or not 0 <= since < t:
+            return
+        self._loads[load.device] = Processes(since, t, load.own, load.foreign)
 
     def event(self, event: SpanEvent) -> None:
         """Take an event; one that is known, or later than the recording, changes nothing."""

@@ -34,6 +34,7 @@ from joulegate.meter.settlement import Settlement, Settlements
 from joulegate.meter.spans import Writer
 from joulegate.model import (
     DeviceId,
+    DeviceLoad,
     EnergySample,
     GateReport,
     MeterStatus,
@@ -59,7 +60,7 @@ SAID_EVERY = Nanoseconds(60 * NANO)
 """A fault that lasts is said once a minute."""
 
 P = ParamSpec("P")
-Deliver = Callable[[EnergySample | SourceFailure], None]
+Deliver = Callable[[EnergySample | SourceFailure | DeviceLoad], None]
 
 
 class Meter:
@@ -238,8 +239,11 @@ class Meter:
 
     # --- settlement
 
-    def _sample(self, sample: EnergySample | SourceFailure) -> None:
-        self._guarded(self._settlement.sample, sample)
+    def _sample(self, sample: EnergySample | SourceFailure | DeviceLoad) -> None:
+        if isinstance(sample, DeviceLoad):
+            self._guarded(self._attributor.load, sample)
+        else:
+            self._guarded(self._settlement.sample, sample)
 
     def _step(self, settle: Callable[[Nanoseconds, Nanoseconds], Settlements]) -> None:
         self._guarded(lambda: self._results.take(settle(self._now(), self._wall()), self._health()))

@@ -5,7 +5,16 @@ what each request is charged, ``status`` what the meter shows. Nothing here comp
 that is not known is ``None``, never zero.
 """
 
-from joulegate.model.energy import Component, Device, DeviceId, EnergySample, SourceFailure, Tier
+from joulegate.model.energy import (
+    Component,
+    Device,
+    DeviceId,
+    DeviceLoad,
+    EnergySample,
+    ProcessUse,
+    SourceFailure,
+    Tier,
+)
 from joulegate.model.jobs import JobNote, JobSign, SpanEvent, Work
 from joulegate.model.report import ReportRow
 from joulegate.model.requests import (
@@ -68,6 +77,7 @@ __all__ = [
     "Device",
     "DeviceEnergy",
     "DeviceId",
+    "DeviceLoad",
     "DeviceStatus",
     "Emissions",
     "EnergySample",
@@ -85,6 +95,7 @@ __all__ = [
     "Outcome",
     "Part",
     "Phase",
+    "ProcessUse",
     "ReportRow",
     "RequestRecord",
     "ServerKind",

@@ -61,6 +61,28 @@ class EnergySample(Struct, frozen=True, omit_defaults=True):
     sm_clock_mhz: int | None = None
 
 
+class ProcessUse(Struct, frozen=True):
+    """A process on a device."""
+
+    pid: int
+    percent: int
+    """Of the time since the last look, or of the driver's last sample, in which any of its kernels ran."""
+
+
+class DeviceLoad(Struct, frozen=True, omit_defaults=True):
+    """Which processes used a device over a stretch of time: evidence of load that passes the proxy.
+
+    Shares are per cent of that time in which any of their kernels ran, summed over processes.
+    """
+
+    device: DeviceId
+    since: Nanoseconds
+    t: Nanoseconds
+    own: int = 0
+    """Of processes that belong to an upstream."""
+    foreign: int = 0
+
+
 class SourceFailure(Struct, frozen=True):
     """A reading that failed."""
 

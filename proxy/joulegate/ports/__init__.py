@@ -19,7 +19,7 @@ from joulegate.ports.protocols import (
     Route,
     about,
 )
-from joulegate.ports.sources import EnergySource, ProcessLocator
+from joulegate.ports.sources import EnergySource, ProcessLocator, ProcessObserver
 
 __all__ = [
     "About",
@@ -38,6 +38,7 @@ __all__ = [
     "JobProtocol",
     "Observer",
     "ProcessLocator",
+    "ProcessObserver",
     "ResponseFilter",
     "Rewrite",
     "Route",

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from joulegate.model import (
     DeviceId,
+    DeviceLoad,
     EnergySample,
     Settled,
     SourceFailure,
@@ -37,6 +38,10 @@ class Attributor(Protocol):
 
     def sample(self, sample: EnergySample | SourceFailure) -> None:
         """Take one reading, good or failed."""
+        ...
+
+    def load(self, load: DeviceLoad) -> None:
+        """Take a report on the processes that use a device."""
         ...
 
     def event(self, event: SpanEvent) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from joulegate.model import Device, DeviceId, EnergySample
+from joulegate.model import Device, DeviceId, EnergySample, ProcessUse
 
 
 class EnergySource(Protocol):
@@ -31,4 +31,16 @@ class ProcessLocator(Protocol):
 
     def devices_of(self, pids: Iterable[int]) -> Sequence[DeviceId]:
         """Give the devices that any of these processes uses now; empty if none or unknown."""
+        ...
+
+
+class ProcessObserver(Protocol):
+    """Optional ability of a source: which processes use a device, and how much of its time."""
+
+    def processes(self, device: DeviceId) -> Sequence[ProcessUse]:
+        """Give every process on a device, each once. Raises ``SourceUnavailable``.
+
+        Called each second at most, from a thread of its own, for one device at a time: it may take the
+        driver's lock, and may hang.
+        """
         ...

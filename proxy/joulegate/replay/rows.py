@@ -109,6 +109,15 @@ TraceRow = Start | FirstByte | JobAccepted | JobRunning | End | JobDone
 # --- nvml.jsonl
 
 
+class Processes(Struct, frozen=True):
+    """Not of the format: who used the device, in per cent of the time from ``since`` to ``t``."""
+
+    since: float
+    t: float
+    own: int
+    foreign: int
+
+
 class Reading(Struct, frozen=True, omit_defaults=True):
     """One poll of one device."""
 
@@ -118,6 +127,7 @@ class Reading(Struct, frozen=True, omit_defaults=True):
     power_mw: int | None = None
     sm_clock_mhz: int | None = None
     error: str | None = None
+    processes: Processes | None = None
 
 
 # --- public.json

@@ -5,7 +5,16 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from joulegate.attribution import RULES, build
-from joulegate.model import EnergySample, Settled, SourceFailure, SpanChunks, SpanEvent, SpanId, WindowBooks
+from joulegate.model import (
+    DeviceLoad,
+    EnergySample,
+    Settled,
+    SourceFailure,
+    SpanChunks,
+    SpanEvent,
+    SpanId,
+    WindowBooks,
+)
 from joulegate.ports import Attributor
 from joulegate.replay.naive import naive_window
 from joulegate.replay.result import Books, Result
@@ -18,7 +27,7 @@ QUIET = 60 * NANO
 """ns after the last input, and the settlement delay, until nothing can change any more."""
 METHODS = (*RULES, "window")
 
-Input: TypeAlias = SpanEvent | EnergySample | SourceFailure
+Input: TypeAlias = SpanEvent | EnergySample | SourceFailure | DeviceLoad
 
 
 def replay(trace: Trace, method: str, settle: Nanoseconds) -> Result:
@@ -48,6 +57,8 @@ def _feed(settler: Attributor, inputs: Iterable[Input]) -> None:
     for one in inputs:
         if isinstance(one, EnergySample | SourceFailure):
             settler.sample(one)
+        elif isinstance(one, DeviceLoad):
+            settler.load(one)
         else:
             settler.event(one)
 
@@ -57,7 +68,7 @@ def _ticks(trace: Trace, settle: int) -> Iterator[tuple[Nanoseconds, list[Input]
 
     They are counted from the first input, so that a trace that is cut short sees the same ones.
     """
-    inputs = sorted([*trace.events, *trace.samples], key=_time)
+    inputs = sorted([*trace.events, *trace.samples, *trace.loads], key=_time)
     times = [_time(one) for one in inputs]
     quiet = QUIET + settle
     now, place = times[0] if times else 0, 0

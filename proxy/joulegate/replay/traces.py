@@ -12,6 +12,7 @@ from msgspec import Struct
 from joulegate.errors import TraceError
 from joulegate.model import (
     Asked,
+    DeviceLoad,
     EnergySample,
     Fact,
     JobState,
@@ -47,13 +48,18 @@ class Trace(Struct, frozen=True):
     samples: tuple[EnergySample | SourceFailure, ...]
     tasks: dict[SpanId, str]
     """Class of each request, as the trace names it."""
+    loads: tuple[DeviceLoad, ...] = ()
+    """Reports on processes, where they were recorded: each is told with a reading."""
 
 
 def read(trace: Path, samples: Path, setup: Path) -> Trace:
     """Read the three files of a trace. Raises ``TraceError``."""
     machine = read_setup(document(setup))
     events, tasks = _events(rows(trace), machine)
-    return Trace(machine, tuple(events), tuple(_samples(rows(samples), machine, samples)), tasks)
+    readings = rows(samples)
+    found = tuple(_samples(readings, machine, samples))
+    loads = [_load(row) for row in readings if row.has("processes")]
+    return Trace(machine, tuple(events), found, tasks, tuple(loads))
 
 
 # --- samples
@@ -92,6 +98,21 @@ def _sample(row: Row, count: int) -> EnergySample | SourceFailure:
         counter=None if counter is None else Microjoules(counter * 1000),
         power=None if power is None else Microwatts(power * 1000),
         sm_clock_mhz=clock,
+    )
+
+
+def _load(row: Row) -> DeviceLoad:
+    """Give what a row says of processes: more than the format needs, written by ``joulegate record``."""
+    told = row.part("processes")
+    since, t = told.number("since"), told.number("t")
+    if not since < t <= row.number("t"):
+        told.fail(f"{told.label('t')}: {t} is not after since, or after the reading")
+    return DeviceLoad(
+        device_id(row.integer("gpu")),
+        nanoseconds(since),
+        nanoseconds(t),
+        told.integer("own"),
+        told.integer("foreign"),
     )
 
 

@@ -1,10 +1,10 @@
 """An energy source that does what a test says."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from joulegate.errors import JoulegateError, SourceUnavailable
-from joulegate.model import Device, DeviceId, EnergySample, Tier
+from joulegate.model import Device, DeviceId, EnergySample, ProcessUse, Tier
 from joulegate.units import Microjoules, Nanoseconds
 
 
@@ -26,6 +26,7 @@ class ScriptedSource:
         self._hung: set[DeviceId] = set()
         self._waiting: set[DeviceId] = set()
         self._pids: dict[DeviceId, frozenset[int]] = {}
+        self._uses: dict[DeviceId, list[ProcessUse]] = {}
         self.reads: dict[DeviceId, int] = {device.id: 0 for device in devices}
         """Readings that began, by device."""
         self.closed = False
@@ -54,6 +55,10 @@ class ScriptedSource:
     def work(self, device: DeviceId, pids: Iterable[int]) -> None:
         """Say which processes use a device."""
         self._pids[device] = frozenset(pids)
+
+    def use(self, device: DeviceId, uses: Mapping[int, int]) -> None:
+        """Say which processes use a device, and how much of its time in per cent."""
+        self._uses[device] = [ProcessUse(pid, percent) for pid, percent in uses.items()]
 
     def hanging(self, device: DeviceId, timeout: float = 10.0) -> bool:
         """Wait until a reading hangs; say whether one does."""
@@ -88,6 +93,12 @@ class ScriptedSource:
         """Give the devices that any of these processes uses."""
         wanted = set(pids)
         return [device for device, users in self._pids.items() if users & wanted]
+
+    def processes(self, device: DeviceId) -> Sequence[ProcessUse]:
+        """Give the processes that use a device, as told."""
+        if device in self._uses:
+            return self._uses[device]
+        raise SourceUnavailable(f"{device} tells of no processes", code="NVMLError_NotSupported")
 
     def close(self) -> None:
         """Note that it was closed."""

@@ -18,8 +18,9 @@ SETTLE = Nanoseconds(30 * NANO)
 class Judged:
     """A replay beside the truth."""
 
-    def __init__(self, folder: Path, name: str, method: str, seed: int = 3) -> None:
-        world = simulate(replace(SCENARIOS[name], seconds=60), seed)
+    def __init__(self, folder: Path, name: str, method: str, seed: int = 3, **changes: Any) -> None:
+        world = simulate(replace(SCENARIOS[name], seconds=60, **changes), seed)
+        self.foreign = world.foreign
         write(world, folder, seed)
         trace = read(folder / "trace.jsonl", folder / "nvml.jsonl", folder / "public.json")
         self.result: Result = replay(trace, method, SETTLE)
@@ -53,6 +54,22 @@ def test_its_figures_are_near_the_truth_and_know_how_near(tmp_path: Path, name: 
     assert judged.covered() > 90
     for books in judged.result.books:
         assert books.counter == books.requests + books.idle + books.unattributed
+
+
+@pytest.mark.parametrize("stranger", [(4, 6, 300), (1000, 1, 300)])
+@pytest.mark.parametrize("method", ["step-clock", "tokens", "overlap"])
+def test_nobody_pays_for_a_stranger_who_is_told_of(tmp_path: Path, method: str, stranger: Any) -> None:
+    """Where a driver tells who uses the device: bursts, and a job that runs all the time."""
+    judged = Judged(tmp_path, "foreign_watched", method, stranger=stranger)
+    paid = sum((figure.energy or 0) / MICRO for figure in judged.result.requests.values())
+    (books,) = judged.result.books
+
+    assert abs(paid - sum(judged.truth.values())) < 0.15 * judged.foreign
+    assert books.unattributed / MICRO == pytest.approx(judged.foreign, rel=0.15)
+    assert books.counter == books.requests + books.idle + books.unattributed
+    if method == "step-clock":
+        assert judged.wape() < 6
+        assert judged.covered() > 85
 
 
 def test_it_beats_token_shares_where_a_prefilled_token_is_cheap(tmp_path: Path) -> None:

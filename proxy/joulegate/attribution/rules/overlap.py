@@ -43,7 +43,7 @@ def by_cell(scene: Scene, weights: dict[str, Floats], method: str) -> Shares:
         scene.gather(name, track, weights[name] * rate[track.cell]) for name, track in scene.tracks.items()
     ]
     idle = scene.cells.sum_by_window(np.where(total > 0, 0.0, energy))
-    return Shares(Claims.join(claims), idle, np.zeros(scene.cells.windows), method)
+    return Shares(Claims.join(claims), idle, scene.foreign_energy(), method)
 
 
 def normalized(track: Track) -> Floats:

@@ -10,7 +10,17 @@ import numpy as np
 from msgspec import Struct
 
 from joulegate.attribution.cells import sums
-from joulegate.attribution.columns import CLOCKS_UP, TAIL_NAMES, Matrix, columns, shape, tail_prior, unit
+from joulegate.attribution.columns import (
+    CLOCKS_UP,
+    EXTRA_NAMES,
+    FOREIGN,
+    TAIL_NAMES,
+    Matrix,
+    columns,
+    shape,
+    tail_prior,
+    unit,
+)
 from joulegate.attribution.fit import Fit, fit, scales, trust
 from joulegate.attribution.lag import LagScan
 from joulegate.attribution.rules.tokens import Rule as Tokens
@@ -37,6 +47,8 @@ SPARE_IDLE = 1.9
 FOREIGN_SCALE = 1.3
 FOREIGN_WINDOWS = 10
 """Windows over which a surplus must last to count as somebody else's work: noise does not."""
+AROUND = 7
+"""Windows, some two seconds, over which reports on processes and the counter are held together."""
 
 
 class Row(Struct):
@@ -48,6 +60,8 @@ class Row(Struct):
     active: float
     doubt: float
     unsure: float
+    used: float = 0.0
+    """Seconds of the devices' time that any process used, as far as it is told."""
 
 
 class Rule:
@@ -89,15 +103,26 @@ class Rule:
         x, without = self._coefficients(matrix.names)
         fixed = (1 + CLOCKS_UP) * scene.idle_power
         work, presence = matrix.claims.value[:, :-1], matrix.claims.value[:, -1]
-        static = fixed * presence
+        ours = 1 - scene.load.taken
+        static = fixed * presence * ours[matrix.claims.window]
         modelled = work @ x + static
         others = work @ without.T + static[:, None]
         quiet = scene.idle_power * np.maximum(matrix.seconds - matrix.active, 0.0)
         quiet += matrix.tails @ self._tail_power(scene.idle_power)
-        return scaled(scene, matrix, modelled, others, static, quiet, self._method)
+        alien = self._alien(scene, matrix, quiet)
+        return scaled(scene, matrix, modelled, others, static, quiet * ours, self._method, alien)
 
     def _tail_power(self, idle_power: float) -> Floats:
-        return tail_prior(idle_power) if self._fit is None else self._fit.x[-len(TAIL_NAMES) :]
+        return tail_prior(idle_power) if self._fit is None else self._fit.x[-len(EXTRA_NAMES) : -1]
+
+    def _alien(self, scene: Scene, matrix: Matrix, quiet: Floats) -> Floats:
+        """Give what strangers draw in each window, by the time that they had the devices."""
+        load = scene.load
+        if self._fit is not None:
+            awake = (1 + CLOCKS_UP) * scene.idle_power * matrix.active + quiet
+            power: Floats = self._fit.x[-1] * load.foreign
+            return power * matrix.seconds + load.taken * awake
+        return scene.foreign_energy()
 
     @property
     def _method(self) -> str:
@@ -118,25 +143,29 @@ class Rule:
         for place, start in enumerate(scene.starts):
             self._rows[start] = Row(
                 dict(zip(matrix.names, matrix.windows[place].tolist(), strict=True))
-                | dict(zip(TAIL_NAMES, matrix.tails[place].tolist(), strict=True)),
+                | dict(zip(TAIL_NAMES, matrix.tails[place].tolist(), strict=True))
+                | {FOREIGN: float(scene.load.foreign[place] * matrix.seconds[place])},
                 float(scene.energy[place]),
                 float(matrix.seconds[place]),
                 float(matrix.active[place]),
                 float(matrix.doubt[place]),
                 float(matrix.unsure[place]),
+                float((scene.load.own + scene.load.foreign)[place] * matrix.seconds[place]),
             )
         while len(self._rows) > KEPT_ROWS:
             self._rows.popitem(last=False)
 
     def _refit(self, idle_power: float, now: int) -> None:
-        names = sorted({name for row in self._rows.values() for name in row.work} - set(TAIL_NAMES))
-        names += TAIL_NAMES
+        names = sorted({name for row in self._rows.values() for name in row.work} - set(EXTRA_NAMES))
+        names += EXTRA_NAMES
         table = _grouped(self._rows, names)
         if table is None or len(table.energy) < LEAST_ROWS or table.active.sum() < LEAST_ACTIVE:
             return
         rest = table.energy - idle_power * table.seconds - CLOCKS_UP * idle_power * table.active
-        own = len(names) - len(TAIL_NAMES)
-        prior = np.concatenate([_prior(names[:own], table.work[:, :own], rest), tail_prior(idle_power)])
+        own, foreign = len(names) - len(EXTRA_NAMES), table.work[:, -1]
+        power = _power_in_use(rest, foreign, table.used)
+        usual = _prior(names[:own], table.work[:, :own], rest - power * foreign)
+        prior = np.concatenate([usual, tail_prior(idle_power), [power]])
         prefilled = sum(
             (table.work[:, at] for at, n in enumerate(names) if n.endswith(":pf")), np.zeros(len(rest))
         )
@@ -155,6 +184,7 @@ class Table(Struct):
     seconds: Floats
     active: Floats
     doubt: Floats
+    used: Floats
 
 
 def _grouped(rows: "OrderedDict[int, Row]", names: list[str]) -> Table | None:
@@ -162,13 +192,21 @@ def _grouped(rows: "OrderedDict[int, Row]", names: list[str]) -> Table | None:
         return None
     starts = np.array(list(rows), dtype=np.float64)
     work = np.array([[row.work.get(name, 0.0) for name in names] for row in rows.values()])
-    plain = np.array([[row.energy, row.seconds, row.active, row.doubt, row.unsure] for row in rows.values()])
+    plain = np.array(
+        [[row.energy, row.seconds, row.active, row.doubt, row.unsure, row.used] for row in rows.values()]
+    )
     bounds = np.concatenate([[0], np.flatnonzero(np.diff(starts // ROW)) + 1])
     work, plain, starts = np.add.reduceat(work, bounds), np.add.reduceat(plain, bounds), starts[bounds]
     kept = plain[:, 1] <= LONG_ROW * np.median(plain[:, 1])
     kept &= plain[:, 4] <= UNSURE * plain[:, 1]
     work, plain, starts = work[kept], plain[kept], starts[kept]
-    return Table(starts, work, plain[:, 0], plain[:, 1], plain[:, 2], plain[:, 3])
+    return Table(starts, work, plain[:, 0], plain[:, 1], plain[:, 2], plain[:, 3], plain[:, 5])
+
+
+def _power_in_use(rest: Floats, foreign: Floats, used: Floats) -> float:
+    """Give the power in W of a process that has a device to itself, as if all that ran drew alike."""
+    seconds = float((used * foreign).sum())
+    return max(float((rest * foreign).sum()) / seconds, 0.0) if seconds > 0 else 0.0
 
 
 def _prior(names: list[str], work: Floats, rest: Floats) -> Floats:
@@ -182,7 +220,14 @@ def _prior(names: list[str], work: Floats, rest: Floats) -> Floats:
 
 
 def scaled(
-    scene: Scene, matrix: Matrix, modelled: Floats, others: Floats, static: Floats, quiet: Floats, method: str
+    scene: Scene,
+    matrix: Matrix,
+    modelled: Floats,
+    others: Floats,
+    static: Floats,
+    quiet: Floats,
+    method: str,
+    alien: Floats,
 ) -> Shares:
     """Scale modelled shares to the counter, window by window."""
     windows, window = scene.cells.windows, matrix.claims.window
@@ -190,7 +235,9 @@ def scaled(
     idle = np.where(total > 0, np.minimum(quiet, scene.energy), scene.energy)
     spare = np.maximum(scene.energy - SPARE_IDLE * quiet, 0.0) if scene.idle_known else np.zeros(windows)
     foreign = np.where(total > 0, 0.0, spare)
-    foreign += _surplus(scene.energy - idle, total) if method == "model" else 0.0
+    excess = scene.energy - np.minimum(quiet, scene.energy)
+    foreign = np.where(alien > 0, _beside(excess, total, alien), foreign)
+    foreign += _surplus(scene.energy - idle - foreign, total) if method == "model" else 0.0
     idle = np.where(total > 0, idle, scene.energy - foreign)
     measured = np.maximum(scene.energy - idle - foreign, 0.0)
     factor = np.divide(measured, total, out=np.zeros(windows), where=total > 0)[window]
@@ -205,6 +252,25 @@ def scaled(
         static=np.minimum(static, modelled * factor),
         alternatives=others * rates[window],
     )
+
+
+def _beside(measured: Floats, modelled: Floats, alien: Floats) -> Floats:
+    """Give the strangers' energy by window: what exceeds the requests' own, as much as is told around it.
+
+    Reports of a second do not say in which window a stranger began. The counter does.
+    """
+    told = alien > 0
+
+    def around(values: Floats) -> Floats:
+        whole = np.convolve(np.where(told, values, 0.0), np.ones(AROUND), "full")
+        return whole[AROUND // 2 : AROUND // 2 + len(values)]
+
+    both = around(modelled + alien)
+    scale = np.divide(around(measured), both, out=np.zeros_like(both), where=both > 0)
+    excess = np.where(told, np.maximum(measured - scale * modelled, 0.0), 0.0)
+    near = around(excess)
+    part = np.divide(scale * around(alien), near, out=np.zeros_like(near), where=near > 0)
+    return excess * np.minimum(part, 1.0)
 
 
 def _surplus(measured: Floats, modelled: Floats) -> Floats:

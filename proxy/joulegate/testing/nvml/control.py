@@ -44,6 +44,8 @@ class Call(IntEnum):
     PROCESSES = 16
     UTILIZATION = 17
     CLOCK = 18
+    GRAPHICS = 19
+    PROCESS_UTILIZATION = 20
 
 
 class Gpu(Struct, frozen=True):
@@ -176,12 +178,13 @@ class Control:
         self._fields.order[: len(gpus)] = list(gpus)
         self._fields.count = len(gpus)
 
-    def processes(self, gpu: int, pids: Sequence[int]) -> None:
-        """Say which processes compute on a GPU; at most 64."""
+    def processes(self, gpu: int, pids: Sequence[int], *, percent: Sequence[int] = ()) -> None:
+        """Say which processes compute on a GPU, at most 64, and in which part of its time; else in none."""
         if len(pids) > PIDS:
             raise ValueError(f"the fake library has room for {PIDS} processes, not {len(pids)}")
         fields = self._fields.gpu[gpu]
         fields.pids[: len(pids)] = list(pids)
+        fields.sm_percent[:] = [*percent, *[0] * (PIDS - len(percent))]
         fields.pid_count = len(pids)
 
     def calls(self, call: Call, gpu: int | None = None) -> int:

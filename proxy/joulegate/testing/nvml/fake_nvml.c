@@ -27,6 +27,7 @@
 enum call {
     INIT, SHUTDOWN, DRIVER_VERSION, COUNT, HANDLE, HANDLE_BY_UUID, UUID, NAME, ENERGY, POWER, POWER_LIMIT,
     FIELDS, FIELD_INSTANT, FIELD_AVERAGE, FIELD_ENERGY, MIG, PROCESSES, UTILIZATION, CLOCK,
+    GRAPHICS, PROCESS_UTILIZATION,
 };
 
 struct segment {
@@ -48,6 +49,7 @@ struct gpu {
     uint32_t gain_ppm;
     uint32_t pid_count;
     uint32_t pids[PIDS];
+    uint32_t sm_percent[PIDS];
     int64_t update_ns;
     int64_t phase_ns;
     int64_t lag_ns;
@@ -322,6 +324,38 @@ nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsign
     memset(processes, 0, sizeof *processes * gpu->pid_count);
     for (unsigned at = 0; at < gpu->pid_count; at++) processes[at].pid = gpu->pids[at];
     return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t device, unsigned int *count,
+                                                      nvmlProcessInfo_t *processes) {
+    (void)processes;
+    struct gpu *gpu;
+    nvmlReturn_t result = device_call(GRAPHICS, device, &gpu);
+    if (result == NVML_SUCCESS) *count = 0;
+    return result;
+}
+
+/* One sample of each process that was busy, newer than the caller has seen. */
+nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device, nvmlProcessUtilizationSample_t *samples,
+                                             unsigned int *count, unsigned long long last_seen) {
+    struct gpu *gpu;
+    nvmlReturn_t result = device_call(PROCESS_UTILIZATION, device, &gpu);
+    if (result != NVML_SUCCESS) return result;
+    unsigned long long now = (unsigned long long)(now_ns() / 1000);
+    unsigned room = *count, found = 0;
+    for (unsigned at = 0; at < gpu->pid_count && now > last_seen; at++) {
+        if (gpu->sm_percent[at] == 0) continue;
+        if (found < room && samples != NULL) {
+            memset(&samples[found], 0, sizeof *samples);
+            samples[found].pid = gpu->pids[at];
+            samples[found].timeStamp = now;
+            samples[found].smUtil = gpu->sm_percent[at];
+        }
+        found++;
+    }
+    *count = found;
+    if (found == 0) return NVML_ERROR_NOT_FOUND;
+    return room < found ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS;
 }
 
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *utilization) {

@@ -30,6 +30,7 @@ class GpuFields(c.Structure):
         ("gain_ppm", c.c_uint32),
         ("pid_count", c.c_uint32),
         ("pids", c.c_uint32 * PIDS),
+        ("sm_percent", c.c_uint32 * PIDS),
         ("update_ns", c.c_int64),
         ("phase_ns", c.c_int64),
         ("lag_ns", c.c_int64),

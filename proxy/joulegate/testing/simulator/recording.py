@@ -9,6 +9,10 @@ from joulegate.testing.simulator.requests import Request
 from joulegate.testing.simulator.world import World
 
 Row = dict[str, object]
+REPORT_EVERY = 1.0
+"""Seconds between reports on processes."""
+REPORTS_MISSING = 0.1
+REPORT_NOISE = 0.03
 BYTES_PER_TOKEN = (2, 3, 4, 4, 5, 5, 6)
 
 
@@ -24,9 +28,31 @@ def write(world: World, folder: Path, seed: int = 1) -> None:
     samples = [
         row for gpu in range(gpus) for row in sensor.read(lambda t: world.energy(t) / gpus, gpu, end, rng)
     ]
+    if world.scenario.watched:
+        samples = _watched(world, sorted(samples, key=_time), rng)
     _lines(folder / "nvml.jsonl", sorted(samples, key=_time))
     (folder / "public.json").write_text(json.dumps(_setup(world, rng), indent=1))
     _lines(folder / "truth.jsonl", (_truth(world, request) for request in world.requests))
+
+
+def _watched(world: World, samples: Iterable[Row], rng: random.Random) -> list[Row]:
+    """Add to some readings what a driver tells of processes: whole per cent of about the last second."""
+    found, since = [], 0.0
+    for row in samples:
+        t = _time(row)
+        if t - since >= REPORT_EVERY and "error" not in row:
+            if rng.random() >= REPORTS_MISSING:
+                own, foreign = (
+                    round(
+                        100
+                        * min(max(usage.between(since, t) / (t - since) + rng.gauss(0, REPORT_NOISE), 0), 1)
+                    )
+                    for usage in (world.own, world.alien)
+                )
+                row |= {"processes": {"since": round(since, 4), "t": t, "own": own, "foreign": foreign}}
+            since = t
+        found.append(row)
+    return found
 
 
 def _time(row: Row) -> float:

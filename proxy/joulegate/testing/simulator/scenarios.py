@@ -94,6 +94,8 @@ class Scenario:
     sensor: Sensor = field(default_factory=Sensor)
     stranger: tuple[float, float, float] | None = None
     """Mean busy and idle seconds of somebody else's process, and its watts."""
+    watched: bool = False
+    """The driver tells each second or so which processes used the device."""
     lumps: tuple[float, float] = (0.0, 0.05)
     """Part of the streams whose chunks arrive together, and every so many seconds."""
 
@@ -170,6 +172,7 @@ REGULAR = (
 SPECIAL = (
     _llm("tiny", Flow("llm", "classify", 25, prompt=(120, 0.5), out=(2, 0.2), streamed=0.3), seconds=30),
     _llm("foreign", replace(CHAT, rate=1.5), stranger=(4, 6, 300)),
+    _llm("foreign_watched", replace(CHAT, rate=1.5), stranger=(4, 6, 300), watched=True),
 )
 OUTSIDE = (
     _llm("coalesced", replace(CHAT, rate=3, out=(200, 0.6)), lumps=(0.6, 0.06)),

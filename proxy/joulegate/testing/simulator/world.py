@@ -15,6 +15,25 @@ from joulegate.testing.simulator.scenarios import Scenario
 Floats = NDArray[np.float64]
 
 
+class Usage:
+    """The time in which some bursts used the device, counted once where they overlap."""
+
+    def __init__(self, bursts: Sequence[Burst]) -> None:
+        edges, seconds, until = [0.0], [0.0], 0.0
+        for burst in sorted(bursts, key=lambda burst: burst.start):
+            start = max(burst.start, until)
+            if burst.end > start:
+                edges += [start, burst.end]
+                seconds += [seconds[-1], seconds[-1] + burst.end - start]
+                until = burst.end
+        self._edges, self._seconds = np.array(edges), np.array(seconds)
+
+    def between(self, start: float, end: float) -> float:
+        """Give the seconds used between two times."""
+        low, high = np.interp([start, end], self._edges, self._seconds)
+        return float(high - low)
+
+
 @dataclass
 class World:
     """What happened, with the truth."""
@@ -26,7 +45,11 @@ class World:
     joules: Floats
     """True energy of all devices since time zero."""
     foreign: float
-    """Joules of somebody else's work."""
+    """Joules of somebody else's work, with its part of static power."""
+    own: Usage
+    """When the servers' kernels ran."""
+    alien: Usage
+    """When somebody else's did."""
 
     def energy(self, time: float) -> float:
         """Give the true energy of all devices from time zero to ``time``."""
@@ -48,10 +71,15 @@ def simulate(scenario: Scenario, seed: int = 1) -> World:
     ]
     end = max([scenario.seconds, *(burst.end for burst in bursts)]) + 2
     present = _presence(requests)
-    segments += _static(scenario, present, end)
+    alien = Usage([burst for burst in bursts if not burst.engine])
+    segments += _static(scenario, present, end, alien)
     booked = zip(bursts, scales, strict=True)
     foreign = sum(scale * burst.joules() for burst, scale in booked if not burst.engine)
-    return World(scenario, requests, *_accumulate(segments), foreign)
+    awake = [(start, stop) for start, stop, _ in present]
+    foreign += scenario.idle_watts * alien.between(0, end)
+    foreign += scenario.active_watts * sum(alien.between(start, stop) for start, stop in awake)
+    own = Usage([burst for burst in bursts if burst.engine])
+    return World(scenario, requests, *_accumulate(segments), foreign, own, alien)
 
 
 def _engines(scenario: Scenario, requests: Sequence[Request], rng: random.Random) -> list[Engine]:
@@ -122,7 +150,7 @@ def _presence(requests: Sequence[Request]) -> list[tuple[float, float, list[Requ
 
 
 def _static(
-    scenario: Scenario, present: Sequence[tuple[float, float, list[Request]]], end: float
+    scenario: Scenario, present: Sequence[tuple[float, float, list[Request]]], end: float, alien: Usage
 ) -> list[tuple[float, float, float]]:
     segments = [(0.0, end, scenario.idle_watts * end)]
     last = None
@@ -131,8 +159,9 @@ def _static(
             segments += _tail(scenario, last, start)
         active = scenario.active_watts * (stop - start)
         segments.append((start, stop, active))
+        watts, ours = scenario.active_watts + scenario.idle_watts, stop - start - alien.between(start, stop)
         for request in requests:
-            request.energy.static += (active + scenario.idle_watts * (stop - start)) / len(requests)
+            request.energy.static += watts * ours / len(requests)
         last = stop
     return segments + (_tail(scenario, last, end) if last is not None else [])
 

@@ -17,7 +17,8 @@ from msgspec.structs import replace
 
 from joulegate.clock import monotonic
 from joulegate.errors import SourceUnavailable
-from joulegate.model import Device, DeviceId, EnergySample, Tier
+from joulegate.model import Device, DeviceId, EnergySample, ProcessUse, Tier
+from joulegate.sources.nvml.users import Users, computing
 from joulegate.units import NANO, Microjoules, Microwatts, Nanoseconds
 
 UJ_PER_MJ = 1_000
@@ -57,6 +58,7 @@ class _Board:
         self.device = device
         self.instant = instant
         self.loss: SourceUnavailable | None = None
+        self.users = Users()
 
 
 class Plugin:
@@ -109,7 +111,15 @@ class Plugin:
         Asks for process lists, which take the driver's lock for milliseconds: not for a sampling path.
         """
         wanted = set(pids)
-        return [device for device, board in self._boards.items() if wanted & _pids_on(board)]
+        return [device for device, board in self._boards.items() if wanted & computing(board.handle)]
+
+    def processes(self, device: DeviceId) -> Sequence[ProcessUse]:
+        """Give the processes on a GPU, with their part of its SMs' time. Takes the driver's lock."""
+        board = self._boards.get(device)
+        if board is None or board.loss is not None:
+            raise SourceUnavailable(f"there is no GPU {device} now", code="no_gpu")
+        with _translated(f"processes of GPU {board.device.index} ({device})"):
+            return board.users.look(board.handle)
 
     def close(self) -> None:
         """Let go of the library."""
@@ -267,13 +277,6 @@ def _instant(handle: Any) -> Microwatts:
     if value.nvmlReturn != pynvml.NVML_SUCCESS:
         raise pynvml.NVMLError(value.nvmlReturn)
     return Microwatts(int(value.value.uiVal) * UW_PER_MW)
-
-
-def _pids_on(board: _Board) -> set[int]:
-    try:
-        return {int(process.pid) for process in pynvml.nvmlDeviceGetComputeRunningProcesses(board.handle)}
-    except pynvml.NVMLError:
-        return set()
 
 
 def _middle(before: Nanoseconds, after: Nanoseconds) -> Nanoseconds:
