@@ -54,7 +54,7 @@ def test_for_people(joulegate: Run) -> None:
     )
     assert result.exit_code == 3
     assert result.output.splitlines()[-1].startswith("verdict: watts are MADE UP here (fake)")
-    assert "http parser" in result.output
+    assert "event loop" in result.output
 
 
 def test_for_programs(joulegate: Run) -> None:

@@ -217,7 +217,7 @@ class Bench:
 
     def connections(self) -> int:
         """Give how many clients are connected."""
-        return len(self.gate._server.clients()) if self.gate._server else 0
+        return len(self.gate._server.clients) if self.gate._server else 0
 
     async def client(self, *, buffer: int | None = None) -> Client:
         """Connect; ``buffer`` bounds what the operating system takes in for the client."""

@@ -34,7 +34,7 @@ def begun(wire: Wire, *, close: bool = False, **known: Any) -> AnswerWriter:
     answer = Answer(
         **({"method": "GET", "status": 200, "http10": False, "length": None, "chunked": True} | known)
     )
-    writer.begin(answer, b"OK", [(b"A", b"1")], extra=b"B: 2\r\n", close=close)
+    writer.begin(answer, b"HTTP/1.1 200 OK\r\nA: 1\r\n", extra=b"B: 2\r\n", close=close)
     return writer
 
 

@@ -1,5 +1,7 @@
 """How a message ends on the other side."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,9 @@ from hypothesis import strategies as st
 from joulegate.gateway.framing import (
     LAST_CHUNK,
     Answer,
+    Chunks,
     Framing,
+    MalformedBody,
     answer_lines,
     bodiless,
     chunk,
@@ -73,3 +77,83 @@ def test_chunks_say_what_they_hold(parts: list[bytes]) -> None:
         wire = wire[start + size + 2 :]
     assert body == b"".join(parts)
     assert wire == LAST_CHUNK
+
+
+CHUNKED = b'3\r\nabc\r\n5;a=b;c="d;\\""\r\nde\r\nf\r\n00A\r\n0123456789\r\n0\r\nX: y\r\nZ:\r\n\r\nnext'
+CONTENT = b"abcde\r\nf0123456789"
+
+
+def read(pieces: list[bytes]) -> tuple[bytes, bool, bytes]:
+    """Give the content of a chunked body that comes in pieces, whether it ended, and what is behind it."""
+    chunks, content = Chunks(), b""
+    for number, piece in enumerate(pieces):
+        content += chunks.feed(piece)
+        if chunks.ended:
+            return content, True, chunks.rest + b"".join(pieces[number + 1 :])
+    return content, False, b""
+
+
+@given(st.lists(st.integers(0, len(CHUNKED)), max_size=6))
+def test_chunks_are_the_same_however_they_are_cut(cuts: list[int]) -> None:
+    """Extensions and trailers go, content stays, and nothing behind the end is taken."""
+    places = [0, *sorted(cuts), len(CHUNKED)]
+    pieces = [CHUNKED[start:end] for start, end in pairwise(places)]
+    assert read([piece for piece in pieces if piece]) == (CONTENT, True, b"next")
+
+
+def test_chunks_byte_by_byte() -> None:
+    """Also the slowest sender is understood."""
+    assert read([CHUNKED[at : at + 1] for at in range(len(CHUNKED))]) == (CONTENT, True, b"next")
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=8), st.lists(st.integers(0, 500), max_size=4))
+def test_what_is_written_in_chunks_is_read_from_them(parts: list[bytes], cuts: list[int]) -> None:
+    """The two sides of the gate agree on what a chunk is."""
+    wire = b"".join(piece for part in parts for piece in chunk(part)) + LAST_CHUNK
+    places = [0, *sorted(cut % (len(wire) + 1) for cut in cuts), len(wire)]
+    pieces = [wire[start:end] for start, end in pairwise(places) if end > start]
+    assert read(pieces) == (b"".join(parts), True, b"")
+
+
+NO_CHUNKS = [
+    b"\r\n", b"x\r\n", b"-1\r\na\r\n", b"+1\r\na\r\n", b"0x1\r\na\r\n", b" 1\r\na\r\n", b"1 \r\na\r\n",
+    b"1_0\r\n", b"1\na\r\n", b"1\r\na\n", b"1\r\na\r\r\n", b"1\r\nab\r\n", b"1\r\na0\r\n\r\n",
+    b"1;\r\na\r\n", b"1;a b\r\na\r\n", b"1;a=\"\r\na\r\n", b"1;a\nb\r\na\r\n", b"1 ;a\r\na\r\n",
+    b"8000000000000000\r\n", b"00000000000000001\r\na\r\n", b"1\r\na\r\n0\r\nbad trailer\r\n\r\n",
+    b"0\r\n X: y\r\n\r\n", b"0\r\nX : y\r\n\r\n", b"0\r\nX: \x00\r\n\r\n", b"0\r\nX: y\n\r\n\r\n",
+    b"0\n\r\n", b"\xd9\xa3\r\nabc\r\n", b"1;" + b"a" * 5000 + b"\r\n", b"1" * 5000,
+    b"0\r\n" + b"X: y\r\n" * 4000 + b"\r\n", b"0\r\nX: " + b"y" * 20_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wire", NO_CHUNKS)
+@pytest.mark.parametrize("size", [1, 3, 100_000])
+def test_a_chunk_that_two_servers_could_read_differently_is_none(wire: bytes, size: int) -> None:
+    """Whatever the pieces, it is refused, and never taken for the end of a body."""
+    with pytest.raises(MalformedBody):
+        read([wire[at : at + size] for at in range(0, len(wire), size)])
+
+
+@pytest.mark.parametrize(
+    ("before", "wire", "plain"),
+    [
+        (b"", b"1\r\na\r\n", True),
+        (b"", b"1\r\na\r\n02\r\nbc\r\n", True),
+        (b"1\r\na\r\n", b"1\r\na\r\n", True),
+        (b"", b"1;x\r\na\r\n", False),
+        (b"", b"1\r\na\r\n1;x=y\r\na\r\n", False),
+        (b"", b"2\r\na", False),
+        (b"2\r\na", b"b\r\n", False),
+        (b"2\r\nab", b"\r\n1\r\nc\r\n", False),
+        (b"", b"1\r\na\r\n0", False),
+        (b"", b"1\r\na\r\n0\r\nX: y\r\n\r\n", False),
+        (b"", b"1\r\na\r\n0\r\n\r\nmore", False),
+    ],
+)
+def test_only_whole_chunks_can_go_on_as_they_came(before: bytes, wire: bytes, plain: bool) -> None:
+    """What ends with this hop, and half of anything, is written anew."""
+    chunks = Chunks()
+    if before:
+        chunks.feed(before)
+    chunks.feed(wire)
+    assert chunks.plain is plain

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.gateway.headers import first, forwarded, request_head, request_problem, response_problem
+from joulegate.gateway.headers import (
+    connection_options,
+    first,
+    forwarded,
+    request_head,
+    request_problem,
+    status_lines,
+)
 
 HOP = [
     b"Connection", b"Keep-Alive", b"Proxy-Connection", b"TE", b"Trailer", b"Transfer-Encoding", b"Upgrade",
@@ -56,53 +63,41 @@ def test_forwarding_only_ever_removes(fields: list[tuple[bytes, bytes]]) -> None
 
 
 @pytest.mark.parametrize(
-    ("method", "target", "fields", "word"),
+    ("method", "target", "word"),
     [
-        ("CONNECT", "example.org:443", [], "CONNECT"),
-        ("GET", "http://example.org/", [], "slash"),
-        ("GET", "*", [], "slash"),
-        ("GET", "/", [(b"Host", b"a/b")], "Host"),
-        ("GET", "/", [(b"Host", b"a b")], "Host"),
-        ("GET", "/", [(b"Host", b"a:1:2")], "Host"),
-        ("GET", "/", [(b"Host", b"user@a")], "Host"),
-        ("POST", "/", [(b"Content-Length", b"9223372036854775808")], "Content-Length"),
-        ("POST", "/", [(b"Transfer-Encoding", b"gzip, chunked")], "Transfer-Encoding"),
+        ("CONNECT", "example.org:443", "CONNECT"),
+        ("GET", "http://example.org/", "slash"),
+        ("GET", "*", "slash"),
+        ("GET", "?", "slash"),
     ],
-)  # fmt: skip
-def test_a_request_that_may_not_go_on_is_told_why(
-    method: str, target: str, fields: list[tuple[bytes, bytes]], word: str
-) -> None:
+)
+def test_a_request_that_may_not_go_on_is_told_why(method: str, target: str, word: str) -> None:
     """A refused request names the part that is wrong."""
-    assert word in (request_problem(method, target, fields) or "")
+    assert word in (request_problem(method, target) or "")
 
 
-@pytest.mark.parametrize("host", [b"", b"a", b"a.example:8080", b"127.0.0.1", b"[::1]:80", b"a_b", b"x%20y"])
-def test_every_host_that_may_be_is_taken(host: bytes) -> None:
-    """A host is a name, an address or empty, with or without a port."""
-    assert request_problem("GET", "/", [(b"Host", host)]) is None
-    assert request_problem("OPTIONS", "*", [(b"Content-Length", b"9223372036854775807")]) is None
+def test_a_path_and_an_asterisk_may_go_on() -> None:
+    """The two forms of a target that a server is sent (RFC 9112, section 3.2)."""
+    assert request_problem("GET", "/a") is None
+    assert request_problem("OPTIONS", "*") is None
 
 
-@pytest.mark.parametrize("byte", [b"\x00", b"\r", b"\n", b"\x1b", b"\x7f"])
-def test_an_answer_with_control_bytes_is_none(byte: bytes) -> None:
-    """An upstream cannot split our answer or write to our user's terminal (CVE-2026-34520)."""
-    assert response_problem(b"OK", [(b"A", b"x" + byte + b"y")])
-    assert response_problem(b"O" + byte + b"K", [])
-    assert response_problem(b"OK", [(b"A" + byte, b"x")])
-    assert response_problem(b"OK", [(b"A", b"tab\tand \xe4")]) is None
+def test_all_connection_fields_count() -> None:
+    """A second field says as much as the first."""
+    assert connection_options([(b"Connection", b"a , B"), (b"X", b"c"), (b"connection", b"d")]) == {
+        b"a", b"b", b"d",
+    }  # fmt: skip
 
 
-def test_an_answer_in_a_coding_that_nobody_reads_is_none() -> None:
-    """A transfer coding other than chunked cannot be passed on."""
-    assert response_problem(b"OK", [(b"Transfer-Encoding", b"gzip, chunked")])
-    assert response_problem(b"OK", [(b"Transfer-Encoding", b"Chunked")]) is None
+def test_the_first_lines_of_an_answer_keep_its_reason() -> None:
+    """A phrase that is no UTF-8 goes on as it came."""
+    assert status_lines(200, b"caf\xe9", [(b"a", b"1")]) == b"HTTP/1.1 200 caf\xe9\r\na: 1\r\n"
 
 
 def test_a_head_is_written_as_it_was_read() -> None:
-    """The target goes on byte for byte, also where it is not valid UTF-8."""
-    target = b"/a%2F\xff//../?".decode("utf-8", "surrogateescape")
-    head = request_head("GET", target, [(b"host", b"x")], b"")
-    assert head == b"GET /a%2F\xff//../? HTTP/1.1\r\nhost: x\r\n\r\n"
+    """The target goes on byte for byte."""
+    head = request_head("GET", "/a%2F//../?", [(b"host", b"x")], b"")
+    assert head == b"GET /a%2F//../? HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
 def test_the_first_field_of_a_name_is_found_in_any_case() -> None:

@@ -1,10 +1,12 @@
 """One answer on its way: to the client first, then to the observer."""
 
-from typing import Any, cast
+from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from joulegate.gateway.client import ClientConnection
+from joulegate.gateway.heads import ResponseHead, response_head
 from joulegate.gateway.observation import Observation, Silent
 from joulegate.gateway.passage import Passage
 from joulegate.gateway.span import Identity, Span
@@ -17,11 +19,9 @@ T = Nanoseconds(0)
 WISH = Wish(method="GET", http10=False, keep_alive=True, upgrade=False, finish=False, extra=b"")
 
 
-class Message:
-    """The head of an answer as the parser gives it."""
-
-    def __init__(self, *headers: tuple[bytes, bytes], code: int = 200) -> None:
-        self.code, self.reason, self.chunked, self.raw_headers = code, "R", True, headers
+CHUNKED = response_head(b"HTTP/1.1 200 R\r\nTransfer-Encoding: chunked")
+GZIP = response_head(b"HTTP/1.1 200 R\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip")
+FAILED = response_head(b"HTTP/1.1 500 R\r\nTransfer-Encoding: chunked")
 
 
 class Scene(Silent):
@@ -33,8 +33,8 @@ class Scene(Silent):
         span = Span(self, Identity(id=SpanId("1"), upstream="u", protocol="p", route=Route("r")), observation)
         self.passage = Passage(cast(ClientConnection, self), WISH, span, observation)
 
-    def begin(self, message: Message) -> None:
-        self.passage.begin(cast(Any, message), keep_alive=True)
+    def begin(self, head: ResponseHead = CHUNKED) -> None:
+        self.passage.begin(head, keep_alive=True)
 
     def emit(self, event: object) -> None: ...
 
@@ -65,7 +65,7 @@ class NoX:
 def test_the_client_is_always_first() -> None:
     """Neither the head nor a part waits for whoever listens."""
     scene = Scene()
-    scene.begin(Message())
+    scene.begin()
     assert scene.order == []
     scene.passage.body(T, b"ab")
     assert scene.order == [("client", b"2\r\nab\r\n"), ("observer", 200), ("observer", b"ab")]
@@ -74,7 +74,7 @@ def test_the_client_is_always_first() -> None:
 def test_a_head_without_a_body_yet_does_not_wait() -> None:
     """The client sees that its request was taken before the first token comes."""
     scene = Scene()
-    scene.begin(Message())
+    scene.begin()
     scene.passage.pause()
     assert scene.order == [("client", b"head"), ("observer", 200)]
 
@@ -83,7 +83,7 @@ def test_the_observer_hears_what_the_filter_takes_out() -> None:
     """What the client did not ask for is what the meter asked for."""
     scene = Scene()
     scene.passage.strip = NoX()
-    scene.begin(Message())
+    scene.begin()
     scene.passage.body(T, b"axb")
     scene.passage.end()
     wire = b"".join(part for who, part in scene.order if who == "client" and isinstance(part, bytes))
@@ -91,11 +91,32 @@ def test_the_observer_hears_what_the_filter_takes_out() -> None:
     assert ("observer", b"axb") in scene.order
 
 
-@pytest.mark.parametrize("message", [Message((b"Content-Encoding", b"gzip")), Message(code=500)])
-def test_what_was_not_asked_for_is_not_filtered(message: Message) -> None:
+@pytest.mark.parametrize("head", [GZIP, FAILED])
+def test_what_was_not_asked_for_is_not_filtered(head: ResponseHead) -> None:
     """An error or a compressed answer passes as it is."""
     scene = Scene()
     scene.passage.strip = NoX()
-    scene.begin(message)
+    scene.begin(head)
     scene.passage.body(T, b"x")
     assert scene.order[0] == ("client", b"1\r\nx\r\n")
+
+
+def test_chunks_pass_as_they_came_where_nothing_is_filtered() -> None:
+    """A chunk is framed anew only where its bytes may change."""
+    scene = Scene()
+    scene.begin()
+    scene.passage.body(T, b"ab", b"002\r\nab\r\n")
+    scene.passage.strip = NoX()
+    scene.passage.body(T, b"cx", b"002\r\ncx\r\n")
+    sent = [part for who, part in scene.order if who == "client"]
+    assert sent == [b"002\r\nab\r\n", b"1\r\nc\r\n"]
+
+
+def test_fields_of_our_name_are_the_gates_own_where_it_speaks() -> None:
+    """Answers with the same head share its lines, but not across gates that say who they are and others."""
+    head = response_head(b"HTTP/1.1 200 R\r\nJoulegate-X: 1\r\nContent-Length: 0")
+    for extra, shown in ((b"", True), (b"Joulegate-Y: 2\r\n", False), (b"", True)):
+        scene = Scene()
+        scene.passage._wish = replace(WISH, extra=extra)
+        scene.begin(head)
+        assert (b"Joulegate-X" in scene.passage.writer._held) is shown

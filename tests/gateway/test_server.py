@@ -3,13 +3,10 @@
 import asyncio
 from typing import Any
 
-import msgspec
 import pytest
-from aiohttp import http_parser
 
 from joulegate.config.addresses import Endpoint
-from joulegate.errors import ConfigError
-from joulegate.gateway.server import Gate, require_c_parser
+from joulegate.gateway.server import Gate
 from joulegate.gateway.settings import GateSettings, Target
 from joulegate.model import Outcome
 from joulegate.testing.upstream import Peer, echo
@@ -22,15 +19,6 @@ class Nobody:
     """Hears nothing."""
 
     def emit(self, event: object) -> None: ...
-
-
-def test_the_lax_parser_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without aiohttp's C parser the gate says what to do, unless it is told to go on."""
-    require_c_parser(SETTINGS)
-    monkeypatch.delattr(http_parser, "HttpRequestParserC")
-    with pytest.raises(ConfigError, match="AIOHTTP_NO_EXTENSIONS"):
-        require_c_parser(SETTINGS)
-    require_c_parser(msgspec.structs.replace(SETTINGS, slow_parser=True))
 
 
 async def test_a_gate_that_has_not_started_says_so() -> None:

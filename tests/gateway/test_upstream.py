@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from joulegate.gateway.upstream import LARGEST_HEAD
+from joulegate.gateway.heads import LARGEST_HEAD
 from joulegate.model import Outcome
 from joulegate.testing.upstream import Peer
 

@@ -29,7 +29,6 @@ _COARSE = 1_000_000
 def look(config: Config) -> Iterator[Finding]:
     """Give all findings that need no energy source."""
     yield _python()
-    yield _http_parser()
     yield _event_loop()
     yield _clock()
     yield _nvml_binding()
@@ -48,18 +47,6 @@ def _python() -> Finding:
         return Finding("python", Mark.GOOD, found)
     return Finding(
         "python", Mark.NOTE, found, "joulegate is made for Linux; energy sources of others are missing"
-    )
-
-
-def _http_parser() -> Finding:
-    """The relay needs aiohttp's compiled parser: the one in Python is slower and not as strict."""
-    from aiohttp import http_parser
-
-    found = f"aiohttp {version('aiohttp')}"
-    if http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy:
-        return Finding("http parser", Mark.GOOD, f"{found}, compiled")
-    return Finding(
-        "http parser", Mark.BAD, f"{found} in Python", "unset AIOHTTP_NO_EXTENSIONS, install a wheel"
     )
 
 

@@ -1,10 +1,7 @@
 """The answer on its way to the client: framed anew, whole or visibly cut."""
 
-from collections.abc import Sequence
-
 from joulegate.gateway.client import ClientConnection
 from joulegate.gateway.framing import LAST_CHUNK, Answer, Framing, answer_lines, chunk, framing_of
-from joulegate.gateway.headers import response_head
 
 
 class AnswerWriter:
@@ -15,7 +12,7 @@ class AnswerWriter:
     def __init__(self, client: ClientConnection) -> None:
         self._client: ClientConnection | None = client
         self._framing = Framing.NONE
-        self._held: list[bytes] = []
+        self._held = b""
         self.status: int | None = None
         """Status sent to the client."""
         self.begun = False
@@ -26,41 +23,43 @@ class AnswerWriter:
         """The end of the connection is the end of the answer."""
         return self._framing is Framing.CLOSE
 
-    def begin(
-        self,
-        answer: Answer,
-        reason: bytes,
-        fields: Sequence[tuple[bytes, bytes]],
-        *,
-        extra: bytes,
-        close: bool,
-    ) -> None:
-        """Write the head, which leaves with what follows or with ``flush``: one system call, not two."""
-        self._framing = framing_of(answer)
-        self.begun, self.status = True, answer.status
-        lines = answer_lines(answer, self._framing) + extra
-        if close or self.closes:
-            lines += b"Connection: close\r\n"
-        self._held.append(response_head(answer.status, reason, fields, lines))
+    def begin(self, answer: Answer, lines: bytes, *, extra: bytes, close: bool) -> None:
+        """Write the head, which leaves with what follows or with ``flush``: one system call, not two.
 
-    def write(self, data: bytes) -> None:
-        """Write a part of the body."""
+        ``lines`` are its first ones; framing and ``extra`` follow.
+        """
+        framing = self._framing = framing_of(answer)
+        self.begun, self.status = True, answer.status
+        end = b"Connection: close\r\n\r\n" if close or framing is Framing.CLOSE else b"\r\n"
+        self._held = b"%b%b%b%b" % (lines, answer_lines(answer, framing), extra, end)
+
+    def write(self, data: bytes, wire: bytes | None = None) -> None:
+        """Write a part of the body; ``wire`` is the same as whole chunks, if it came as that."""
+        held, self._held = self._held, b""
+        client = self._client
+        if client is None:
+            return
         if self._framing is Framing.CHUNKED:
-            self._held += chunk(data)
-        elif self._framing is not Framing.NONE and data:
-            self._held.append(data)
-        self.flush()
+            pieces = [wire] if wire else chunk(data)
+        else:
+            pieces = [data] if data and self._framing is not Framing.NONE else []
+        if held:
+            pieces.insert(0, held)
+        if len(pieces) == 1:
+            client.send(pieces[0])
+        elif pieces:
+            client.send_all(pieces)
 
     def flush(self) -> None:
         """Send what is written."""
-        held, self._held = self._held, []
-        if self._client and held:
-            self._client.send(held[0]) if len(held) == 1 else self._client.send_all(held)
+        held, self._held = self._held, b""
+        if held and self._client:
+            self._client.send(held)
 
     def end(self) -> None:
         """Write what says that the body is whole."""
         if self._framing is Framing.CHUNKED:
-            self._held.append(LAST_CHUNK)
+            self._held += LAST_CHUNK
         self.flush()
 
     def cut(self) -> None:

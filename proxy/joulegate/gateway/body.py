@@ -3,58 +3,153 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncGenerator, Callable
-from typing import IO
+from typing import IO, Protocol
 
-from aiohttp.web_protocol import RequestPayloadError
+from msgspec import Struct
 
-from joulegate.gateway.client import BodyMalformed, BodyTimeout, Incoming
-from joulegate.gateway.upstream import Clock
+from joulegate.gateway.framing import Chunks
+from joulegate.gateway.heads import RequestHead
 from joulegate.gateway.watch import Watchdog
 from joulegate.units import Nanoseconds
 
 SMALL = 64 * 1024
 """A body of at most this size may be held whole."""
-
-BROKEN = (BodyMalformed, RequestPayloadError)
-"""What reading raises when the client's framing is broken."""
+READ_BUFFER = 64 * 1024
+"""With more than this that nobody has read yet, no more is taken from the client."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+class BodyTimeout(Exception):
+    """The client did not send the rest of its body in time."""
+
+
+class BodySource(Protocol):
+    """The client's connection, as its body needs it."""
+
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
+        ...
+
+    def hold(self) -> None:
+        """Read no more for now."""
+        ...
+
+    def release(self) -> None:
+        """Read on."""
+        ...
+
+
+class BodyTerms(Struct, frozen=True):
+    """How long the bodies of a gate's requests are waited for."""
+
+    patience: Nanoseconds
+    clock: Callable[[], Nanoseconds]
+    watchdog: Watchdog
+
+
 class RequestBody:
-    """Reads one request body; a client that stalls makes reading raise ``BodyTimeout``."""
+    """Takes in one request body and gives it to one reader; a client that stalls makes that one fail."""
 
     __slots__ = (
-        "_clock", "_deadline", "_expects_go", "_incoming", "_parts", "_passed", "_patience", "_payload",
-        "_size", "_spool", "_spooled", "_watchdog", "chunked", "complete", "length",
+        "_chunks", "_deadline", "_expects_go", "_failure", "_left", "_parts", "_passed", "_size", "_source",
+        "_spool", "_spooled", "_terms", "_then", "_unread", "_waiter", "ended", "unread",
     )  # fmt: skip
 
-    def __init__(self, incoming: Incoming, patience: Nanoseconds, clock: Clock, watchdog: Watchdog) -> None:
-        message = incoming.message
-        length = incoming.fields.get(b"content-length")
-        self._incoming = incoming
-        self._payload = incoming.payload
-        self._patience = patience
-        self._clock = clock
-        self._watchdog = watchdog
+    def __init__(self, source: BodySource, head: RequestHead, terms: BodyTerms) -> None:
+        self._source = source
+        self._terms = terms
+        self._chunks = Chunks() if head.chunked else None
+        self._left = head.length or 0
+        self._expects_go = head.expects_go
         self._deadline: Nanoseconds | None = None
+        self._failure: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._then: Callable[[], None] | None = None
+        self._unread: list[bytes] = []
         self._parts: list[bytes] = []
         self._size = 0
         self._passed = False
         self._spool: IO[bytes] | None = None
         self._spooled = 0
-        self.chunked: bool = message.chunked
-        self.length = int(length) if length is not None else None
-        """``None``: chunked, or no body at all."""
-        self.complete = not self.chunked and not self.length
+        self.unread = 0
+        """Bytes that have come and that nobody has read."""
+        self.ended = False
+        """All of it has come."""
+
+    # --- from the client -----------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what came; give what is behind the end of this body; ``tell`` follows.
+
+        Raises ``MalformedBody``.
+        """
+        if self._chunks:
+            content, rest = self._chunks.feed(data), self._chunks.rest
+            self.ended = self._chunks.ended
+        else:
+            content, rest = data[: self._left], data[self._left :]
+            self._left -= len(content)
+            self.ended = not self._left
+        if content:
+            self._unread.append(content)
+            self.unread += len(content)
+            if self.unread > READ_BUFFER and not self.ended:
+                self._source.hold()
+        return rest
+
+    def tell(self) -> None:
+        """Let whoever waits know that something came, or that nothing will."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self._then is None:
+            return
+        if self.ended or self._failure is not None:
+            then, self._then, self._deadline = self._then, None, None
+            then()
+        else:
+            self._wait()
+
+    def fail(self, failure: Exception) -> None:
+        """Learn that the rest will not come."""
+        if self._failure is None and not self.ended:
+            self._failure = failure
+            self.tell()
+
+    def check(self, now: Nanoseconds) -> None:
+        """Give a stalled client up."""
+        if self._deadline is not None and now >= self._deadline:
+            self.fail(BodyTimeout())
+
+    # --- to the reader ---------------------------------------------------------------------------------
+
+    @property
+    def complete(self) -> bool:
         """All of it has been read."""
-        expectation = incoming.fields.get(b"expect")
-        self._expects_go = expectation is not None and expectation.lower() == b"100-continue"
+        return self.ended and not self._unread
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why the rest will not come."""
+        return self._failure
 
     @property
     def small(self) -> bytes | None:
         """The whole body, if it has been read and is in memory: then it can be sent again."""
         return b"".join(self._parts) if self.complete and not self._spool and not self._passed else None
+
+    def whole(self) -> bytes:
+        """Take all that has come."""
+        unread, self._unread, self.unread = self._unread, [], 0
+        return unread[0] if len(unread) == 1 else b"".join(unread)
+
+    def collect(self, then: Callable[[], None]) -> None:
+        """Call ``then`` when all of it has come or will not come."""
+        self._then = then
+        if self.ended or self._failure:
+            self.tell()
+        else:
+            self._wait()
 
     async def gather(self, most: int = SMALL, heard: Callable[[bytes], None] | None = None) -> None:
         """Read until the body ends or is larger than ``most``; ``heard`` gets every part."""
@@ -92,35 +187,36 @@ class RequestBody:
 
     def go(self) -> None:
         """Tell a client that waits for it to send its body (RFC 9110, section 10.1.1)."""
-        if self._expects_go and not self.complete:
+        if self._expects_go and not self.ended:
             self._expects_go = False
-            self._incoming.client.send(_CONTINUE)
-
-    def check(self, now: Nanoseconds) -> None:
-        """Give a stalled client up."""
-        if self._deadline is not None and now >= self._deadline:
-            self._deadline = None
-            self._payload.set_exception(BodyTimeout())
+            self._source.send(_CONTINUE)
 
     def close(self) -> None:
         """Let go of what is kept."""
-        self._watchdog.discard(self)
-        self._parts = []
+        self._terms.watchdog.discard(self)
+        self._parts, self._unread, self._then = [], [], None
         if self._spool:
             self._spool.close()
 
+    # --- inside ----------------------------------------------------------------------------------------
+
     async def _read(self) -> bytes:
-        if self._payload.is_eof():  # The usual small body came with its head: no deadline, no waiting.
-            self.complete = True
-            return self._payload.read_nowait()
-        self.go()
-        self._watchdog.add(self)
-        self._deadline = Nanoseconds(self._clock() + self._patience)
-        try:
-            part = await self._payload.readany()
-        finally:
-            self._deadline = None
-        self.complete = self._payload.at_eof()
-        if self.complete:
-            self._watchdog.discard(self)
+        """Give what has come, ``b""`` at the end. Raises why the rest will not come."""
+        if not self._unread and not self.ended and self._failure is None:
+            self.go()
+            self._waiter = asyncio.get_running_loop().create_future()
+            self._wait()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = self._deadline = None
+        if self._failure is not None:
+            raise self._failure
+        part = self.whole()
+        if not self.ended:
+            self._source.release()
         return part
+
+    def _wait(self) -> None:
+        self._terms.watchdog.add(self)
+        self._deadline = Nanoseconds(self._terms.clock() + self._terms.patience)

@@ -1,277 +1,286 @@
-"""The clients' side of the transport: aiohttp's low-level server, without its request and response objects.
+"""The clients' side of the transport: one request at a time off each connection, in the order they came.
 
-The only file that knows the inside of aiohttp's server: its parser, its queue of pipelined requests and
-its keep-alive stay; what goes to the client is written by ``joulegate.gateway.answer``.
+What a request is, ``joulegate.gateway.heads`` says; what becomes of it, the handler; what goes to the client
+is written by ``joulegate.gateway.answer``. The usual request, small and whole in one read, makes no task, no
+future and no timer.
 """
 
 import asyncio
-import logging
-import re
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
-from aiohttp.web_server import Server
-
-from joulegate.gateway.headers import index
+from joulegate.gateway.body import SMALL, RequestBody
+from joulegate.gateway.framing import MalformedBody
+from joulegate.gateway.heads import LARGEST_HEAD, MalformedHead, broken
+from joulegate.gateway.incoming import Incoming
 from joulegate.gateway.responses import Refusal, response
+from joulegate.gateway.roles import ClientExchange
 from joulegate.gateway.sockets import reset
-from joulegate.gateway.upstream import LARGEST_FIELD, LARGEST_HEAD, MOST_FIELDS, Clock
-from joulegate.units import Nanoseconds
+from joulegate.units import NANO, Nanoseconds
 
-READ_BUFFER = 32 * 1024
-"""aiohttp stops reading at twice this much of a request body."""
+if TYPE_CHECKING:
+    from joulegate.gateway.clients import ClientServer
+
 _COPIED = 16 * 1024
 """Up to this size one copy is cheaper than a vector of pieces."""
-_QUOTE = re.compile(r"[:'\"\n]")
-"""Where a parser's message begins to repeat what it was given."""
-_KEEP_ALIVE = 75.0
-"""Seconds that an idle client connection stays open, as nginx's ``keepalive_timeout``."""
-_LINGER = 2.0
-"""Seconds in which the rest of an unwanted body is read away, so that the answer is not lost to a reset."""
+KEEP_ALIVE = Nanoseconds(75 * NANO)
+"""How long an idle client connection stays open, as nginx's ``keepalive_timeout``."""
+_LINGER = Nanoseconds(2 * NANO)
+"""Time in which the rest of what a client sends is read away, so that the answer is not lost to a reset."""
+_AHEAD = 64 * 1024
+"""Bytes of later requests that are taken in while one is under way."""
+_END = b"\r\n\r\n"
+_CR = 0x0D
+
+READY, BUSY, LINGERING, CLOSING, OVER = range(5)
+"""Waits for a request; carries one; has said all and hears the rest out; closes; gone or given away."""
 
 
-class BodyTimeout(Exception):
-    """The client did not send the rest of its body in time."""
-
-
-class BodyMalformed(Exception):
-    """The framing of the client's body is broken."""
-
-
-class ClientExchange(Protocol):
-    """What a client connection tells the exchange that it carries."""
-
-    def client_full(self, full: bool) -> None:  # noqa: FBT001, RUF100 (a state, not a flag)
-        """Learn that the client reads more slowly than the upstream sends, or that there is room again."""
-        ...
-
-    def client_left(self) -> None:
-        """Learn that the client is gone."""
-        ...
-
-
-class Reply:
-    """Tells aiohttp that the answer is written, and whether the connection goes on."""
-
-    __slots__ = ("keep_alive",)
-
-    def __init__(self, *, keep_alive: bool) -> None:
-        self.keep_alive = keep_alive
-
-    async def prepare(self, _: object) -> None:
-        """Do nothing: the head is written."""
-
-    async def write_eof(self) -> None:
-        """Do nothing: the body is written."""
-
-
-class Incoming:
-    """One request as aiohttp's connection hands it over."""
-
-    __slots__ = ("_task", "client", "fields", "message", "payload", "writer")
-
-    def __init__(
-        self, message: RawRequestMessage, payload: StreamReader, client: "ClientConnection", writer: object
-    ) -> None:
-        self._task: object = None
-        self.message = message
-        self.fields = index(message.raw_headers)
-        """First value of each header field by its name in lower case."""
-        self.payload = payload
-        self.client = client
-        self.writer = writer
-
-    def _finish(self) -> None:
-        """Do nothing; aiohttp calls it when the answer is written."""
-
-    def _cancel(self, error: BaseException) -> None:
-        self.payload.set_exception(error)
-
-
-Handler = Callable[[Incoming], Awaitable[Reply]]
-
-
-class ClientConnection(RequestHandler):
+class ClientConnection(asyncio.Protocol):
     """One client connection."""
 
-    __slots__ = ("_clock", "_head_bytes", "_head_since", "_malformed", "exchange")
+    __slots__ = (
+        "_ahead", "_begun", "_body", "_held", "_server", "_watched", "exchange", "since", "state",
+        "transport", "writing_paused",
+    )  # fmt: skip
 
-    def __init__(
-        self, manager: Server, *, clock: Clock, malformed: Callable[[str], None], **settings: Any
-    ) -> None:
-        super().__init__(manager, **settings)
-        self._clock = clock
-        self._malformed = malformed
-        self._head_since: Nanoseconds | None = None
-        self._head_bytes = 0
+    def __init__(self, server: "ClientServer") -> None:
+        self._server = server
+        self._begun: bytearray | None = None
+        """What has come of the next head."""
+        self._body: RequestBody | None = None
+        """The body that has not ended yet."""
+        self._ahead = b""
+        """What came behind the request under way."""
+        self._held = False
+        self._watched = -1
+        self.state = READY
+        self.since = Nanoseconds(0)
+        """When it became idle, began a head or began to close."""
+        self.transport: asyncio.Transport | None = None
         self.exchange: ClientExchange | None = None
+        self.writing_paused = False
 
     # --- writing -------------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
         """Send bytes; nothing happens once the client is gone."""
-        if self.transport and not self.transport.is_closing():
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
 
     def send_all(self, pieces: list[bytes]) -> None:
         """Send bytes in pieces, with one system call."""
-        if self.transport and not self.transport.is_closing():
+        if self.transport is not None and not self.transport.is_closing():
             if sum(map(len, pieces)) <= _COPIED:
                 self.transport.write(b"".join(pieces))
             else:
                 self.transport.writelines(pieces)
 
+    def answered(self, *, keep_alive: bool) -> None:
+        """Learn that the answer is written: go on to the next request, or end."""
+        self.exchange = None
+        if self.state is not BUSY:
+            return
+        if not keep_alive or self._body is not None:
+            self._linger() if self._body is not None or self._ahead else self.end()
+            return
+        self.state = READY
+        self.since = self._server.clock()
+        if self._ahead:
+            self._server.loop.call_soon(self._go_on)
+
     def end(self) -> None:
         """Close after what is written: a message that is framed and not whole is seen to be cut."""
-        if self.transport:
+        if self.transport is not None and self.state is not OVER:
+            self.state = CLOSING
+            self._wait()
             self.transport.close()
 
     def abort(self) -> None:
         """Reset the connection."""
-        if self.transport:
+        if self.transport is not None:
             reset(self.transport)
 
     def take_over(self) -> tuple[asyncio.Transport, bytes]:
         """Give the transport away after an upgrade, and what of the new protocol has been read already."""
         if self.transport is None:
             raise ConnectionResetError("the client is gone")
-        rest = _Rest()
-        self.set_parser(cast(Any, rest))
-        return self.transport, bytes(rest.data)
+        self.release()
+        rest, self._ahead = self._ahead, b""
+        self.state = OVER
+        return self.transport, rest
 
-    # --- deadlines -----------------------------------------------------------------------------------
+    # --- reading ---------------------------------------------------------------------------------------
 
-    def check_head(self, now: Nanoseconds, patience: Nanoseconds) -> None:
-        """Refuse a client that takes too long over the head of its request."""
-        if self._head_since is not None and now - self._head_since >= patience:
+    def hold(self) -> None:
+        """Read no more for now; that the client leaves shows all the same."""
+        if self.transport is not None and not self._held and not self.transport.is_closing():
+            self._held = True
+            self.transport.pause_reading()
+            self._watched = self._server.hangups.watch(self.transport, self.abort)
+
+    def release(self) -> None:
+        """Read on."""
+        if self._held and self.transport is not None:
+            self._held = False
+            self._server.hangups.forget(self._watched)
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def check(self, now: Nanoseconds) -> None:
+        """Do what is due for a client that is waited for."""
+        waited = now - self.since
+        if (self.state is LINGERING and waited >= _LINGER) or (
+            self.state is CLOSING and waited >= KEEP_ALIVE
+        ):
+            self.abort()
+        elif self.state is READY and waited >= self._server.head_patience:
             self._give_up(Refusal(408, "head_timeout", "the head of the request did not arrive in time"))
 
     # --- asyncio -------------------------------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
-        """Parse what arrived, and note a head or a body that does not come to its end."""
-        super().data_received(data)
-        if self._request_in_progress:
-            self._head_since = None
-            self._break_body()
-        elif data:
-            self._note_head(data)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.since = self._server.clock()
+        self._server.clients.add(self)
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Tell the exchange at once; aiohttp cancels the handler in the next turn of the loop."""
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived: of a body, of the next request, or of one further on."""
+        if self._body is not None:
+            self._feed(data)
+        elif self.state is BUSY or (self.state is READY and self._ahead):
+            self._keep(data)
+        elif self.state is READY:
+            end = data.find(_END) if self._begun is None else -1
+            if end > 0 and data[0] != _CR:
+                self._arrive(data, end)
+            else:
+                self._gather(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002, RUF100 (asyncio's signature)
+        """Tell at once whoever waits for this client or writes to it."""
+        self._server.hangups.forget(self._watched)
+        self._server.forget(self)
+        self.transport = None
+        self.state = OVER
+        self._begun, self._ahead = None, b""
         exchange, self.exchange = self.exchange, None
-        self._head_since = None
-        if exchange:
+        body, self._body = self._body, None
+        if exchange is not None:
             exchange.client_left()
-        super().connection_lost(exc)
+        if body is not None:
+            body.fail(ConnectionResetError("the client is gone"))
 
     def pause_writing(self) -> None:
         """Hold the upstream back."""
-        super().pause_writing()
-        if self.exchange:
+        self.writing_paused = True
+        if self.exchange is not None:
             self.exchange.client_full(True)
 
     def resume_writing(self) -> None:
         """Let the upstream go on."""
-        super().resume_writing()
-        if self.exchange:
+        self.writing_paused = False
+        if self.exchange is not None:
             self.exchange.client_full(False)
-
-    def handle_error(
-        self,
-        request: Any,  # noqa: ARG002 (aiohttp's signature)
-        status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002 (aiohttp's signature)
-        message: str | None = None,
-    ) -> Any:
-        """Answer what is no HTTP, without repeating its bytes."""
-        what = _QUOTE.split(message or "", maxsplit=1)[0][:200]
-        self._malformed("malformed")
-        refusal = Refusal(status, "malformed_request", f"the request is not valid HTTP: {what}")
-        self.send(response(refusal, "plain", method="GET", close=True))
-        return Reply(keep_alive=False)
 
     # --- inside ----------------------------------------------------------------------------------------
 
-    def _note_head(self, data: bytes) -> None:
-        waiter = self._waiter
-        if self._messages or waiter is None or waiter.done() or self._force_close:
-            self._head_since = None
-            return
-        if self._head_since is None:
-            self._head_since, self._head_bytes = self._clock(), 0
-        self._head_bytes += len(data)
-        if self._head_bytes > LARGEST_HEAD:
+    def _gather(self, data: bytes) -> None:
+        """Take a part of a head, which may begin with one empty line (RFC 9112, section 2.2)."""
+        begun = self._begun
+        if begun is None:
+            begun = self._begun = bytearray()
+            self._wait()
+        start = len(begun)
+        begun += data
+        end = begun.find(_END, max(0, start - 3))
+        if begun == b"\r\n" or end >= 0:
+            self._begun = None
+            self._server.waiting.discard(self)
+        if end >= 0:
+            skipped = 2 if end and begun.startswith(b"\r\n") else 0
+            self._arrive(bytes(begun[skipped:]), end - skipped)
+        elif len(begun) > LARGEST_HEAD:
             self._give_up(Refusal(431, "head_too_large", f"the head is larger than {LARGEST_HEAD} bytes"))
+        elif broken(begun, start):
+            self._give_up(_malformed("the beginning of the request is that of no head"))
+
+    def _arrive(self, data: bytes, end: int) -> None:
+        """Hand a request over whose head is here."""
+        server = self._server
+        try:
+            head = server.known.head(data[:end])
+        except MalformedHead as problem:
+            self._give_up(_malformed(str(problem), problem.status, problem.code))
+            return
+        self.state = BUSY
+        incoming = Incoming(self, head, server.clock())
+        rest = data[end + 4 :]
+        if head.length == len(rest) <= SMALL:
+            incoming.small = rest
+        elif head.chunked or head.length:
+            self._begin_body(incoming, rest)
+        else:
+            incoming.small = b""
+            if rest:
+                self._keep(rest)
+        server.handler(incoming)
+
+    def _begin_body(self, incoming: Incoming, data: bytes) -> None:
+        body = self._body = incoming.body = RequestBody(self, incoming.head, self._server.body_terms)
+        if data:
+            self._feed(data)
+        if body.ended and body.unread <= SMALL:
+            incoming.small, incoming.body = body.whole(), None
+
+    def _feed(self, data: bytes) -> None:
+        body = self._body
+        if body is None:
+            return
+        try:
+            rest = body.feed(data)
+        except MalformedBody as problem:
+            self.hold()
+            body.fail(problem)
+            return
+        if body.ended:
+            self._body = None
+        if rest:
+            self._keep(rest)
+        body.tell()
+
+    def _keep(self, data: bytes) -> None:
+        """Keep what came too early for its turn."""
+        self._ahead += data
+        if len(self._ahead) > _AHEAD:
+            self.hold()
+
+    def _go_on(self) -> None:
+        """Take the next request out of what has been read already."""
+        if self.state is READY and self._ahead:
+            data, self._ahead = self._ahead, b""
+            self.release()
+            self.data_received(data)
 
     def _give_up(self, refusal: Refusal) -> None:
-        self._head_since = None
-        self._malformed(refusal.code)
+        self._server.malformed(refusal.code)
         self.send(response(refusal, "plain", method="GET", close=True))
-        self.force_close()
+        self._linger()
 
-    def _break_body(self) -> None:
-        """Tell the reader of a body that its framing is broken; aiohttp only queues an error behind it."""
-        request = cast("Incoming | None", self._current_request)
-        if request is None or not self._messages or request.payload.is_eof():
+    def _linger(self) -> None:
+        """Send no more, and read away what still comes, so that the last answer is not lost to a reset."""
+        if self.transport is None or self.transport.is_closing():
             return
-        if request.payload.exception() is None and not isinstance(self._messages[-1][0], RawRequestMessage):
-            request.payload.set_exception(BodyMalformed())
+        self.state = LINGERING
+        self._begun, self._body, self._ahead = None, None, b""
+        self.release()
+        self._wait()
+        self.transport.write_eof()
+
+    def _wait(self) -> None:
+        self.since = self._server.clock()
+        self._server.waiting.add(self)
 
 
-class ClientServer(Server):
-    """aiohttp's low-level server with connections of ours."""
-
-    def __init__(self, handler: Handler, *, clock: Clock, malformed: Callable[[str], None]) -> None:
-        super().__init__(cast(Any, handler), request_factory=cast(Any, _incoming), handler_cancellation=True)
-        self._own: dict[str, Any] = {
-            "clock": clock,
-            "malformed": malformed,
-            "access_log": None,
-            "logger": _quiet(),
-            "auto_decompress": False,
-            "keepalive_timeout": _KEEP_ALIVE,
-            "lingering_time": _LINGER,
-            "read_bufsize": READ_BUFFER,
-            "max_line_size": LARGEST_FIELD,
-            "max_field_size": LARGEST_FIELD,
-            "max_headers": MOST_FIELDS,
-        }
-
-    def __call__(self) -> ClientConnection:
-        """Give the protocol of a new connection."""
-        return ClientConnection(self, loop=self._loop, **self._own)
-
-    def clients(self) -> list[ClientConnection]:
-        """Give all open connections."""
-        return cast(list[ClientConnection], self.connections)
-
-
-class _Rest:
-    """Takes what aiohttp has read after an upgrade's head."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self.data += data
-        return False, b""
-
-    def feed_eof(self) -> None:
-        pass
-
-
-def _incoming(
-    message: RawRequestMessage, payload: StreamReader, client: ClientConnection, writer: object, _: object
-) -> Incoming:
-    return Incoming(message, payload, client, writer)
-
-
-def _quiet() -> logging.Logger:
-    """Give a logger that says nothing: the gate logs changes of state, never one client's mistakes."""
-    quiet = logging.Logger("joulegate.gateway.aiohttp")
-    quiet.addHandler(logging.NullHandler())
-    return quiet
+def _malformed(why: str, status: int = 400, code: str = "malformed") -> Refusal:
+    return Refusal(status, code, f"the request is not valid HTTP: {why}")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from joulegate.gateway.admission import Admission
+from joulegate.gateway.errands import Errands
 from joulegate.gateway.observation import preferring
 from joulegate.gateway.pool import Pool
 from joulegate.gateway.relay import Exchange
@@ -38,6 +39,8 @@ class Desk:
         self._protocols = protocols
         self._orders: dict[str, Mapping[str, InferenceProtocol]] = {}
         self._kinds: dict[str, str] = {}
+        self.orders_changed: Callable[[], object] = tuple
+        """Called when the protocols are asked in another order than before."""
         for target in settings.upstreams:
             self.recognise(target.name, target.kind)
         self.sink = sink
@@ -47,6 +50,7 @@ class Desk:
         self.admission = Admission()
         self.watchdog = Watchdog(loop, clock, shortest)
         self.hangups = Hangups(loop)
+        self.errands = Errands(loop)
         self.pools = {target.name: Pool(target, clock, timeouts.connect) for target in settings.upstreams}
         self.refuses_usage: set[str] = set()
         """Upstreams that do not know how to be asked for usage."""
@@ -77,17 +81,14 @@ class Desk:
         """Look after an exchange."""
         self.active.add(exchange)
         self.watchdog.add(exchange)
+        self._quiet.clear()
 
-    def ended(self, target: Target) -> Callable[[Exchange], None]:
-        """Give what is to be told when an exchange with this upstream is over."""
-
-        def over(exchange: Exchange) -> None:
-            self.active.discard(exchange)
-            self.watchdog.discard(exchange)
-            self.admission.leave(target)
-            self._settle()
-
-        return over
+    def ended(self, exchange: Exchange, target: Target) -> None:
+        """Look after an exchange with this upstream no longer."""
+        self.active.discard(exchange)
+        self.watchdog.discard(exchange)
+        self.admission.leave(target)
+        self._settle()
 
     async def quiet(self) -> None:
         """Wait until nothing is under way."""
@@ -108,6 +109,7 @@ class Desk:
         """Note what an upstream is."""
         self._kinds[upstream] = kind
         self._orders.setdefault(kind, preferring(self._protocols, kind))
+        self.orders_changed()
 
     # --- what happened -------------------------------------------------------------------------------
 

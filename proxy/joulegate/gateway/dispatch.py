@@ -1,14 +1,18 @@
 """What becomes of a request: refused here, or carried to the upstream that the rules name."""
 
-from aiohttp.http import HttpVersion10
+from functools import partial
 
-from joulegate.gateway.attempt import Job, carry
-from joulegate.gateway.body import BROKEN, SMALL, RequestBody
-from joulegate.gateway.client import BodyTimeout, Incoming, Reply
+from msgspec import Struct
+
+from joulegate.gateway.attempt import Job
+from joulegate.gateway.body import SMALL, BodyTimeout, RequestBody
 from joulegate.gateway.desk import Desk
+from joulegate.gateway.framing import MalformedBody
 from joulegate.gateway.headers import request_problem
+from joulegate.gateway.heads import RequestHead
 from joulegate.gateway.ids import client_request_id, span_id
-from joulegate.gateway.observation import GENERIC, Chosen, choose
+from joulegate.gateway.incoming import Incoming
+from joulegate.gateway.observation import GENERIC, Chosen, Observation, choose
 from joulegate.gateway.passage import Passage
 from joulegate.gateway.relay import Exchange
 from joulegate.gateway.responses import Refusal, response
@@ -17,7 +21,26 @@ from joulegate.gateway.settings import Target
 from joulegate.gateway.span import Identity, Span
 from joulegate.gateway.tasks import Asks, open_rules
 from joulegate.gateway.wish import Wish
+from joulegate.ports import InferenceProtocol, Route
 from joulegate.units import Nanoseconds
+
+_WAYS = 1024
+"""Ways that are remembered."""
+_LATE = Refusal(408, "body_timeout", "the body did not arrive in time")
+_BROKEN = Refusal(400, "malformed", "the framing of the body is broken")
+
+
+class Way(Struct, frozen=True):
+    """What follows from method, target and host: the same for all requests that agree in these."""
+
+    candidates: tuple[Target, ...]
+    target: Target | None
+    """``None``: the model decides, or no rule takes it."""
+    needs_model: bool
+    protocol: str
+    route: Route
+    plugin: InferenceProtocol | None
+    """``None``: no protocol knows the route."""
 
 
 class Dispatcher:
@@ -25,136 +48,169 @@ class Dispatcher:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._ways: dict[tuple[str, str, bytes], Way] = {}
+        desk.orders_changed = self._ways.clear
 
-    async def handle(self, incoming: Incoming) -> Reply:
-        """Answer one request. Never raises but for the cancellation that a client's leaving is."""
-        self._desk.entered()
+    def handle(self, incoming: Incoming) -> None:
+        """Answer one request. Never raises."""
         try:
-            return await self._handle(incoming)
-        except BodyTimeout:
-            return self._refuse(incoming, Refusal(408, "body_timeout", "the body did not arrive in time"))
-        except BROKEN:
-            return self._refuse(incoming, Refusal(400, "malformed", "the framing of the body is broken"))
-        except ConnectionError:
-            return Reply(keep_alive=False)
+            refusal = self._first_look(incoming.head)
+            if refusal is not None:
+                self._refuse(incoming, refusal)
+            elif incoming.small is not None:
+                self._decide(incoming)
+            elif incoming.body is not None:
+                self._wait(incoming, incoming.body)
         except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
-            self._desk.broken()
-            return self._refuse(incoming, Refusal(500, "gate_error", "an error in the gate"))
+            self._broken(incoming)
+
+    def _first_look(self, head: RequestHead) -> Refusal | None:
+        if self._desk.draining:
+            return Refusal(503, "draining", "this gate is going away: connect again")
+        problem = request_problem(head.method, head.target)
+        if problem is None:
+            return None
+        return Refusal(405 if head.method == "CONNECT" else 400, "malformed", problem)
+
+    # --- the body that is here -------------------------------------------------------------------------
+
+    def _decide(self, incoming: Incoming) -> None:
+        """Choose the upstream of a request that is here whole."""
+        chosen, way = self._choose(incoming.head)
+        if incoming.small:
+            chosen.observation.request_body(incoming.small)
+        self._send(incoming, chosen, way)
+
+    def _choose(self, head: RequestHead) -> tuple[Chosen, Way]:
+        """Give who listens and where the request may go."""
+        way = self._ways.get(head.key)
+        if way is None or way.plugin is None:
+            return self._ask(head)
+        try:
+            observer = way.plugin.observer(way.route, head.headers)
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            del self._ways[head.key]
+            return self._ask(head)
+        observation = Observation(observer, way.protocol, self._desk.observer_failed)
+        return Chosen(way.protocol, way.route, observation), way
+
+    def _ask(self, head: RequestHead) -> tuple[Chosen, Way]:
+        """Ask the rules and each protocol, and remember their answer if it is one."""
+        desk = self._desk
+        path = head.target.partition("?")[0]
+        candidates = desk.routes.candidates(path, _host(head))
+        seen = upstream_target(candidates[0], path) if candidates else path
+        protocols = desk.protocols(candidates)
+        chosen = choose(protocols, head.method, seen, head.headers, desk.observer_failed)
+        needs_model = desk.routes.needs_model(candidates)
+        target = None if needs_model else desk.routes.choose(candidates, None)
+        plugin = protocols.get(chosen.protocol)
+        way = Way(candidates, target, needs_model, chosen.protocol, chosen.route, plugin)
+        if plugin is not None:
+            if len(self._ways) >= _WAYS:
+                self._ways.clear()
+            self._ways[head.key] = way
+        return chosen, way
+
+    def _send(self, incoming: Incoming, chosen: Chosen, way: Way) -> None:
+        target = way.target
+        if target is None:
+            routes = self._desk.routes
+            asked = chosen.observation.asked().model if way.needs_model else None
+            target = routes.choose(way.candidates, asked)
+            if target is None:
+                path = incoming.head.target.partition("?")[0]
+                explanation = routes.explain(path, _host(incoming.head), asked)
+                self._refuse(incoming, Refusal(404, "no_upstream", explanation), chosen)
+                return
+        self._admit(incoming, chosen, target)
+
+    # --- a body that is not here yet -------------------------------------------------------------------
+
+    def _wait(self, incoming: Incoming, body: RequestBody) -> None:
+        """Wait for a small body without a task; let an errand deal with any other."""
+        head = incoming.head
+        self._desk.entered()
+        if head.length is not None and head.length <= SMALL and not head.expects_go:
+            body.collect(partial(self._collected, incoming, body))
+        else:
+            self._desk.errands.run(self._receive(incoming, body))
+
+    def _collected(self, incoming: Incoming, body: RequestBody) -> None:
+        try:
+            if body.failure is not None:
+                self._give_up(incoming, body.failure)
+                return
+            incoming.arrived = self._desk.clock()
+            incoming.small, incoming.body = body.whole(), None
+            body.close()
+            self._decide(incoming)
+        except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
+            self._broken(incoming)
         finally:
             self._desk.left()
 
-    async def _handle(self, incoming: Incoming) -> Reply:
-        arrived = self._desk.clock()
-        message = incoming.message
-        refusal = self._first_look(incoming)
-        if refusal:
-            return self._refuse(incoming, refusal)
-        path = message.path.partition("?")[0]
-        host = host_name(incoming.fields.get(b"host", b"").decode("latin-1"))
-        candidates = self._desk.routes.candidates(path, host)
-        seen = upstream_target(candidates[0], path) if candidates else path
+    async def _receive(self, incoming: Incoming, body: RequestBody) -> None:
         desk = self._desk
-        protocols = desk.protocols(candidates)
-        chosen = choose(protocols, message.method, seen, message.raw_headers, desk.observer_failed)
-        body = RequestBody(incoming, desk.settings.timeouts.body, desk.clock, desk.watchdog)
         try:
+            chosen, way = self._choose(incoming.head)
             before = desk.clock()
-            await self._read_ahead(body, chosen, candidates)
-            waited = Nanoseconds(desk.clock() - before)
-            asked = chosen.observation.asked().model if desk.routes.needs_model(candidates) else None
-            target = desk.routes.choose(candidates, asked)
-            if target is None:
-                explanation = desk.routes.explain(path, host, asked)
-                return self._refuse(incoming, Refusal(404, "no_upstream", explanation), chosen)
-            return await self._admit(incoming, chosen, body, target, (arrived, waited))
+            await self._read_ahead(incoming.head, body, chosen, way)
+            incoming.arrived = Nanoseconds(incoming.arrived + desk.clock() - before)
+            incoming.small = body.small
+            self._send(incoming, chosen, way)
+        except (BodyTimeout, MalformedBody, ConnectionError) as failure:
+            self._give_up(incoming, failure)
+        except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
+            self._broken(incoming)
         finally:
-            body.close()
+            desk.left()
 
-    def _first_look(self, incoming: Incoming) -> Refusal | None:
-        message = incoming.message
-        if self._desk.draining:
-            return Refusal(503, "draining", "this gate is going away: connect again")
-        problem = request_problem(message.method, message.path, message.raw_headers)
-        if problem is None:
-            return None
-        return Refusal(405 if message.method == "CONNECT" else 400, "malformed", problem)
-
-    async def _read_ahead(self, body: RequestBody, chosen: Chosen, candidates: tuple[Target, ...]) -> None:
+    async def _read_ahead(self, head: RequestHead, body: RequestBody, chosen: Chosen, way: Way) -> None:
         """Read a small body whole, and of a large one as much as the choice of the upstream needs."""
         heard = chosen.observation.request_body
-        needs_model = self._desk.routes.needs_model(candidates)
-        small = body.length is not None and body.length <= SMALL
-        readable = body.chunked and chosen.protocol != GENERIC and chosen.route.reads_body
-        if not (needs_model or small or readable):
+        small = head.length is not None and head.length <= SMALL
+        readable = head.chunked and chosen.protocol != GENERIC and chosen.route.reads_body
+        if not (way.needs_model or small or readable):
             return
         await body.gather(heard=heard)
-        if needs_model:
+        if way.needs_model:
             await body.spool(lambda: chosen.observation.asked().model is not None, heard)
 
-    async def _admit(
-        self,
-        incoming: Incoming,
-        chosen: Chosen,
-        body: RequestBody,
-        target: Target,
-        times: tuple[Nanoseconds, Nanoseconds],
-    ) -> Reply:
+    def _give_up(self, incoming: Incoming, failure: Exception) -> None:
+        """End a request whose body will not come."""
+        if isinstance(failure, BodyTimeout):
+            self._refuse(incoming, _LATE)
+        elif isinstance(failure, MalformedBody):
+            self._refuse(incoming, _BROKEN)
+        elif incoming.body is not None:
+            incoming.body.close()  # The client is gone.
+
+    # --- to the upstream -------------------------------------------------------------------------------
+
+    def _admit(self, incoming: Incoming, chosen: Chosen, target: Target) -> None:
         desk = self._desk
         if not desk.admission.enter(target):
             full = f"{target.name} works on {target.max_in_flight} requests, its bound (max_in_flight)"
-            return self._refuse(incoming, Refusal(503, "upstream_full", full), chosen)
-        identity = self._identity(incoming, chosen, target)
-        wish = self._wish(incoming, body, target, identity)
-        passage = Passage(
-            incoming.client, wish, Span(desk.sink, identity, chosen.observation), chosen.observation
-        )
-        exchange = Exchange(
-            incoming.client, wish, passage, desk.settings.timeouts, desk.clock, desk.ended(target)
-        )
-        message = incoming.message
-        job = Job(
-            method=message.method,
-            raw_target=message.path,
-            headers=message.raw_headers,
-            fields=incoming.fields,
-            upgrade=wish.upgrade,
-            target=target,
-            dialect=chosen.route.dialect,
-            client=incoming.client,
-            body=body,
-            observation=chosen.observation,
-            exchange=exchange,
-            extra=wish.extra,
-            arrived=times[0],
-            waited=times[1],
-        )
-        return await self._carry(job)
-
-    async def _carry(self, job: Job) -> Reply:
-        client, exchange = job.client, job.exchange
-        client.exchange = exchange
-        self._desk.began(exchange)
+            self._refuse(incoming, Refusal(503, "upstream_full", full), chosen)
+            return
+        observation, identity = chosen.observation, self._identity(incoming, chosen, target)
+        wish = self._wish(incoming.head, target, identity)
+        passage = Passage(incoming.client, wish, Span(desk.sink, identity, observation), observation)
+        exchange = Exchange(incoming.client, wish, passage, desk.settings.timeouts, desk.clock)
+        job = Job(desk, incoming, target, chosen.route.dialect, observation, exchange, wish.extra)
         try:
-            await carry(self._desk, job)
-        except BaseException:
-            # Cancelled because the client left (its connection has told the exchange already), or a
-            # fault of the gate's own: in any case the span ends and the upstream stops.
-            begun = exchange.begun
-            exchange.client_left()
-            if begun:
-                client.abort()
-            raise
-        finally:
-            client.exchange = None
-        return Reply(keep_alive=exchange.keep_alive)
+            job.begin()
+        except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
+            job.broken()
 
     def _identity(self, incoming: Incoming, chosen: Chosen, target: Target) -> Identity:
-        desk, message = self._desk, incoming.message
-        tenant = desk.settings.tenants.identify(message.raw_headers)
+        desk, head = self._desk, incoming.head
+        tenant = desk.settings.tenants.identify(head.headers)
         rules = desk.settings.tasks
         if rules:
-            path = message.path.partition("?")[0]
-            rules = open_rules(rules, Asks(path, incoming.fields, tenant, target.name))
+            path = head.target.partition("?")[0]
+            rules = open_rules(rules, Asks(path, head.fields, tenant, target.name))
         return Identity(
             id=span_id(desk.wall()),
             upstream=target.name,
@@ -164,43 +220,38 @@ class Dispatcher:
             tasks=rules,
             model=target.model,
             tenant=tenant,
-            client_request_id=client_request_id(incoming.fields.get(b"x-request-id")),
+            client_request_id=client_request_id(head.fields.get(b"x-request-id")),
         )
 
-    def _wish(self, incoming: Incoming, body: RequestBody, target: Target, identity: Identity) -> Wish:
-        message = incoming.message
-        http10 = message.version <= HttpVersion10
+    def _wish(self, head: RequestHead, target: Target, identity: Identity) -> Wish:
         shown = self._desk.settings.request_id
         return Wish(
-            method=message.method,
-            http10=http10,
-            keep_alive=not message.should_close and not http10,
-            upgrade=_upgrades(incoming, body),
+            method=head.method,
+            http10=head.http10,
+            keep_alive=head.keep_alive,
+            upgrade=head.upgrade,
             finish=target.finish,
             extra=b"Joulegate-Request-Id: %b\r\n" % identity.id.encode() if shown else b"",
         )
 
-    def _refuse(self, incoming: Incoming, refusal: Refusal, chosen: Chosen | None = None) -> Reply:
+    # --- not to the upstream ---------------------------------------------------------------------------
+
+    def _refuse(self, incoming: Incoming, refusal: Refusal, chosen: Chosen | None = None) -> None:
         """Answer in the caller's dialect; a body that is not read to its end costs the connection."""
         self._desk.admission.refuse(refusal.code)
-        message = incoming.message
-        close = message.should_close or self._desk.draining or refusal.status in {400, 405, 408, 500}
-        close = close or not incoming.payload.is_eof() or message.version <= HttpVersion10
+        head = incoming.head
+        close = not head.keep_alive or self._desk.draining or refusal.status in {400, 405, 408, 500}
+        close = close or not incoming.ended
         dialect = chosen.route.dialect if chosen else "openai"
-        incoming.client.send(response(refusal, dialect, method=message.method, close=close))
-        return Reply(keep_alive=not close)
+        incoming.client.send(response(refusal, dialect, method=head.method, close=close))
+        if incoming.body is not None:
+            incoming.body.close()
+        incoming.client.answered(keep_alive=not close)
+
+    def _broken(self, incoming: Incoming) -> None:
+        self._desk.broken()
+        self._refuse(incoming, Refusal(500, "gate_error", "an error in the gate"))
 
 
-def _upgrades(incoming: Incoming, body: RequestBody) -> bool:
-    """Say whether this request asks for a websocket; one with a body does not (CVE-2026-69243)."""
-    message = incoming.message
-    upgrade = incoming.fields.get(b"upgrade")
-    return (
-        bool(message.upgrade)
-        and message.method == "GET"
-        and upgrade is not None
-        and upgrade.lower() == b"websocket"
-        and message.version > HttpVersion10
-        and body.complete
-        and not body.small
-    )
+def _host(head: RequestHead) -> str:
+    return host_name(head.fields.get(b"host", b"").decode("latin-1"))

@@ -1,13 +1,12 @@
 """One answer on its way: to the client first, then to the observer."""
 
-from aiohttp.http_parser import RawResponseMessage
-
 from joulegate.gateway.answer import AnswerWriter
 from joulegate.gateway.client import ClientConnection
-from joulegate.gateway.headers import forwarded, index, response_head
+from joulegate.gateway.headers import forwarded, status_lines
+from joulegate.gateway.heads import ResponseHead
 from joulegate.gateway.observation import Observation
 from joulegate.gateway.span import Span
-from joulegate.gateway.wish import Wish, reason_of
+from joulegate.gateway.wish import Wish
 from joulegate.ports import ResponseFilter
 from joulegate.units import Nanoseconds
 
@@ -21,38 +20,37 @@ class Passage:
         self._wish = wish
         self.span = span
         self._observation = observation
-        self._unheard: RawResponseMessage | None = None
+        self._unheard: ResponseHead | None = None
         self.writer = AnswerWriter(client)
         self.strip: ResponseFilter | None = None
 
-    def begin(self, message: RawResponseMessage, *, keep_alive: bool) -> None:
+    def begin(self, head: ResponseHead, *, keep_alive: bool) -> None:
         """Pass the head on."""
-        headers, wish = message.raw_headers, self._wish
-        known = index(headers)
-        if b"content-encoding" in known or message.code >= 300:
+        wish = self._wish
+        if self.strip and (b"content-encoding" in head.fields or head.status >= 300):
             self.strip = None  # Not what was asked for, or not to be read: it passes as it is.
-        answer = wish.answer(message, known.get(b"content-length"), changed=self.strip is not None)
-        fields = forwarded(headers, ours=not wish.extra)
-        self.writer.begin(answer, reason_of(message), fields, extra=wish.extra, close=not keep_alive)
-        self._unheard = message
+        answer = wish.answer(head, changed=self.strip is not None)
+        self.writer.begin(answer, self._lines(head), extra=wish.extra, close=not keep_alive)
+        self._unheard = head
 
-    def interim(self, message: RawResponseMessage) -> None:
+    def interim(self, head: ResponseHead) -> None:
         """Pass a 1xx on."""
-        self.writer.interim(
-            response_head(message.code, reason_of(message), forwarded(message.raw_headers), b"")
-        )
+        self.writer.interim(status_lines(head.status, head.reason, forwarded(head.headers)) + b"\r\n")
 
-    def switch(self, message: RawResponseMessage) -> None:
+    def switch(self, head: ResponseHead) -> None:
         """Pass a 101 on: the last that is said in HTTP."""
-        lines = self._wish.extra + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-        fields = forwarded(message.raw_headers, ours=not self._wish.extra)
-        self.writer.interim(response_head(message.code, reason_of(message), fields, lines))
+        lines = self._wish.extra + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        self.writer.interim(self._lines(head) + lines)
 
-    def body(self, t: Nanoseconds, chunk: bytes) -> None:
-        """Pass a part of the body on."""
-        self.writer.write(self.strip.feed(chunk) if self.strip else chunk)
-        self._hear_head()
-        self.span.received(t, chunk)
+    def body(self, t: Nanoseconds, content: bytes, wire: bytes | None = None) -> None:
+        """Pass a part of the body on; ``wire`` is the same as whole chunks, if it came as that."""
+        if self.strip:
+            self.writer.write(self.strip.feed(content))
+        else:
+            self.writer.write(content, wire)
+        if self._unheard is not None:
+            self._hear_head()
+        self.span.received(t, content)
 
     def pause(self) -> None:
         """Pass on what there is."""
@@ -66,8 +64,17 @@ class Passage:
         self.writer.end()
         self._hear_head()
 
+    def _lines(self, head: ResponseHead) -> bytes:
+        """Give the first lines for the client; they are the same for each answer with this head."""
+        ours = not self._wish.extra
+        lines = head.onward.get(ours)
+        if lines is None:
+            fields = forwarded(head.headers, ours=ours)
+            lines = head.onward[ours] = status_lines(head.status, head.reason, fields)
+        return lines
+
     def _hear_head(self) -> None:
         """Let the observer have the head, once the client has been sent it."""
-        message, self._unheard = self._unheard, None
-        if message:
-            self._observation.response_head(message.code, message.raw_headers)
+        head, self._unheard = self._unheard, None
+        if head is not None:
+            self._observation.response_head(head.status, head.headers)

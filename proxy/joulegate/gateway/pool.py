@@ -4,6 +4,7 @@ import asyncio
 
 from joulegate import trust
 from joulegate.errors import UpstreamError
+from joulegate.gateway.heads import Known, ResponseHead, response_head
 from joulegate.gateway.settings import Target
 from joulegate.gateway.upstream import Clock, UpstreamConnection
 from joulegate.model import Outcome
@@ -26,6 +27,7 @@ class Pool:
         self._endpoint = target.endpoint
         self._clock = clock
         self._connect = connect
+        self._known: Known[ResponseHead] = Known(response_head)
         self._idle: list[UpstreamConnection] = []
         self._tls = trust.context(target.ca_file) if target.endpoint.scheme == "https" else None
         self._closed = False
@@ -47,7 +49,7 @@ class Pool:
         try:
             async with asyncio.timeout(seconds(self._connect)):
                 _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(self._clock, self._keep),
+                    lambda: UpstreamConnection(self._clock, self._known, self._keep),
                     endpoint.host,
                     endpoint.port,
                     ssl=self._tls,

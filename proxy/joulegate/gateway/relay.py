@@ -7,19 +7,19 @@ Whatever happens, the span is closed exactly once.
 import asyncio
 from collections.abc import Callable
 
-from aiohttp.http_parser import RawResponseMessage
-
 from joulegate.errors import UpstreamError
 from joulegate.gateway.client import ClientConnection
+from joulegate.gateway.heads import ResponseHead
 from joulegate.gateway.passage import Passage
 from joulegate.gateway.responses import outcome_of
+from joulegate.gateway.roles import Carrier
 from joulegate.gateway.settings import Timeouts
 from joulegate.gateway.span import Ending
 from joulegate.gateway.tunnel import Tunnel, join
 from joulegate.gateway.upstream import Clock, UpstreamConnection
-from joulegate.gateway.wish import REFUSALS, Deadline, Refusal, Wish, problem_of
+from joulegate.gateway.wish import REFUSALS, Deadline, Refusal, Wish
 from joulegate.model import Outcome, Phase
-from joulegate.ports import ResponseFilter
+from joulegate.ports import Rewrite
 from joulegate.units import Nanoseconds
 
 
@@ -27,9 +27,9 @@ class Exchange:
     """Carries one request and its answer; the consumer of its upstream connection."""
 
     __slots__ = (
-        "_client", "_client_left", "_clock", "_deadline", "_ended", "_finish_by", "_passage",
-        "_sent", "_timeouts", "_tunnel", "_wish", "_withheld", "_writer", "asks_usage",
-        "connection", "done", "failure", "keep_alive", "phase", "span", "usage_refused",
+        "_client", "_client_left", "_clock", "_deadline", "_finish_by", "_passage",
+        "_sent", "_timeouts", "_tunnel", "_wish", "_withheld", "_writer", "asks_usage", "carrier",
+        "connection", "failure", "keep_alive", "phase", "span", "usage_refused",
     )  # fmt: skip
 
     def __init__(
@@ -39,13 +39,11 @@ class Exchange:
         passage: Passage,
         timeouts: Timeouts,
         clock: Clock,
-        ended: Callable[["Exchange"], None],
     ) -> None:
         self._client = client
         self._wish = wish
         self._timeouts = timeouts
         self._clock = clock
-        self._ended = ended
         self._passage = passage
         self._writer = passage.writer
         self._client_left: Nanoseconds | None = None
@@ -57,7 +55,7 @@ class Exchange:
         self.span = passage.span
         self.phase = Phase.REQUEST
         self.connection: UpstreamConnection | None = None
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.carrier: Carrier | None = None
         self.failure: UpstreamError | None = None
         """Why there is no answer."""
         self.asks_usage = False
@@ -74,29 +72,27 @@ class Exchange:
 
     # --- from the request's side ---------------------------------------------------------------------
 
-    def start(self, connection: UpstreamConnection, strip: ResponseFilter | None) -> None:
-        """Begin an attempt on this connection."""
-        if self.done.done():
-            self.done = asyncio.get_running_loop().create_future()
+    def start(self, connection: UpstreamConnection, now: Nanoseconds, rewrite: Rewrite | None) -> None:
+        """Begin an attempt on this connection; ``rewrite`` is what is sent in place of the client's body."""
         self.failure = None
         self.usage_refused = False
+        self.asks_usage = rewrite is not None
         self._withheld = None
-        self._passage.strip = strip
+        self._passage.strip = rewrite.strip if rewrite is not None else None
         self.connection = connection
         self.phase = Phase.REQUEST
         self._sent = False
-        self._arm(self._timeouts.first_byte, Outcome.UPSTREAM_TIMEOUT)
+        self._deadline.arm(now, self._timeouts.first_byte, Outcome.UPSTREAM_TIMEOUT)
 
-    def sent(self) -> None:
+    def sent(self, now: Nanoseconds) -> None:
         """Note that the request is with the upstream, head and body."""
-        if self.connection:
+        if self.connection is not None:
             self.connection.finish_request()
         self._sent = True
-        now = self._clock()
         self.span.open(now)
         if self.phase is Phase.REQUEST:
             self.phase = Phase.WAITING
-            self._arm(self._timeouts.first_byte, Outcome.UPSTREAM_TIMEOUT)
+            self._deadline.arm(now, self._timeouts.first_byte, Outcome.UPSTREAM_TIMEOUT)
 
     def client_waits(self) -> None:
         """Note that the upstream takes no more of the body for now."""
@@ -159,31 +155,26 @@ class Exchange:
 
     # --- the upstream's connection -----------------------------------------------------------------------
 
-    def answer_interim(self, message: RawResponseMessage) -> None:
+    def answer_interim(self, head: ResponseHead) -> None:
         """Pass a 1xx on, except the 100 for an expectation that the gate has met itself."""
-        if message.code != 100 and not self._wish.http10 and not problem_of(message):
-            self._passage.interim(message)
+        if head.status != 100 and not self._wish.http10:
+            self._passage.interim(head)
 
-    def answer_head(self, t: Nanoseconds, message: RawResponseMessage) -> None:
+    def answer_head(self, t: Nanoseconds, head: ResponseHead) -> None:
         """Pass the head on, or keep it back while it may be a refusal to count tokens."""
-        problem = problem_of(message)
-        if problem:
-            self._drop_upstream()
-            self.answer_failed(t, Outcome.UPSTREAM_PROTOCOL_ERROR, problem)
-            return
-        if self.asks_usage and message.code in REFUSALS:
-            self._withheld = Refusal(message)
+        if self.asks_usage and head.status in REFUSALS:
+            self._withheld = Refusal(head)
         else:
-            self._begin(t, message)
+            self._begin(t, head)
 
-    def answer_body(self, t: Nanoseconds, chunk: bytes) -> None:
+    def answer_body(self, t: Nanoseconds, content: bytes, wire: bytes | None) -> None:
         """Pass a part on: to the client first, then to the observer."""
         self._deadline.arm(t, self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT)
-        if self._withheld:
-            if not self._withheld.add(chunk):
+        if self._withheld is not None:
+            if not self._withheld.add(content):
                 self._let_go(t)
             return
-        self._passage.body(t, chunk)
+        self._passage.body(t, content, wire)
 
     def answer_pauses(self) -> None:
         """Send what there is."""
@@ -195,7 +186,7 @@ class Exchange:
             self.usage_refused = True
             self.connection = None
             self._deadline.disarm()
-            self._wake()
+            self._settle()
             return
         self._let_go(t)
         self._passage.end()
@@ -219,20 +210,20 @@ class Exchange:
         else:
             self.failure = UpstreamError(outcome, detail)
             self._deadline.disarm()
-            self._wake()
+            self._settle()
 
-    def answer_upgraded(self, t: Nanoseconds, message: RawResponseMessage, rest: bytes) -> None:
+    def answer_upgraded(self, t: Nanoseconds, head: ResponseHead, rest: bytes) -> None:
         """Join the two connections."""
-        problem = problem_of(message) if self._wish.upgrade else "101 Switching Protocols unasked for"
         connection, self.connection = self.connection, None
-        if problem or connection is None:
+        if not self._wish.upgrade or connection is None:
             if connection:
                 connection.abort()
-            self.answer_failed(t, Outcome.UPSTREAM_PROTOCOL_ERROR, problem or "")
+            detail = "101 Switching Protocols unasked for"
+            self.answer_failed(t, Outcome.UPSTREAM_PROTOCOL_ERROR, detail)
             return
         self.keep_alive = False
         self._deadline.disarm()
-        self._join(message, connection.detach(), rest)
+        self._join(head, connection.detach(), rest)
 
     def check(self, now: Nanoseconds) -> None:
         """Do what is due."""
@@ -243,13 +234,15 @@ class Exchange:
             self._drop_upstream()
             self.answer_failed(now, self._deadline.expiry, "")
 
-    def _begin(self, t: Nanoseconds, message: RawResponseMessage) -> None:
+    def _begin(self, t: Nanoseconds, head: ResponseHead) -> None:
         self.keep_alive = self.keep_alive and self._sent
-        self._passage.begin(message, keep_alive=self.keep_alive)
+        self._passage.begin(head, keep_alive=self.keep_alive)
         self.span.overhead_response = Nanoseconds(max(0, self._clock() - t))
         self.span.open(t)
         self.phase = Phase.RESPONSE
         self._deadline.arm(t, self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT)
+        if self.carrier is not None:
+            self.carrier.answer_begins()
         if self._client.writing_paused:
             self.client_full(True)
 
@@ -257,13 +250,13 @@ class Exchange:
         """Send on what was kept back."""
         withheld, self._withheld = self._withheld, None
         if withheld:
-            self._begin(t, withheld.message)
+            self._begin(t, withheld.head)
             for part in withheld.parts:
-                self.answer_body(t, part)
+                self.answer_body(t, part, None)
 
-    def _join(self, message: RawResponseMessage, upstream: asyncio.Transport, rest: bytes) -> None:
+    def _join(self, head: ResponseHead, upstream: asyncio.Transport, rest: bytes) -> None:
         self.phase = Phase.RESPONSE
-        self._passage.switch(message)
+        self._passage.switch(head)
         try:
             self._tunnel = join(self._client, upstream, rest, self._tunnel_ended)
         except ConnectionResetError:
@@ -291,9 +284,8 @@ class Exchange:
         self._deadline.disarm()
         self._finish_by = None
         self.span.close(self._clock(), Ending(outcome, status or None, self.phase, self._client_left))
-        self._ended(self)
-        self._wake()
+        self._settle()
 
-    def _wake(self) -> None:
-        if not self.done.done():
-            self.done.set_result(None)
+    def _settle(self) -> None:
+        if self.carrier is not None:
+            self.carrier.settled()

@@ -4,7 +4,7 @@ import json
 
 from msgspec import Struct
 
-from joulegate.gateway.headers import response_head
+from joulegate.gateway.headers import status_lines
 from joulegate.model import Outcome
 
 
@@ -60,7 +60,7 @@ def response(refusal: Refusal, dialect: str, *, method: str, close: bool, extra:
     body, kind = _body(refusal, dialect)
     framing = b"Content-Length: %d\r\n%b%b" % (len(body), extra, b"Connection: close\r\n" if close else b"")
     reason = _REASONS.get(refusal.status, b"Error")
-    head = response_head(refusal.status, reason, [(b"Content-Type", kind)], framing)
+    head = status_lines(refusal.status, reason, [(b"Content-Type", kind)]) + framing + b"\r\n"
     return head if method == "HEAD" else head + body
 
 

@@ -4,11 +4,9 @@ import asyncio
 import os
 from collections.abc import Mapping
 
-from aiohttp import http_parser
-
 from joulegate import clock
-from joulegate.errors import ConfigError
-from joulegate.gateway.client import ClientServer
+from joulegate.gateway.body import BodyTerms
+from joulegate.gateway.clients import ClientServer
 from joulegate.gateway.desk import Desk
 from joulegate.gateway.dispatch import Dispatcher
 from joulegate.gateway.settings import GateSettings
@@ -49,10 +47,17 @@ class Gate:
         return int(sockets[0].getsockname()[1]) if sockets else 0
 
     async def start(self, host: str, port: int, *, reuse_port: bool) -> None:
-        """Listen. Raises ``ConfigError`` without aiohttp's C parser, ``OSError`` if the port is taken."""
-        require_c_parser(self._settings)
+        """Listen. Raises ``OSError`` if the port is taken."""
+        timeouts = self._settings.timeouts
         desk = Desk(self._settings, self._protocols, self._sink, clock.monotonic, clock.wall)
-        server = ClientServer(Dispatcher(desk).handle, clock=clock.monotonic, malformed=desk.admission.refuse)
+        server = ClientServer(
+            Dispatcher(desk).handle,
+            clock=clock.monotonic,
+            malformed=desk.admission.refuse,
+            head_patience=timeouts.head,
+            body_terms=BodyTerms(timeouts.body, clock.monotonic, desk.watchdog),
+            hangups=desk.hangups,
+        )
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             server, host, port, reuse_port=reuse_port or None, backlog=_BACKLOG
@@ -60,7 +65,7 @@ class Gate:
         self._desk, self._server = desk, server
         for pool in desk.pools.values():
             desk.watchdog.add(pool)
-        desk.watchdog.add(_Heads(server, self._settings.timeouts.head))
+        desk.watchdog.add(server)
         desk.watchdog.start()
         self._log.info("gate.started", gate=self._id, host=host, port=self.port)
 
@@ -80,8 +85,8 @@ class Gate:
         self._log.info("gate.stopped", gate=self._id, cut=len(desk.active))
         for exchange in tuple(desk.active):
             exchange.orphan()
-        server.pre_shutdown()
         await server.shutdown(_GOODBYE)
+        await desk.errands.end()
         for pool in desk.pools.values():
             pool.close()
         desk.watchdog.stop()
@@ -101,28 +106,3 @@ class Gate:
             refused=desk.admission.refused(),
             loop_lag=desk.watchdog.lag(),
         )
-
-
-def require_c_parser(settings: GateSettings) -> None:
-    """Refuse to start with aiohttp's parser in Python: it accepts malformed requests that the other refuses.
-
-    Raises ``ConfigError`` with the remedy.
-    """
-    if settings.slow_parser or getattr(http_parser, "HttpRequestParserC", None) is not None:
-        return
-    raise ConfigError(
-        "aiohttp runs without its C parser here, and the one in Python is laxer about malformed HTTP: "
-        "unset AIOHTTP_NO_EXTENSIONS, or install a wheel of aiohttp for this platform"
-    )
-
-
-class _Heads:
-    """Looks after clients that do not finish the head of a request."""
-
-    def __init__(self, server: ClientServer, patience: Nanoseconds) -> None:
-        self._server = server
-        self._patience = patience
-
-    def check(self, now: Nanoseconds) -> None:
-        for client in self._server.clients():
-            client.check_head(now, self._patience)

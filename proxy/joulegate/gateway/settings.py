@@ -59,8 +59,6 @@ class GateSettings(Struct, frozen=True):
     """Requests may be rewritten to ask for token counts."""
     tenants: Tenants = Tenants()
     tasks: tuple[TaskRule, ...] = ()
-    slow_parser: bool = False
-    """Start even without aiohttp's C parser, which is stricter and faster."""
 
 
 def settings_from(config: Config, keys: Mapping[str, str]) -> GateSettings:

@@ -1,68 +1,44 @@
-"""Connections to the upstreams: one protocol on a raw transport, aiohttp's C parser for the answers."""
+"""Connections to the upstreams: one protocol on a raw transport, answers read by the grammar of ``heads``."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import HttpResponseParser, RawResponseMessage
-from aiohttp.streams import StreamReader
-
+from joulegate.gateway.framing import Chunks, MalformedBody, bodiless
+from joulegate.gateway.heads import LARGEST_HEAD, Known, MalformedHead, ResponseHead, broken
+from joulegate.gateway.roles import Consumer
 from joulegate.model import Outcome
 from joulegate.units import Nanoseconds
 
-LARGEST_FIELD = 64 * 1024
-LARGEST_HEAD = 192 * 1024
-MOST_FIELDS = 256
-_BUFFER = 64 * 1024
-
 Clock = Callable[[], Nanoseconds]
 
-
-class Consumer(Protocol):
-    """Who gets an answer. Called synchronously, in the order of the bytes."""
-
-    def answer_interim(self, message: RawResponseMessage) -> None:
-        """Take a 1xx head other than 101."""
-        ...
-
-    def answer_head(self, t: Nanoseconds, message: RawResponseMessage) -> None:
-        """Take the head of the answer."""
-        ...
-
-    def answer_upgraded(self, t: Nanoseconds, message: RawResponseMessage, rest: bytes) -> None:
-        """Take the head of a 101 and the first bytes of the new protocol; the transport is the caller's."""
-        ...
-
-    def answer_body(self, t: Nanoseconds, chunk: bytes) -> None:
-        """Take a part of the body."""
-        ...
-
-    def answer_end(self, t: Nanoseconds) -> None:
-        """Learn that the answer is whole."""
-        ...
-
-    def answer_pauses(self) -> None:
-        """Learn that this is all that arrived at once."""
-        ...
-
-    def answer_failed(self, _: Nanoseconds, outcome: Outcome, detail: str) -> None:
-        """Learn that no more will come, before the answer is whole."""
-        ...
+_END = b"\r\n\r\n"
 
 
 class UpstreamConnection(asyncio.Protocol):
     """One connection, for one exchange at a time."""
 
-    def __init__(self, clock: Clock, release: Callable[["UpstreamConnection"], None]) -> None:
+    __slots__ = (
+        "_begun", "_chunks", "_clock", "_consumer", "_head", "_keep_alive", "_known", "_left", "_method",
+        "_paused", "_release", "_room", "_sent", "_transport", "answered", "connected", "idle_since",
+    )  # fmt: skip
+
+    def __init__(
+        self, clock: Clock, known: Known[ResponseHead], release: Callable[["UpstreamConnection"], None]
+    ) -> None:
         self._clock = clock
+        self._known = known
         self._release = release
         self._transport: asyncio.Transport | None = None
         self._consumer: Consumer | None = None
-        self._parser: HttpResponseParser | None = None
-        self._parser_for_head = False
-        self._payload: StreamReader | None = None
-        self._head_bytes = 0
+        self._method = ""
+        self._begun: bytearray | None = None
+        """What has come of a head."""
+        self._head = False
+        """The head of the answer has been read."""
+        self._left: int | None = 0
+        """Bytes of the body that are still to come; ``None``: until the end of the connection."""
+        self._chunks: Chunks | None = None
         self._keep_alive = False
         self._sent = False
         self._paused = False
@@ -71,30 +47,26 @@ class UpstreamConnection(asyncio.Protocol):
         """At least one byte came back since the last request."""
         self.idle_since = Nanoseconds(0)
         self.connected = False
-        """Also what aiohttp's stream reader asks."""
 
     # --- sending -------------------------------------------------------------------------------------
 
-    def begin(self, consumer: Consumer, head: bytes, *, answer_is_head: bool) -> None:
-        """Send the head of a request, with as much of its body as is known; ``answer_is_head`` for HEAD."""
-        if self._parser is None or answer_is_head or self._parser_for_head:
-            self._parser = self._new_parser(answer_is_head)
-            self._parser_for_head = answer_is_head
+    def begin(self, consumer: Consumer, method: str, head: bytes) -> None:
+        """Send the head of a request, with as much of its body as is known."""
         self._consumer = consumer
-        self._payload = None
-        self._head_bytes = 0
+        self._method = method
+        self._head = False
         self._sent = False
         self.answered = False
         self.write(head)
 
     def write(self, data: bytes) -> None:
         """Send more."""
-        if self._transport and not self._transport.is_closing():
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def write_all(self, pieces: list[bytes]) -> None:
         """Send more, in pieces."""
-        if self._transport and not self._transport.is_closing():
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.writelines(pieces)
 
     def finish_request(self) -> None:
@@ -134,7 +106,6 @@ class UpstreamConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Cut the connection now; nobody is told."""
         self._consumer = None
-        self._payload = None
         if self._transport:
             self._transport.abort()
 
@@ -159,41 +130,31 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand on what arrived."""
-        if self._consumer is None or self._parser is None:
+        if self._consumer is None:
             self.abort()  # Bytes that nobody asked for: an answer to no request.
             return
         now = self._clock()
         self.answered = True
-        if self._payload is None:
-            self._head_bytes += len(data)
         try:
-            messages, upgraded, rest = self._parser.feed_data(data)
-        except HttpProcessingError as error:
-            self._deliver(now)
-            self._fail(now, Outcome.UPSTREAM_PROTOCOL_ERROR, _reason(error))
-            return
-        for message, payload in messages:
-            self._message(now, message, payload, rest if upgraded else None)
-        if self._payload is None and self._head_bytes > LARGEST_HEAD:
-            self._fail(now, Outcome.UPSTREAM_PROTOCOL_ERROR, "the head is too large")
-        self._deliver(now)
+            if self._head:
+                self._body(now, data)
+            else:
+                self._heads(now, data)
+        except MalformedHead as problem:
+            self._fail(now, Outcome.UPSTREAM_PROTOCOL_ERROR, str(problem))
+        except MalformedBody as problem:
+            self._fail(now, Outcome.UPSTREAM_PROTOCOL_ERROR, str(problem))
 
     def eof_received(self) -> None:
         """Learn that the upstream sends no more: the end of a body that nothing else ends."""
-        if self._payload is None or self._parser is None:
-            return
-        try:
-            self._parser.feed_eof()
-        except HttpProcessingError:
-            return  # Cut: ``connection_lost`` follows and says so.
-        self._keep_alive = False
-        self._deliver(self._clock())
+        if self._head and self._left is None and self._consumer is not None:
+            self._finish(self._clock(), self._consumer)
 
     def connection_lost(self, error: Exception | None) -> None:
         """End."""
         self.connected = False
         self._transport = None
-        outcome = Outcome.UPSTREAM_TRUNCATED if self._payload is not None else Outcome.UPSTREAM_RESET
+        outcome = Outcome.UPSTREAM_TRUNCATED if self._head else Outcome.UPSTREAM_RESET
         self._fail(self._clock(), outcome, "connection reset" if error else "connection closed")
         self.resume_writing()
 
@@ -208,70 +169,101 @@ class UpstreamConnection(asyncio.Protocol):
         if room and not room.done():
             room.set_result(None)
 
-    # --- what aiohttp's stream reader calls ------------------------------------------------------------
-
-    def pause_reading(self) -> None:
-        """Do nothing: every chunk is taken out at once, back-pressure is the exchange's."""
-
-    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002, RUF100 (aiohttp's)
-        """Do nothing: see ``pause_reading``."""
-
     # --- inside ----------------------------------------------------------------------------------------
 
-    def _new_parser(self, answer_is_head: bool) -> HttpResponseParser:
-        return HttpResponseParser(
-            self,  # type: ignore[arg-type]  # offers what the parser's stream readers use of a protocol
-            asyncio.get_running_loop(),
-            _BUFFER,
-            max_line_size=LARGEST_FIELD,
-            max_field_size=LARGEST_FIELD,
-            max_headers=MOST_FIELDS,
-            response_with_body=not answer_is_head,
-            read_until_eof=True,
-            auto_decompress=False,
-        )
+    def _heads(self, now: Nanoseconds, data: bytes) -> None:
+        """Read heads until that of the answer, and what is behind it."""
+        begun = self._begun
+        if begun is not None:
+            start = len(begun)
+            begun += data
+            if begun.find(_END, max(0, start - 3)) < 0:
+                self._wait(begun, start)
+                return
+            data, self._begun = bytes(begun), None
+        while (end := data.find(_END)) >= 0:
+            head = self._known.head(data[:end])
+            data = data[end + 4 :]
+            if head.status >= 200:
+                self._answer(now, head, data)
+                return
+            if head.status == 101:
+                self._upgrade(now, head, data)
+                return
+            if self._consumer is not None:
+                self._consumer.answer_interim(head)
+        self._wait(bytearray(data), 0)
 
-    def _message(
-        self, now: Nanoseconds, message: RawResponseMessage, payload: StreamReader, rest: bytes | None
-    ) -> None:
+    def _wait(self, begun: bytearray, start: int) -> None:
+        """Keep what has come of a head; all before ``start`` has been looked at."""
+        if len(begun) > LARGEST_HEAD:
+            raise MalformedHead("the head is too large")
+        if broken(begun, start):
+            raise MalformedHead("the answer begins with no head")
+        self._begun = begun
+
+    def _answer(self, now: Nanoseconds, head: ResponseHead, data: bytes) -> None:
         consumer = self._consumer
-        if consumer is None or self._payload is not None:
-            self._keep_alive = False  # A second answer to one request: the connection cannot be trusted.
+        if consumer is None:
             return
-        if message.code == 101:
-            self._upgrade(now, message, rest)
-        elif message.code < 200:
-            self._head_bytes = 0
-            consumer.answer_interim(message)
+        self._head = True
+        self._keep_alive = head.keep_alive
+        self._chunks = None
+        if bodiless(self._method, head.status):
+            self._left = 0
+        elif head.chunked:
+            self._left, self._chunks = 0, Chunks()
         else:
-            self._payload = payload
-            self._keep_alive = not message.should_close
-            consumer.answer_head(now, message)
+            self._left = head.length
+        consumer.answer_head(now, head)
+        if self._consumer is consumer:
+            self._body(now, data)
 
-    def _upgrade(self, now: Nanoseconds, message: RawResponseMessage, rest: bytes | None) -> None:
-        if rest is None or self._consumer is None:
+    def _upgrade(self, now: Nanoseconds, head: ResponseHead, rest: bytes) -> None:
+        if not head.switches or self._consumer is None:
             self._fail(now, Outcome.UPSTREAM_PROTOCOL_ERROR, "101 for a protocol that nobody asked for")
             return
-        self._consumer.answer_upgraded(now, message, rest)
+        self._consumer.answer_upgraded(now, head, rest)
 
-    def _deliver(self, now: Nanoseconds) -> None:
-        payload, consumer = self._payload, self._consumer
-        if payload is None or consumer is None:
+    def _body(self, now: Nanoseconds, data: bytes) -> None:
+        consumer, chunks = self._consumer, self._chunks
+        if consumer is None:
             return
-        chunk = payload.read_nowait()
-        if chunk:
-            consumer.answer_body(now, chunk)
+        if chunks is not None:
+            content = chunks.feed(data) if data else b""
+            ended = chunks.ended
+            if content:
+                consumer.answer_body(now, content, data if chunks.plain and not ended else None)
+            if chunks.rest:
+                self._keep_alive = False
+        else:
+            ended = self._length(now, consumer, data)
         if self._consumer is not consumer:
             return
-        if payload.is_eof():
+        if ended:
             self._finish(now, consumer)
         else:
             consumer.answer_pauses()
 
+    def _length(self, now: Nanoseconds, consumer: Consumer, data: bytes) -> bool:
+        """Hand on what belongs to a body that does not come in chunks; say whether it is whole."""
+        left = self._left
+        if left is None:
+            if data:
+                consumer.answer_body(now, data, None)
+            return False
+        if len(data) > left:
+            self._keep_alive = False  # A second answer to one request: the connection cannot be trusted.
+            data = data[:left]
+        self._left = left - len(data)
+        if data:
+            consumer.answer_body(now, data, None)
+        return not self._left
+
     def _finish(self, now: Nanoseconds, consumer: Consumer) -> None:
-        reusable = self._keep_alive and self._sent and self.usable
+        reusable = self._keep_alive and self._sent and self._left is not None and self.usable
         self._consumer = None
-        self._payload = None
+        self._chunks = None
         self.resume()
         consumer.answer_end(now)
         if reusable:
@@ -286,8 +278,3 @@ class UpstreamConnection(asyncio.Protocol):
         self.abort()
         if consumer:
             consumer.answer_failed(now, outcome, detail)
-
-
-def _reason(error: HttpProcessingError) -> str:
-    """Give what is wrong in at most 200 printable characters, without the bytes around it."""
-    return "".join(c for c in error.message.partition("\n")[0].rstrip(":")[:200] if c.isprintable())

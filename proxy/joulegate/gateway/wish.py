@@ -1,10 +1,9 @@
 """What an answer depends on besides the upstream: the client's wish and the gate's own patience. Pure."""
 
-from aiohttp.http_parser import RawResponseMessage
 from msgspec import Struct
 
 from joulegate.gateway.framing import Answer
-from joulegate.gateway.headers import response_problem
+from joulegate.gateway.heads import ResponseHead
 from joulegate.model import Outcome
 from joulegate.units import Nanoseconds
 
@@ -28,14 +27,14 @@ class Wish(Struct, frozen=True):
     extra: bytes
     """Header lines of the gate's own for the answer."""
 
-    def answer(self, message: RawResponseMessage, length: bytes | None, *, changed: bool) -> Answer:
+    def answer(self, head: ResponseHead, *, changed: bool) -> Answer:
         """Give what the framing of this answer depends on."""
         return Answer(
             method=self.method,
-            status=message.code,
+            status=head.status,
             http10=self.http10,
-            length=int(length) if length is not None else None,
-            chunked=message.chunked,
+            length=head.length,
+            chunked=head.chunked,
             changed=changed,
         )
 
@@ -43,10 +42,10 @@ class Wish(Struct, frozen=True):
 class Refusal:
     """The refusal of a request that asked for usage, kept back until it is known what it refuses."""
 
-    __slots__ = ("_size", "message", "parts")
+    __slots__ = ("_size", "head", "parts")
 
-    def __init__(self, message: RawResponseMessage) -> None:
-        self.message = message
+    def __init__(self, head: ResponseHead) -> None:
+        self.head = head
         self.parts: list[bytes] = []
         self._size = 0
 
@@ -81,13 +80,3 @@ class Deadline:
     def passed(self, now: Nanoseconds) -> bool:
         """Say whether the wait was too long."""
         return self._at is not None and now >= self._at
-
-
-def reason_of(message: RawResponseMessage) -> bytes:
-    """Give the reason phrase as it came."""
-    return message.reason.encode("utf-8", "surrogateescape")
-
-
-def problem_of(message: RawResponseMessage) -> str | None:
-    """Say why this head is none, or ``None``."""
-    return response_problem(reason_of(message), message.raw_headers)
