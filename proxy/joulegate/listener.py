@@ -22,7 +22,7 @@ from joulegate.framing import (
     Scanner,
 )
 from joulegate.framing.values import decode, flag, word
-from joulegate.model import Asked, ServerTimings, TaskFacts
+from joulegate.model import Asked, Fact, FactSource, ServerTimings, TaskFacts
 from joulegate.ports import Headers, Rewrite
 from joulegate.units import Nanoseconds
 
@@ -143,7 +143,10 @@ class Listener:
             self._read = _nothing
             return
         self.answered = True
-        self._read = _length if _encoded(headers) else self._reader(headers)
+        fields = {name.lower(): value for name, value in reversed(headers)}
+        self.accounts.head(fields)
+        encoded = fields.get(b"content-encoding", b"").lower() not in (b"", b"identity")
+        self._read = _length if encoded else self._reader(fields.get(b"content-type", b""), headers)
 
     def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
         """Take a part of the answer; give its content bytes."""
@@ -178,8 +181,8 @@ class Listener:
 
     # --- framing -------------------------------------------------------------------------------------
 
-    def _reader(self, headers: Headers) -> "Callable[[Listener, bytes], int]":
-        media = header(headers, b"content-type").partition(b";")[0].strip().lower()
+    def _reader(self, content_type: bytes, headers: Headers) -> "Callable[[Listener, bytes], int]":
+        media = content_type.partition(b";")[0].strip().lower()
         if media == b"text/event-stream":
             self._splitter = EventSplitter()
             return Listener._read_records
@@ -215,6 +218,21 @@ class Listener:
             found, self._long = self._long.found, None
             self.long_event(found)
         return len(frame.data) if self._long_counts else 0
+
+
+class Reading(Listener):
+    """Exchanges whose work is all in the prompt: embeddings, scores, rerank, moderation."""
+
+    def document(self, found: Found) -> None:
+        """Read usage that has only a total: it is the prompt's."""
+        self.accounts.total_is_prompt(found.members.get("usage"))
+
+    def facts(self) -> TaskFacts:
+        """Give the work done; nothing is written."""
+        facts = self.accounts.facts
+        if not self.answered or facts.completion_tokens is not None:
+            return facts
+        return msgspec.structs.replace(facts, completion_tokens=Fact(0, FactSource.DERIVED))
 
 
 def _nothing(_: Listener, chunk: bytes) -> int:

@@ -99,3 +99,19 @@ def test_a_total_is_the_prompt_where_nothing_is_written() -> None:
     assert accounts.facts.prompt_tokens == Fact(9, FactSource.DERIVED)
     accounts.total_is_prompt(b'{"total_tokens":99}')
     assert accounts.facts.prompt_tokens == Fact(9, FactSource.DERIVED)
+
+
+def test_anthropics_input_has_the_cache_beside_it() -> None:
+    """All tokens of the input are those that were read anew, from the cache and into the cache."""
+    told = facts(input_tokens=3, cache_read_input_tokens=100, cache_creation_input_tokens=20, output_tokens=5)
+    assert told == TaskFacts(Fact(123), Fact(100), Fact(20), Fact(5))
+    assert facts(input_tokens=3, cache_read_input_tokens=None, output_tokens=0) == TaskFacts(
+        prompt_tokens=Fact(3), completion_tokens=Fact(0)
+    )
+    assert facts(cache_read_input_tokens=100).prompt_tokens is None
+
+
+def test_openais_prompt_has_the_cache_in_it() -> None:
+    """Gateways add Anthropic's words to OpenAI's, whose prompt has them in it already."""
+    told = facts(prompt_tokens=123, cache_read_input_tokens=100, cache_creation_input_tokens=20)
+    assert told == TaskFacts(Fact(123), Fact(100), Fact(20))

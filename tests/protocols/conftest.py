@@ -30,7 +30,7 @@ def plugin() -> Callable[[str], InferenceProtocol]:
 Exchange = Callable[..., Observer]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def exchange(plugin: Callable[[str], InferenceProtocol]) -> Exchange:
     """Plays one exchange to a fresh observer and gives the observer."""
 

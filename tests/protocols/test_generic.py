@@ -17,7 +17,6 @@ Load = Callable[[str], InferenceProtocol]
         ("PUT", "/anything", WorkClass.INFERENCE),
         ("GET", "/generate", WorkClass.INFERENCE),
         ("GET", "/health", WorkClass.PROBE),
-        ("GET", "/health_generate", WorkClass.PROBE),
         ("HEAD", "/anything", WorkClass.PROBE),
         ("OPTIONS", "/anything", WorkClass.PROBE),
         ("POST", "/v1/load_lora_adapter", WorkClass.MODEL_LOAD),

@@ -1,6 +1,6 @@
-"""From the usage that OpenAI-compatible servers report to facts.
+"""From the usage that OpenAI-compatible servers and Anthropic's report to facts.
 
-Several protocols carry this form: the OpenAI routes themselves, and servers that add it to their own. The
+Several protocols carry these forms: the OpenAI routes themselves, and servers that add them to their own. The
 normal form: prompt tokens include cached ones, completion tokens include reasoning and all choices, a
 reported zero is a value, counts that cannot be true are unknown.
 """
@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
+from joulegate.framing import heads
 from joulegate.framing.values import count, decode, fact, milliseconds, seconds
 from joulegate.model import Fact, FactSource, ServerTimings, TaskFacts
 
@@ -32,6 +33,8 @@ class _Usage(Struct):
     completion_tokens: Any = None
     input_tokens: Any = None
     output_tokens: Any = None
+    cache_read_input_tokens: Any = None  # Anthropic's: not in input_tokens
+    cache_creation_input_tokens: Any = None
     total_tokens: Any = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
@@ -83,6 +86,11 @@ class Accounts:
             facts = _usage_facts(usage)
             self.facts = facts if self.facts == _NOTHING else replace(self.facts, **_known(facts))
 
+    def head(self, fields: Mapping[bytes, bytes]) -> None:
+        """Take the head of an answer, names in lower case; what the body says later counts more."""
+        if heads.MARK in fields:
+            self.facts, self.timings = heads.facts_of(fields), heads.timings_of(fields)
+
     def total_is_prompt(self, raw: bytes | Raw | None) -> None:
         """Take a raw ``usage`` that has only a total, of work that is all in the prompt."""
         usage = decode(raw, _Usage) if raw else None
@@ -125,20 +133,31 @@ class Accounts:
 
 
 def _usage_facts(usage: _Usage) -> TaskFacts:
-    prompt = _first(usage.prompt_tokens, usage.input_tokens)
+    prompt = count(usage.prompt_tokens)
+    if prompt is None:
+        prompt = _with_cached(usage)
     asked = usage.prompt_tokens_details or usage.input_tokens_details or _NO_DETAILS
     given = usage.completion_tokens_details or usage.output_tokens_details or _NO_DETAILS
     audio = seconds(usage.seconds)
     completion, reasoning = _completion(usage, prompt, _first(given.reasoning_tokens, usage.reasoning_tokens))
     return TaskFacts(
         prompt_tokens=_fact(prompt),
-        cached_prompt_tokens=_part(count(asked.cached_tokens), prompt),
-        cache_write_tokens=fact(_first(asked.cache_write_tokens, asked.created_cache_tokens)),
+        cached_prompt_tokens=_part(_first(asked.cached_tokens, usage.cache_read_input_tokens), prompt),
+        cache_write_tokens=fact(
+            _first(asked.cache_write_tokens, asked.created_cache_tokens, usage.cache_creation_input_tokens)
+        ),
         completion_tokens=completion,
         reasoning_tokens=_part(reasoning, completion.value if completion else None),
         images=fact(usage.image_count),
         audio_in=None if audio is None else Fact(audio),
     )
+
+
+def _with_cached(usage: _Usage) -> int | None:
+    """Give all tokens of the input: Anthropic counts those read from and written to the cache beside it."""
+    fresh = count(usage.input_tokens)
+    beside = (usage.cache_read_input_tokens, usage.cache_creation_input_tokens)
+    return None if fresh is None else count(fresh + sum(count(tokens) or 0 for tokens in beside))
 
 
 def _completion(usage: _Usage, prompt: int | None, reasoning: int | None) -> tuple[Fact | None, int | None]:

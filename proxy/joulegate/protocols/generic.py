@@ -9,10 +9,10 @@ from joulegate.model import WorkClass
 from joulegate.ports import Headers, Observer, Route
 
 _PROBES = frozenset({
-    "/", "/health", "/healthz", "/health_generate", "/livez", "/live", "/ready", "/readyz", "/ping",
+    "/", "/health", "/healthz", "/livez", "/live", "/ready", "/readyz", "/ping",
     "/version", "/metrics", "/favicon.ico", "/docs", "/openapi.json",
 })  # fmt: skip
-"""Asked by load balancers, scrapers and browsers. SGLang's ``/health_generate`` runs a generation for it."""
+"""Asked by load balancers, scrapers and browsers."""
 
 _LOADS = frozenset({
     "/load_model", "/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/sleep", "/wake_up",

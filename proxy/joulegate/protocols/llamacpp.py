@@ -16,7 +16,7 @@ from joulegate.framing import Found
 from joulegate.framing.values import decode, fact, flag, whole, word
 from joulegate.listener import Listener, Members
 from joulegate.model import Asked, Task, WorkClass
-from joulegate.ports import Headers, Observer, Route
+from joulegate.ports import About, Headers, Observer, Route
 
 _INFERENCE = {
     "/completion": Route("native.completion", Task.TEXT_GENERATION),
@@ -50,6 +50,14 @@ _TEXT = re.compile(rb'"(?:content|text)"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"', r
 
 class Plugin:
     """Knows the native routes of the llama.cpp server."""
+
+    about = About(
+        servers=("llama.cpp",),
+        routes=("POST /embedding", "POST /embeddings", "POST /models/load", "GET /slots", "GET /props"),
+        usage="`tokens_evaluated`, `tokens_predicted`, `timings`",
+        streaming='events without `[DONE]`, the last with `"stop":true`',
+        disconnect="stops, unless `X-Conversation-Id` asks it to go on",
+    )
 
     def matches(self, method: str, path: str) -> Route | None:
         """Give the route, or ``None`` if llama.cpp has none of its own there."""

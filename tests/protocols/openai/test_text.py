@@ -152,4 +152,6 @@ def test_bounds_have_three_names(exchange: Play) -> None:
 def test_a_rerank_total_is_the_prompt(exchange: Play) -> None:
     """Nothing is written there."""
     facts = exchange("/v1/rerank", b"{}", b'{"usage":{"total_tokens":9}}').facts()
-    assert facts == TaskFacts(prompt_tokens=Fact(9, FactSource.DERIVED))
+    assert facts == TaskFacts(
+        prompt_tokens=Fact(9, FactSource.DERIVED), completion_tokens=Fact(0, FactSource.DERIVED)
+    )

@@ -1,17 +1,19 @@
 """The OpenAI-compatible family: the routes that most inference servers have in common."""
 
-from joulegate.listener import Listener
+from joulegate.listener import Listener, Reading
 from joulegate.ports import Headers, Observer, Route
 from joulegate.protocols.openai import routes
 from joulegate.protocols.openai.audio import Speech, Transcript
 from joulegate.protocols.openai.images import Image
-from joulegate.protocols.openai.text import Chat, Completion, Plain, Response
+from joulegate.protocols.openai.text import Chat, Completion, Response
 
 _LISTENERS: dict[str, type[Listener]] = {
     routes.CHAT: Chat,
+    routes.CHAT_BATCH: Chat,
     routes.COMPLETIONS: Completion,
     routes.RESPONSES: Response,
     routes.SPEECH: Speech,
+    **dict.fromkeys(routes.READINGS, Reading),
     **dict.fromkeys(routes.IMAGES, Image),
     **dict.fromkeys(routes.TRANSCRIPTS, Transcript),
 }
@@ -26,4 +28,4 @@ class Plugin:
 
     def observer(self, route: Route, headers: Headers) -> Observer:
         """Give a fresh listener for one exchange."""
-        return _LISTENERS.get(route.name, Plain)(headers, model=route.model)
+        return _LISTENERS.get(route.name, Listener)(headers, model=route.model)

@@ -4,7 +4,8 @@ Known behind any prefix that ends in ``/v1`` (``/v1/…``, ``/openai/v1/…``, a
 ``/openai/deployments/{model}`` and ``/engines/{model}``, where the path names the model, and bare for those
 names that no other protocol uses. Bare ``/completions`` and ``/embeddings`` are llama.cpp's own routes, with
 other bodies: they are not matched here, see ``protocols.llamacpp``.
-Source: https://platform.openai.com/docs/api-reference; vLLM, LiteLLM, LocalAI and SGLang serve the same.
+Source: https://platform.openai.com/docs/api-reference; vLLM, LiteLLM, LocalAI and SGLang serve the same, and
+``classify``, ``score``, ``decisions`` and ``systemone`` beside them.
 """
 
 import re
@@ -16,31 +17,38 @@ from joulegate.model import Task, WorkClass
 from joulegate.ports import Route
 
 CHAT = "chat.completions"
+CHAT_BATCH = "chat.completions.batch"
 COMPLETIONS = "completions"
 RESPONSES = "responses"
-EMBEDDINGS = "embeddings"
+READINGS = frozenset({"embeddings", "rerank", "moderations", "classify", "score", "decisions", "systemone"})
+"""All their work is in the prompt."""
 IMAGES = frozenset({"images.generations", "images.edits", "images.variations"})
 SPEECH = "audio.speech"
 TRANSCRIPTS = frozenset({"audio.transcriptions", "audio.translations"})
 
 _POST = {
     "chat/completions": Route(CHAT, Task.CHAT),
+    "chat/completions/batch": Route(CHAT_BATCH, Task.CHAT),
     "completions": Route(COMPLETIONS, Task.TEXT_GENERATION),
     "responses": Route(RESPONSES, Task.CHAT),
-    "embeddings": Route(EMBEDDINGS, Task.EMBEDDINGS),
+    "embeddings": Route("embeddings", Task.EMBEDDINGS),
     "images/generations": Route("images.generations", Task.IMAGE_GENERATION),
     "images/edits": Route("images.edits", Task.IMAGE_EDIT),
     "images/variations": Route("images.variations", Task.IMAGE_EDIT),
     "rerank": Route("rerank", Task.RERANK),
     "reranking": Route("rerank", Task.RERANK),
     "moderations": Route("moderations", Task.MODERATION),
+    "classify": Route("classify", Task.TEXT_CLASSIFICATION),
+    "score": Route("score", Task.RERANK),
+    "decisions": Route("decisions", Task.TEXT_CLASSIFICATION),
+    "systemone": Route("systemone", Task.TEXT_CLASSIFICATION),
     "audio/speech": Route(SPEECH, Task.SPEECH_SYNTHESIS),
     "audio/transcriptions": Route("audio.transcriptions", Task.SPEECH_RECOGNITION),
     "audio/translations": Route("audio.translations", Task.SPEECH_RECOGNITION),
 }
 """Routes that make a model work."""
 
-_BARE = _POST.keys() - {"completions", "embeddings"}
+_BARE = _POST.keys() - {"completions", "embeddings", "classify", "score", "decisions", "systemone"}
 
 _ADMIN = Route("admin", work=WorkClass.ADMIN, reads_body=False)
 _MODELS = Route("models", work=WorkClass.PROBE, reads_body=False)
@@ -48,7 +56,7 @@ _GATE = re.compile(r"(?:/[^/]+)*?/v[12]/(?P<rest>[^?]+?)/?")
 _NAMED = re.compile(r"(?:/[^/]+)*?/(?:deployments|engines)/(?P<model>[^/]+)/(?P<rest>.+?)/?")
 _ADMIN_POST = re.compile(
     r"responses/(?:input_tokens|compact|[^/]+/cancel)|files(?:/.*)?|uploads(?:/.*)?|batches(?:/.*)?"
-    r"|chat/completions/[^/]+"
+    r"|(?:chat/)?completions/(?:de)?render|responses/render|chat/completions/[^/]+|(?:de)?tokenize"
 )
 _READ = re.compile(r"models(?:/.+)?")
 _ADMIN_READ = re.compile(r"(?:files|batches|uploads|responses|chat/completions)(?:/.*)?")

@@ -32,14 +32,6 @@ def texts(names: bytes) -> re.Pattern[bytes]:
     return re.compile(rb'"(?:' + names + rb')"\s*:\s*' + _STRING, re.DOTALL)
 
 
-class Plain(Listener):
-    """Exchanges whose work is all in the prompt: embeddings, rerank, moderation."""
-
-    def document(self, found: Found) -> None:
-        """Read usage that has only a total: it is the prompt's."""
-        self.accounts.total_is_prompt(found.members.get("usage"))
-
-
 class Generation(Listener):
     """Exchanges that write text."""
 
