@@ -150,3 +150,54 @@ def test_an_event_that_waits_for_timings_goes_on_without() -> None:
     assert strip.feed(CONTENT) == FINISH + CONTENT
     assert strip.feed(FINISH) == b""
     assert strip.finish() == FINISH
+
+
+def ends(fingerprint: bytes = b"") -> bytes:
+    """Give the end of a choice as vLLM 0.32.0 writes it."""
+    choice = b'{"index":0,"delta":{"content":"a"},"finish_reason":"stop","stop_reason":null}'
+    return b'data: {"choices":[' + choice + b"]" + fingerprint + b"}\n\n"
+
+
+SIGNED = b',"system_fingerprint":"vllm-0.32.0-1f515924"'
+VLLM_USAGE = USAGE.replace(b"}}\n\n", b"}" + SIGNED + b',"metrics":{}}\n\n')
+
+
+@pytest.mark.parametrize("choices", [1, 2, 5])
+def test_vllm_s_fingerprint_goes_back_where_it_was(choices: int) -> None:
+    """It stands on the end of each choice, or on the usage event instead."""
+    for sizes in (1, 7, 10_000):
+        strip, stream = UsageFilter(), CONTENT + ends() * choices + VLLM_USAGE + DONE
+        parts = [strip.feed(stream[at : at + sizes]) for at in range(0, len(stream), sizes)]
+        assert b"".join(parts) + strip.finish() == CONTENT + ends(SIGNED) * choices + DONE
+
+
+def test_a_choice_that_ended_early_holds_up_no_other() -> None:
+    """Its event goes on with the next one of another choice, without the fingerprint."""
+    strip = UsageFilter()
+    assert strip.feed(ends()) == b""
+    assert strip.feed(CONTENT) == ends() + CONTENT
+    assert strip.feed(ends() + VLLM_USAGE) == ends(SIGNED)
+
+
+@pytest.mark.parametrize("usage", [USAGE, DONE, b""])
+def test_a_server_without_a_fingerprint_gets_none(usage: bytes) -> None:
+    """``--fingerprint-mode none``, an older vLLM, or a stream that ends there."""
+    strip = UsageFilter()
+    rest = usage if usage == DONE else b""
+    assert strip.feed(ends()) == b""
+    assert strip.feed(usage) + strip.finish() == ends() + rest
+
+
+def test_a_fingerprint_that_is_in_place_stays_alone() -> None:
+    """Such an event waits for nothing."""
+    strip = UsageFilter()
+    assert strip.feed(ends(SIGNED)) == ends(SIGNED)
+    assert strip.feed(VLLM_USAGE) == b""
+
+
+def test_what_waits_is_bounded() -> None:
+    """A server that only ever ends choices gets them through."""
+    strip = UsageFilter()
+    sent = b"".join(strip.feed(ends()) for _ in range(1000))
+    assert len(sent) >= len(ends()) * (1000 - 129)
+    assert sent + strip.finish() == ends() * 1000

@@ -1,12 +1,15 @@
 """Asks a streaming server for usage on the client's behalf, and takes the answer to that out again.
 
 The request is changed as text: one member is put in or one value replaced, every other byte stays. In the
-answer the events that hold nothing but usage are dropped. llama.cpp moves its ``timings`` from the last
-event of a choice to that usage event; they are put back where the client would have found them.
+answer the events that hold nothing but usage are dropped. What servers move from the last event of a choice
+to that usage event is put back where the client would have found it: llama.cpp's ``timings``, and vLLM's
+``system_fingerprint`` (entrypoints/openai/chat_completion/serving.py, 0.32.0), except where a choice of
+several ended before the others went on, because nothing is held for so long.
 ``"usage":null`` in other events stays: servers that people run themselves either always send it or never.
 """
 
 import re
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,6 +23,10 @@ _CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\{')
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
 _LLAMACPP = re.compile(rb'"system_fingerprint"\s*:\s*"b\d+-')
 """llama.cpp signs its events with its build: number and commit."""
+_VLLM = b'"stop_reason":'
+"""vLLM's member of a choice that has ended; other servers have other names for it."""
+_MOST_HELD = 128
+"""Ends of choices that wait together; a server that sends more of them gets them through."""
 _BEGIN = b"data:"
 _BOM = b"\xef\xbb\xbf"
 _EMPTY = (b"[]", b"null")
@@ -81,11 +88,18 @@ def _append(body: bytes) -> bytes:
     return body[:end] + b"," + _OPTIONS + body[end:]
 
 
+class _Moved(NamedTuple):
+    """What a usage event holds that belongs into another one; nothing is empty."""
+
+    timings: bytes
+    fingerprint: bytes
+
+
 class UsageFilter:
     """Drops the events of a stream that hold nothing but usage; see ``ports.ResponseFilter``.
 
-    Bytes wait only while they may be the beginning of such an event, and llama.cpp's last event of a choice
-    until the next one is there.
+    Bytes wait only while they may be the beginning of such an event, and the last events of choices until
+    the next one is there.
     """
 
     def __init__(self) -> None:
@@ -93,8 +107,8 @@ class UsageFilter:
         self._waiting = b""
         self._passed = 0
         """How much of the stream has been let go or dropped; ``_waiting`` begins here."""
-        self._last = b""
-        """An event that ends a choice and may get its timings back; it stands before ``_waiting``."""
+        self._last: list[bytes] = []
+        """Events that end choices and may get something back; they stand before ``_waiting``."""
 
     def feed(self, chunk: bytes) -> bytes:
         """Give the bytes that may go on now."""
@@ -122,22 +136,21 @@ class UsageFilter:
 
     def _decide(self, frame: Frame) -> bytes:
         raw = self._take(frame.end - self._passed)
-        timings = _usage_only(frame.data) if frame.whole else None
-        if timings is not None:
-            return self._let_last(timings)
-        done = self._let_last()
-        if frame.whole and _may_miss_timings(frame.data):
-            self._last = raw
-            return done
-        return done + raw
+        moved = _usage_only(frame.data) if frame.whole else None
+        if moved is not None:
+            return self._let_last(moved)
+        if frame.whole and len(self._last) < _MOST_HELD and _may_miss(frame.data):
+            self._last.append(raw)
+            return b""
+        return self._let_last() + raw
 
     def _begun(self) -> bytes:
-        """Let the unfinished event go as soon as it cannot be one to drop."""
+        """Let the unfinished event go as soon as it cannot be one to drop, nor the end of another choice."""
         begun = self._events.held
         if not self._waiting or (_FINISHED.search(begun) and not self._events.long):
             return b""
         in_passing = self._events.long or self._passed > self._events.offset
-        if in_passing or _harmless(begun):
+        if in_passing or (not self._last and _harmless(begun)):
             return self._let_last() + self._take(len(self._waiting))
         return b""
 
@@ -146,16 +159,25 @@ class UsageFilter:
         self._passed += len(taken)
         return taken
 
-    def _let_last(self, timings: bytes = b"") -> bytes:
-        last, self._last = self._last, b""
-        if not last or not timings:
-            return last
-        end = last.rindex(b"}")
-        return last[:end] + b',"timings":' + timings + last[end:]
+    def _let_last(self, moved: _Moved | None = None) -> bytes:
+        last, self._last = self._last, []
+        if last and moved and moved.fingerprint:
+            last = [_with(event, b"system_fingerprint", moved.fingerprint) for event in last]
+        if last and moved and moved.timings:
+            last[-1] = _with(last[-1], b"timings", moved.timings)
+        return b"".join(last)
 
 
-def _usage_only(data: bytes) -> bytes | None:
-    """Give the timings, or nothing, of an event that holds only usage; ``None`` for any other event."""
+def _with(event: bytes, key: bytes, value: bytes) -> bytes:
+    """Give an event with a member added to its document, unless it is there."""
+    if b'"%b"' % key in event:
+        return event
+    end = event.rindex(b"}")
+    return b'%b,"%b":%b%b' % (event[:end], key, value, event[end:])
+
+
+def _usage_only(data: bytes) -> _Moved | None:
+    """Give what an event that holds only usage has of others; ``None`` for any other event."""
     if b'"usage"' not in data:
         return None
     members = decode(data, dict[str, msgspec.Raw])
@@ -163,11 +185,15 @@ def _usage_only(data: bytes) -> bytes | None:
         return None
     if bytes(members.get("choices", b"[]")).replace(b" ", b"") not in _EMPTY:
         return None
-    return bytes(members.get("timings", b""))
+    return _Moved(bytes(members.get("timings", b"")), bytes(members.get("system_fingerprint", b"")))
 
 
-def _may_miss_timings(data: bytes) -> bool:
-    return b'"timings"' not in data and bool(_FINISHED.search(data)) and bool(_LLAMACPP.search(data))
+def _may_miss(data: bytes) -> bool:
+    if not _FINISHED.search(data):
+        return False
+    if _LLAMACPP.search(data):
+        return b'"timings"' not in data
+    return _VLLM in data and b'"system_fingerprint"' not in data
 
 
 def _harmless(begun: bytes) -> bool:

