@@ -103,3 +103,21 @@ def test_reported_pixels_beat_the_wish(make: Any) -> None:
     one.take(SpanClosed(SpanId("a"), Nanoseconds(5), Outcome.OK, facts=facts))
 
     assert one.image_work() == (1.0, 8.0, 2.0)
+
+
+def test_a_job_in_a_queue_works_not(make: Any) -> None:
+    """It is there from its submission, and costs nothing until it runs; an end says that it has."""
+    one = span(make)
+    one.take(SpanJob(SpanId("a"), Nanoseconds(10**9), JobState.ACCEPTED))
+    assert not one.works()
+    one.take(SpanJob(SpanId("a"), Nanoseconds(5 * 10**9), JobState.RUNNING))
+    assert one.works()
+    assert one.start == 5.0
+
+
+def test_no_steps_are_no_steps(make: Any) -> None:
+    """A server that still had the results drew nothing, whatever was asked."""
+    one = span(make, steps=20)
+    facts = TaskFacts(steps=Fact(0))
+    one.take(SpanClosed(SpanId("a"), Nanoseconds(5), Outcome.OK, facts=facts))
+    assert one.image_work()[1] == 0.0

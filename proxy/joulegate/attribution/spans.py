@@ -112,8 +112,15 @@ class Span:
         drawn = facts is not None and (facts.pixels or facts.images or facts.steps)
         return Kind.IMAGE if drawn or asked.steps or asked.width else Kind.LLM
 
+    @property
+    def queued(self) -> bool:
+        """Say whether it is a job of which nothing says yet that it runs."""
+        return self.is_job and self.running is None and self.end is None
+
     def works(self) -> bool:
         """Say whether the request can have caused any work on the device."""
+        if self.queued:
+            return False
         if self.opened.work_in(self.closed.facts if self.closed else None) in WORKLESS:
             return False
         if self.closed is None:
@@ -174,7 +181,8 @@ class Span:
         images = (_count(facts.images) if facts else None) or asked.images or 1
         pixels = (facts.pixels.value if facts and facts.pixels else 0) or 0
         each = pixels / images if pixels else (asked.width or 1024) * (asked.height or 1024)
-        steps = (_count(facts.steps) if facts else None) or asked.steps or 20
+        told = _count(facts.steps) if facts else None
+        steps = (asked.steps or 20) if told is None else told
         return each / MEGAPIXEL, float(steps), float(images)
 
     def _take_chunks(self, times: list[float], sizes: list[int]) -> None:
@@ -191,6 +199,7 @@ class Span:
         self.is_job = True
         if state is JobState.RUNNING and self.running is None:
             self.running = t
+            self.start = max(self.start, t)  # time before is queue and costs nothing
 
     def _close(self, event: SpanClosed) -> None:
         self.closed = event

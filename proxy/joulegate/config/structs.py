@@ -48,6 +48,8 @@ class UpstreamConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """More than this many at once are refused with 503; ``0`` is no bound."""
     on_client_leave: Literal["abort", "finish"] = "abort"
     """Stop the server's work when the client has left, or let it finish."""
+    follow_jobs: bool = True
+    """Ask the server after jobs that it accepted, where no traffic tells how they go on."""
 
 
 class EnergyConfig(Struct, frozen=True, forbid_unknown_fields=True):

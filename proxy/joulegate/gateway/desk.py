@@ -4,17 +4,21 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from joulegate.gateway.admission import Admission
+from joulegate.gateway.ear import Ear
 from joulegate.gateway.errands import Errands
-from joulegate.gateway.observation import preferring
+from joulegate.gateway.follow import Follower
+from joulegate.gateway.jobs import Jobs, origin
+from joulegate.gateway.observation import Chosen, preferring
 from joulegate.gateway.pool import Pool
 from joulegate.gateway.relay import Exchange
 from joulegate.gateway.routing import Routes
 from joulegate.gateway.settings import GateSettings, Target
+from joulegate.gateway.span import Identity
 from joulegate.gateway.upstream import Clock
 from joulegate.gateway.watch import Hangups, Watchdog
 from joulegate.log import logger
 from joulegate.model import Outcome
-from joulegate.ports import EventSink, InferenceProtocol
+from joulegate.ports import EventSink, Headers, InferenceProtocol
 from joulegate.units import NANO, Nanoseconds
 
 _QUIET = Nanoseconds(NANO)
@@ -52,6 +56,14 @@ class Desk:
         self.hangups = Hangups(loop)
         self.errands = Errands(loop)
         self.pools = {target.name: Pool(target, clock, timeouts.connect) for target in settings.upstreams}
+        self.jobs = Jobs(sink, clock, wall)
+        self.follower = Follower(
+            self.jobs,
+            protocols,
+            {target.name: target for target in settings.upstreams},
+            clock,
+            self.observer_failed,
+        )
         self.refuses_usage: set[str] = set()
         """Upstreams that do not know how to be asked for usage."""
         self.draining = False
@@ -110,6 +122,15 @@ class Desk:
         self._kinds[upstream] = kind
         self._orders.setdefault(kind, preferring(self._protocols, kind))
         self.orders_changed()
+
+    def ear(
+        self, chosen: Chosen, identity: Identity, target: Target, raw: str, headers: Headers
+    ) -> Ear | None:
+        """Give what hears of the jobs of a request to this raw target; ``None`` if it can have none."""
+        if not chosen.observation.learns_of_jobs:
+            return None
+        protocol = self._protocols.get(chosen.protocol)
+        return Ear(self.jobs, identity, origin(protocol, chosen.protocol, target, raw, headers))
 
     # --- what happened -------------------------------------------------------------------------------
 

@@ -196,7 +196,8 @@ class Dispatcher:
             return
         observation, identity = chosen.observation, self._identity(incoming, chosen, target)
         wish = self._wish(incoming.head, target, identity)
-        passage = Passage(incoming.client, wish, Span(desk.sink, identity, observation), observation)
+        ear = desk.ear(chosen, identity, target, incoming.head.target, incoming.head.headers)
+        passage = Passage(incoming.client, wish, Span(desk.sink, identity, observation, ear), observation)
         exchange = Exchange(incoming.client, wish, passage, desk.settings.timeouts, desk.clock)
         job = Job(desk, incoming, target, chosen.route.dialect, observation, exchange, wish.extra)
         try:

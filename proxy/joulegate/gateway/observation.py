@@ -3,14 +3,24 @@
 An observer's exception is counted and ends the observation; the exchange goes on untouched.
 """
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar, cast
 
 from msgspec.structs import replace
 
+from joulegate.framing.websocket import Message
 from joulegate.gateway.ids import model_name
-from joulegate.model import Asked, ServerTimings, TaskFacts
-from joulegate.ports import Headers, InferenceProtocol, Observer, Rewrite, Route, about
+from joulegate.model import Asked, JobSign, ServerTimings, TaskFacts
+from joulegate.ports import (
+    Headers,
+    InferenceProtocol,
+    JobObserver,
+    Observer,
+    Rewrite,
+    Route,
+    WebsocketObserver,
+    about,
+)
 from joulegate.units import Nanoseconds
 
 T = TypeVar("T")
@@ -159,6 +169,30 @@ class Observation:
     def streamed(self) -> bool:
         """Say whether the answer is a stream of parts."""
         return self._guard(self._observer.streamed, False)
+
+    @property
+    def learns_of_jobs(self) -> bool:
+        """The observer may have something to say of jobs."""
+        return hasattr(self._observer, "jobs")
+
+    def jobs(self) -> Sequence[JobSign]:
+        """Give what was learnt of jobs since the last call."""
+        return self._guard(cast(JobObserver, self._observer).jobs, ()) if self.learns_of_jobs else ()
+
+    @property
+    def hears_messages(self) -> bool:
+        """The observer listens to a websocket."""
+        return hasattr(self._observer, "message") and not self.failed
+
+    def message(self, t: Nanoseconds, message: Message, *, from_client: bool) -> None:
+        """Take a message of a websocket."""
+        if not self.failed:
+            hear = cast(WebsocketObserver, self._observer).message
+            self._guard(lambda: hear(t, message.data, text=message.text, from_client=from_client), None)
+
+    def give_up(self) -> None:
+        """Count the observation as failed: what passes cannot be read."""
+        self._fail()
 
     def _guard(self, question: Callable[[], T], otherwise: T) -> T:
         try:

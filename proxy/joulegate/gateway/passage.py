@@ -1,13 +1,16 @@
 """One answer on its way: to the client first, then to the observer."""
 
+from collections.abc import Callable
+
 from joulegate.gateway.answer import AnswerWriter
 from joulegate.gateway.client import ClientConnection
 from joulegate.gateway.headers import forwarded, status_lines
 from joulegate.gateway.heads import ResponseHead
+from joulegate.gateway.listening import Listening
 from joulegate.gateway.observation import Observation
 from joulegate.gateway.span import Span
 from joulegate.gateway.wish import Wish
-from joulegate.ports import ResponseFilter
+from joulegate.ports import Headers, ResponseFilter
 from joulegate.units import Nanoseconds
 
 
@@ -41,6 +44,13 @@ class Passage:
         """Pass a 101 on: the last that is said in HTTP."""
         lines = self._wish.extra + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         self.writer.interim(self._lines(head) + lines)
+
+    def listening(self, clock: Callable[[], Nanoseconds], answer: Headers) -> Listening | None:
+        """Give who listens to the websocket that the exchange becomes; ``None`` if nobody does."""
+        ear = self.span.ear
+        if ear is None or not self._observation.hears_messages:
+            return None
+        return Listening(self._observation, ear, clock, answer)
 
     def body(self, t: Nanoseconds, content: bytes, wire: bytes | None = None) -> None:
         """Pass a part of the body on; ``wire`` is the same as whole chunks, if it came as that."""

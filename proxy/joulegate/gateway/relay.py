@@ -258,7 +258,8 @@ class Exchange:
         self.phase = Phase.RESPONSE
         self._passage.switch(head)
         try:
-            self._tunnel = join(self._client, upstream, rest, self._tunnel_ended)
+            listening = self._passage.listening(self._clock, head.headers)
+            self._tunnel = join(self._client, upstream, rest, self._tunnel_ended, listening)
         except ConnectionResetError:
             upstream.abort()
             self._close(Outcome.CANCELLED, None)

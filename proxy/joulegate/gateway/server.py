@@ -67,6 +67,7 @@ class Gate:
             desk.watchdog.add(pool)
         desk.watchdog.add(server)
         desk.watchdog.start()
+        desk.errands.run(desk.follower.run())
         self._log.info("gate.started", gate=self._id, host=host, port=self.port)
 
     async def drain(self, grace: Nanoseconds) -> None:

@@ -33,6 +33,8 @@ class Target(Struct, frozen=True):
     """``0`` is no bound."""
     finish: bool = False
     """Let the server finish when the client has left."""
+    follow_jobs: bool = True
+    """Ask the server after jobs that no traffic tells of."""
 
 
 class Timeouts(Struct, frozen=True):
@@ -93,6 +95,7 @@ def _target(upstream: UpstreamConfig) -> Target:
         model=upstream.model,
         max_in_flight=upstream.max_in_flight,
         finish=upstream.on_client_leave == "finish",
+        follow_jobs=upstream.follow_jobs,
     )
 
 

@@ -1,11 +1,16 @@
 """The events of one request: opened once, closed once, whatever happens."""
 
+from collections.abc import Iterable
+from typing import Protocol
+
 from msgspec import Struct
 from msgspec.structs import replace
 
 from joulegate.gateway.observation import Observation
 from joulegate.gateway.tasks import TaskRule, task_of
 from joulegate.model import (
+    Asked,
+    JobSign,
     Outcome,
     Phase,
     SpanChunks,
@@ -51,16 +56,63 @@ class Ending(Struct, frozen=True):
     client_left: Nanoseconds | None = None
 
 
+def opened(
+    identity: Identity,
+    t: Nanoseconds,
+    asked: Asked,
+    *,
+    body_bytes: int = 0,
+    task: Task | None = None,
+    work: WorkClass | None = None,
+) -> SpanOpened:
+    """Give how a request began; task and work are the route's unless something says better."""
+    route = identity.route
+    if asked.model is None and identity.model is not None:
+        asked = replace(asked, model=identity.model)
+    work, task = work or asked.work or route.work, task or route.task
+    if work is WorkClass.INFERENCE:
+        task = task_of(identity.tasks, asked.model) or identity.task or task
+    return SpanOpened(
+        id=identity.id,
+        t=t,
+        upstream=identity.upstream,
+        protocol=identity.protocol,
+        task=task,
+        work=work,
+        route=route.name,
+        asked=asked,
+        body_bytes=body_bytes,
+        tenant=identity.tenant,
+        client_request_id=identity.client_request_id,
+    )
+
+
+class Told(Protocol):
+    """Who hears what an exchange learnt of jobs."""
+
+    def tell(self, t: Nanoseconds, signs: Iterable[JobSign]) -> None:
+        """Tell the meter."""
+        ...
+
+    def end(self, t: Nanoseconds, outcome: Outcome) -> None:
+        """Learn that the exchange is over."""
+        ...
+
+
 class Span:
     """Tells the sink of one request."""
 
     __slots__ = (
-        "_closed", "_first", "_flushed", "_identity", "_observation", "_opened", "_sink", "_sizes", "_times",
-        "body_bytes", "overhead_request", "overhead_response", "response_bytes",
+        "_closed", "_first", "_flushed", "_identity", "_observation", "_opened", "_sink", "_sizes",
+        "_times", "body_bytes", "ear", "overhead_request", "overhead_response", "response_bytes",
     )  # fmt: skip
 
-    def __init__(self, sink: EventSink, identity: Identity, observation: Observation) -> None:
+    def __init__(
+        self, sink: EventSink, identity: Identity, observation: Observation, ear: Told | None = None
+    ) -> None:
         self._sink = sink
+        self.ear = ear
+        """Who hears what the exchange learns of jobs."""
         self._identity = identity
         self._observation = observation
         self._opened = False
@@ -89,28 +141,7 @@ class Span:
         if self._opened:
             return
         self._opened = True
-        identity, route = self._identity, self._identity.route
-        asked = self._observation.asked()
-        if asked.model is None and identity.model is not None:
-            asked = replace(asked, model=identity.model)
-        work, task = asked.work or route.work, route.task
-        if work is WorkClass.INFERENCE:
-            task = task_of(identity.tasks, asked.model) or identity.task or task
-        self._sink.emit(
-            SpanOpened(
-                id=identity.id,
-                t=t,
-                upstream=identity.upstream,
-                protocol=identity.protocol,
-                task=task,
-                work=work,
-                route=route.name,
-                asked=asked,
-                body_bytes=self.body_bytes,
-                tenant=identity.tenant,
-                client_request_id=identity.client_request_id,
-            )
-        )
+        self._sink.emit(opened(self._identity, t, self._observation.asked(), body_bytes=self.body_bytes))
 
     def received(self, t: Nanoseconds, chunk: bytes) -> None:
         """Let the observer hear a part of the answer that the client has been sent."""
@@ -153,6 +184,9 @@ class Span:
         self.flush(t)
         observation = self._observation
         observation.response_end(complete=ending.phase is Phase.DONE)
+        if self.ear:
+            self.ear.tell(t, observation.jobs())
+            self.ear.end(t, ending.outcome)
         self._sink.emit(
             SpanClosed(
                 id=self._identity.id,

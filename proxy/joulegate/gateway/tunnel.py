@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from joulegate.gateway.client import ClientConnection
+from joulegate.gateway.listening import Listening
 from joulegate.gateway.sockets import reset
 from joulegate.model import Outcome
 
@@ -13,20 +15,33 @@ Ended = Callable[[Outcome], None]
 class Tunnel:
     """Joins two transports until both are closed."""
 
-    def __init__(self, client: asyncio.Transport, upstream: asyncio.Transport, ended: Ended) -> None:
+    def __init__(
+        self,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        ended: Ended,
+        listening: Listening | None = None,
+    ) -> None:
         self._ended: Ended | None = ended
+        self._listening = listening
         self._transports = client, upstream
         self._halves = 0
 
     def start(self, client_rest: bytes, upstream_rest: bytes, client_lost: Callable[[], None]) -> None:
         """Take the transports over; the rests have been read already, ``client_lost`` is told at the end."""
         client, upstream = self._transports
-        client.set_protocol(_Pipe(self, upstream, Outcome.CANCELLED, client_lost))
-        upstream.set_protocol(_Pipe(self, client, Outcome.UPSTREAM_RESET, _nobody))
-        for transport, rest in ((upstream, client_rest), (client, upstream_rest)):
+        sent = _Pipe(self, upstream, Outcome.CANCELLED, client_lost, self._heard(from_client=True))
+        answered = _Pipe(self, client, Outcome.UPSTREAM_RESET, _nobody, self._heard(from_client=False))
+        client.set_protocol(sent)
+        upstream.set_protocol(answered)
+        for transport, pipe, rest in ((upstream, sent, client_rest), (client, answered, upstream_rest)):
             if rest:
-                transport.write(rest)
+                pipe.data_received(rest)
             transport.resume_reading()
+
+    def _heard(self, *, from_client: bool) -> Callable[[bytes], None] | None:
+        """Give what hears the bytes of one direction."""
+        return partial(self._listening.heard, from_client=from_client) if self._listening else None
 
     def abort(self) -> None:
         """Cut both connections."""
@@ -49,10 +64,16 @@ class Tunnel:
             ended(outcome)
 
 
-def join(client: ClientConnection, upstream: asyncio.Transport, rest: bytes, ended: Ended) -> Tunnel:
+def join(
+    client: ClientConnection,
+    upstream: asyncio.Transport,
+    rest: bytes,
+    ended: Ended,
+    listening: Listening | None = None,
+) -> Tunnel:
     """Join a client that has been answered 101 to the upstream. Raises ``ConnectionResetError``."""
     transport, client_rest = client.take_over()
-    tunnel = Tunnel(transport, upstream, ended)
+    tunnel = Tunnel(transport, upstream, ended, listening)
     tunnel.start(client_rest, rest, lambda: client.connection_lost(None))
     return tunnel
 
@@ -61,16 +82,24 @@ class _Pipe(asyncio.Protocol):
     """What one transport hears, for the other one."""
 
     def __init__(
-        self, tunnel: Tunnel, other: asyncio.Transport, fault: Outcome, lost: Callable[[], None]
+        self,
+        tunnel: Tunnel,
+        other: asyncio.Transport,
+        fault: Outcome,
+        lost: Callable[[], None],
+        heard: Callable[[bytes], None] | None,
     ) -> None:
         self._tunnel = tunnel
         self._other = other
         self._fault = fault
         self._lost = lost
+        self._heard = heard
 
     def data_received(self, data: bytes) -> None:
         if not self._other.is_closing():
             self._other.write(data)
+        if self._heard:
+            self._heard(data)
 
     def pause_writing(self) -> None:
         if not self._other.is_closing():

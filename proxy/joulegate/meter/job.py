@@ -6,6 +6,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from joulegate.model import (
+    Fact,
+    FactSource,
     JobNote,
     JobSign,
     JobState,
@@ -124,12 +126,20 @@ class Job(Struct, gc=False):
             held,
             t=t,
             outcome=outcome,
-            facts=_merged(held.facts, self.facts),
+            client_left=None,  # it need not wait for the job
+            facts=self._done(_merged(held.facts, self.facts)),
             timings=_merged(held.timings, self.timings),
             model=self.model or held.model,
             job=self.key[1],
             stages=self._timed(t),
         )
+
+    def _done(self, facts: TaskFacts) -> TaskFacts:
+        """Give the work without that of the steps whose results the server still had."""
+        if not self.skipped or facts.steps is None:
+            return facts
+        steps = sum(node.steps for node in self.nodes.values() if node.name not in self.skipped)
+        return replace(facts, steps=Fact(steps, FactSource.DERIVED))
 
     def _place(self, note: JobNote) -> None:
         sign, t = note.sign, note.t

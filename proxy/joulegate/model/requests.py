@@ -182,6 +182,8 @@ class Node(Struct, frozen=True, array_like=True, gc=False):
     """The server's own name of it, unique in the job."""
     kind: str = ""
     """What it does, for example ``KSampler``."""
+    steps: int = 0
+    """Denoising steps in it."""
 
 
 class Stage(Struct, frozen=True, array_like=True, gc=False):

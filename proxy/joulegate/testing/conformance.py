@@ -7,6 +7,7 @@ A recording is a folder with
   patterns of bytes that differ between two runs of the same request;
 - ``response.bin``: the answer's body as the server sent it;
 - ``facts.json``: what an observer must say of it;
+- for a websocket, with ``status`` 101, the two bodies are the frames that each end sent;
 - optionally ``direct.bin``: the answer to the client's own request, where ``response.bin`` is the answer to
   the request that the observer sends in its place.
 
@@ -22,8 +23,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from joulegate.model import Asked, ServerTimings, Task, TaskFacts, WorkClass
-from joulegate.ports import InferenceProtocol, Observer, ResponseFilter, Rewrite
+from joulegate.model import Asked, JobSign, ServerTimings, Task, TaskFacts, WorkClass
+from joulegate.ports import InferenceProtocol, JobObserver, Observer, ResponseFilter, Rewrite
+from joulegate.testing.websocket import hear
 from joulegate.units import Nanoseconds
 
 
@@ -55,6 +57,8 @@ class Expected(Struct, frozen=True, omit_defaults=True):
     content_bytes: int = 0
     rewritten: bool = False
     """The request is sent on with usage asked for."""
+    jobs: tuple[JobSign, ...] = ()
+    """What it says of jobs."""
 
 
 class Recording(Struct, frozen=True):
@@ -107,12 +111,16 @@ def observe(
     if route is None:
         raise AssertionError
     observer = plugin.observer(route, _raw(exchange.headers))
-    for piece in [recording.request] if request is None else request:
+    sent = [recording.request] if request is None else request
+    for piece in sent if exchange.status != 101 else ():
         observer.request_body(piece)
     asked = observer.asked()
     rewrite = observer.rewrite(recording.request) if route.reads_body and recording.request else None
     observer.response_head(exchange.status, _raw(exchange.response_headers))
-    content = _relay(observer, [recording.response] if response is None else response)
+    received = [recording.response] if response is None else response
+    content = _relay(observer, received if exchange.status != 101 else ())
+    if exchange.status == 101:
+        hear(observer, _raw(exchange.response_headers), sent, received)
     observer.response_end(complete=complete)
     facts = observer.facts()
     return Expected(
@@ -126,6 +134,7 @@ def observe(
         streamed=observer.streamed(),
         content_bytes=content,
         rewritten=rewrite is not None,
+        jobs=tuple(observer.jobs()) if isinstance(observer, JobObserver) else (),
     )
 
 

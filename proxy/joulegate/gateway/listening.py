@@ -1,0 +1,43 @@
+"""Listens to a websocket that passes: to copies, after the bytes have gone on, and never harming them."""
+
+from collections.abc import Callable
+
+from joulegate.framing.websocket import BrokenWebsocket, WebsocketReader, negotiated
+from joulegate.gateway.observation import Observation
+from joulegate.gateway.span import Told
+from joulegate.ports import Headers
+from joulegate.units import Nanoseconds
+
+
+class Listening:
+    """Hears both directions of one websocket; bytes that are none end it, the tunnel goes on."""
+
+    __slots__ = ("_clock", "_ear", "_observation", "_readers")
+
+    def __init__(
+        self, observation: Observation, ear: Told, clock: Callable[[], Nanoseconds], answer: Headers
+    ) -> None:
+        fields = [value for name, value in answer if name.lower() == b"sec-websocket-extensions"]
+        deflate = negotiated(b",".join(fields))
+        client = WebsocketReader(deflate=bool(deflate), context=not deflate or deflate.client_context)
+        server = WebsocketReader(deflate=bool(deflate), context=not deflate or deflate.server_context)
+        self._readers = {True: client, False: server}
+        self._observation = observation
+        self._ear = ear
+        self._clock = clock
+
+    def heard(self, data: bytes, *, from_client: bool) -> None:
+        """Take bytes that have passed on."""
+        observation = self._observation
+        if observation.failed:
+            return
+        try:
+            messages = self._readers[from_client].feed(data)
+        except BrokenWebsocket:
+            observation.give_up()
+            return
+        t = self._clock()
+        for message in messages:
+            observation.message(t, message, from_client=from_client)
+        if messages:
+            self._ear.tell(t, observation.jobs())
