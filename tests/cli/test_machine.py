@@ -1,6 +1,8 @@
 """The doctor's look at the machine."""
 
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +86,30 @@ def test_the_nvidia_driver(tmp_path: Path) -> None:
     (found,) = _nvidia_driver(path)
     assert found.found == "NVIDIA UNIX x86_64 Kernel Module 535.104.05 Sat"
     assert not list(_nvidia_driver(tmp_path / "none"))
+
+
+class Vllm(BaseHTTPRequestHandler):
+    """Lists one model as vLLM does."""
+
+    def do_GET(self) -> None:
+        body = b'{"data":[{"id":"qwen","owned_by":"vllm"}],"version":"0.33.0"}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_servers_are_asked_what_they_are(tmp_path: Path) -> None:
+    """A server is named with its models; one that is not there costs nothing but a note."""
+    with HTTPServer(("127.0.0.1", 0), Vllm) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        upstreams = (UpstreamConfig("text", url), UpstreamConfig("gone", "http://127.0.0.1:1"))
+        found = looked(config(tmp_path, upstream=upstreams))
+        server.shutdown()
+    assert found["upstream text"].found == f"{url}: vLLM 0.33.0; models: qwen"
+    assert found["upstream gone"].mark is Mark.NOTE
+    assert "refused" in found["upstream gone"].found

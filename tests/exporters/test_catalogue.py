@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from joulegate.model import Outcome, Task, WorkClass
-from joulegate_exporters.catalogue import FAMILIES, OUTCOME, TASK, Kind, by_name, markdown
+from joulegate_exporters.catalogue import CLASS, FAMILIES, OUTCOME, TASK, Kind, by_name, markdown
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -52,3 +52,4 @@ def test_closed_labels_fit_their_bounds():
     """Every task, class of work and outcome has a place."""
     assert len(Task) + len(WorkClass) - 1 <= TASK.bound
     assert len(Outcome) <= OUTCOME.bound
+    assert len(WorkClass) <= CLASS.bound

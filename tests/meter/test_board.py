@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from joulegate.ledger.rows import BooksTotal
 from joulegate.meter.board import (
@@ -17,7 +18,16 @@ from joulegate.meter.board import (
     device_status,
 )
 from joulegate.meter.sampler import ReaderHealth
-from joulegate.model import Component, Device, DeviceId, EnergySample, GateReport, Outcome, Tier
+from joulegate.model import (
+    Component,
+    Device,
+    DeviceId,
+    EnergySample,
+    GateReport,
+    Outcome,
+    Tier,
+    UpstreamReport,
+)
 from joulegate.ports import DeviceHealth, Intensity
 from joulegate.units import Micrograms, Microjoules, Microwatts, Nanoseconds
 
@@ -147,3 +157,32 @@ def test_carbon_is_shown_with_its_origin() -> None:
     assert (status.zone, status.intensity, status.year, status.source, status.licence) == (
         "FRA", 56, 2023, "OWID", "CC BY 4.0",
     )  # fmt: skip
+
+
+def told(*reports: UpstreamReport) -> GateReport:
+    return GateReport("g", pid=7, upstreams=reports)
+
+
+def test_what_gates_found_out_of_servers_is_shown() -> None:
+    """Kind, version and models come from the gates; news is told once, and a question open stays open."""
+    gates, upstreams = Gates(), Upstreams([Served("llm", "http://127.0.0.1:1")])
+    vllm = UpstreamReport("llm", True, "vllm", "0.33", ("qwen",))
+    for one, news in (
+        (UpstreamReport("llm"), []),
+        (vllm, [vllm]),
+        (vllm, []),
+        (UpstreamReport("elsewhere", True, "tgi"), []),
+        (replace(vllm, keeps_working=True), []),
+        (replace(vllm, up=False), []),
+    ):
+        got = upstreams.learn(gates.report(told(one)))
+        assert [(new.name, new.kind) for new in got] == [(new.name, new.kind) for new in news]
+    (status,) = upstreams.status(gates)
+    assert (status.up, status.kind, status.version, status.models) == (False, "vllm", "0.33", ("qwen",))
+    assert status.keeps_working is True
+
+
+def test_an_unknown_server_is_shown_as_configured() -> None:
+    """Before any gate has asked, the kind is the configured one and nothing else is known."""
+    (status,) = Upstreams([Served("llm", "http://127.0.0.1:1", kind="tgi")]).status(Gates())
+    assert (status.up, status.kind, status.version, status.keeps_working) == (None, "tgi", "", None)

@@ -38,6 +38,7 @@ async def _serve(settings: GateSettings, address: str, socket: Path) -> None:
     gate = Gate(settings, protocols(), sender, gate_id=f"gate-{os.getpid()}")
     with port_taken("listen.address", address, "--listen"):
         await gate.start(settings.host, settings.port, reuse_port=True)
+    gate.attend()
     collect_seldom()
     async with asyncio.TaskGroup() as group:
         sending = group.create_task(sender.run())

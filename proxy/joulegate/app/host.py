@@ -20,8 +20,9 @@ from joulegate.config import Config, UpstreamConfig
 from joulegate.config.addresses import address, redacted
 from joulegate.config.environment import changed, ledger_path, tenant_keys
 from joulegate.config.quantities import duration
-from joulegate.detect import Server, servers
 from joulegate.errors import JoulegateError
+from joulegate.gateway.scout import survey
+from joulegate.gateway.signs import Server
 from joulegate.meter.board import Served, carbon_status
 from joulegate.model.banner import Banner, FoundUpstream
 from joulegate.rundir import run_directory
@@ -86,14 +87,14 @@ async def _show(config: Config, banner: Callable[[Banner], None]) -> None:
     energy = await asyncio.to_thread(opened, config)
     try:
         mapped = await Mapper(config, energy).look()
-        ca_files = {upstream.url: upstream.ca_file for upstream in config.upstream if upstream.ca_file}
-        answers = await servers([upstream.url for upstream in config.upstream], ca_files=ca_files)
-        banner(_banner(config, energy, mapped, answers))
+        banner(_banner(config, energy, mapped, await survey(config.upstream)))
     finally:
         await asyncio.to_thread(energy.source.close)
 
 
-def _banner(config: Config, energy: Energy, mapped: Sequence[Served], answers: Sequence[Server]) -> Banner:
+def _banner(
+    config: Config, energy: Energy, mapped: Sequence[Served], answers: Sequence[Server | None]
+) -> Banner:
     carbon = carbon_source(config.carbon)
     return Banner(
         version=__version__,
@@ -112,16 +113,16 @@ def _banner(config: Config, energy: Energy, mapped: Sequence[Served], answers: S
     )
 
 
-def _found(upstream: UpstreamConfig, served: Served, server: Server) -> FoundUpstream:
+def _found(upstream: UpstreamConfig, served: Served, server: Server | None) -> FoundUpstream:
     return FoundUpstream(
         name=upstream.name,
         url=redacted(upstream.url),
         takes=_takes(upstream),
-        server=server.kind,
-        models=server.models,
+        server=(server.text() or None) if server else None,
+        models=server.models if server else (),
         devices=served.devices or None,
         how=served.note,
-        up=server.up,
+        up=server is not None,
     )
 
 

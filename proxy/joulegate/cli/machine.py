@@ -1,5 +1,6 @@
 """Looks at the Python, the packages, the clock, the ports and the upstreams of this machine."""
 
+import asyncio
 import errno
 import platform
 import socket
@@ -36,8 +37,8 @@ def look(config: Config) -> Iterator[Finding]:
     yield _port("proxy", config.listen.address, config)
     yield _port("metrics", config.listen.admin, config)
     yield _ledger(config)
-    for upstream in config.upstream:
-        yield _upstream(upstream.name, upstream.url)
+    yield from _upstreams(config)
+    yield from _leavings(config)
 
 
 def _python() -> Finding:
@@ -134,12 +135,41 @@ def _ledger(config: Config) -> Finding:
     return Finding("ledger", Mark.GOOD, f"{path} can be written")
 
 
-def _upstream(name: str, url: str) -> Finding:
+def _upstreams(config: Config) -> Iterator[Finding]:
+    from joulegate.gateway.scout import survey  # late: the doctor starts without it
+
+    if not config.upstream:
+        return
+    for upstream, server in zip(config.upstream, asyncio.run(survey(config.upstream)), strict=True):
+        subject = f"upstream {upstream.name}"
+        if server is None:
+            yield _unreached(subject, upstream.url)
+            continue
+        models = ", ".join(server.models[:4]) + (" …" if len(server.models) > 4 else "")
+        what = server.text() or "answers; server type not known"
+        loading = "" if server.ready else ", still loading"
+        yield Finding(
+            subject, Mark.GOOD, f"{upstream.url}: {what}{loading}{f'; models: {models}' if models else ''}"
+        )
+
+
+def _unreached(subject: str, url: str) -> Finding:
     place = endpoint(url)
-    subject = f"upstream {name}"
+    reason = "accepts connections and does not answer"
     try:
         socket.create_connection((place.host, place.port), timeout=_PATIENCE).close()
     except OSError as error:
         reason = error.strerror or str(error)
-        return Finding(subject, Mark.NOTE, f"{url}: {reason}", "start the server; joulegate waits for it")
-    return Finding(subject, Mark.GOOD, f"{url} accepts connections")
+    return Finding(subject, Mark.NOTE, f"{url}: {reason}", "start the server; joulegate waits for it")
+
+
+def _leavings(config: Config) -> Iterator[Finding]:
+    """Ask the joulegate that runs here, if one does, which servers work on for clients that have left."""
+    try:
+        upstreams = admin.status(config.listen.admin).upstreams
+    except JoulegateError:
+        return
+    for upstream in upstreams:
+        if upstream.keeps_working:
+            found = "goes on working when a client has left: that energy is wasted"
+            yield Finding(f"upstream {upstream.name}", Mark.NOTE, found, "see docs/disconnects.md")

@@ -189,7 +189,9 @@ def _device_state(found: DeviceStatus) -> str:
 
 def _upstream(found: UpstreamStatus) -> Sequence[str]:
     states = {True: "up", False: "DOWN", None: "not known yet"}
-    state = f"{states[found.up]}{f', {found.note}' if found.note else ''}"
+    parts = [states[found.up], found.kind if found.kind != "auto" else "", found.version, found.note]
+    parts += ["WORKS ON when clients leave"] if found.keeps_working else []
+    state = ", ".join(part for part in parts if part)
     return printable(found.name), printable(found.url), str(found.in_flight), printable(state)
 
 

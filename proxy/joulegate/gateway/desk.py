@@ -12,6 +12,7 @@ from joulegate.gateway.observation import Chosen, preferring
 from joulegate.gateway.pool import Pool
 from joulegate.gateway.relay import Exchange
 from joulegate.gateway.routing import Routes
+from joulegate.gateway.scout import Scout
 from joulegate.gateway.settings import GateSettings, Target
 from joulegate.gateway.span import Identity
 from joulegate.gateway.upstream import Clock
@@ -47,6 +48,7 @@ class Desk:
         """Called when the protocols are asked in another order than before."""
         for target in settings.upstreams:
             self.recognise(target.name, target.kind)
+        self.scout = Scout(settings.upstreams, lambda name: self.pools[name], self.recognise)
         self.sink = sink
         self.clock = clock
         self.wall = wall
@@ -151,6 +153,7 @@ class Desk:
         """Note that a connection was opened."""
         if upstream in self._lost:
             self._lost.discard(upstream)
+            self.scout.note(upstream, up=True)
             self._log.info("upstream.recovered", upstream=upstream)
 
     def failed(self, upstream: str, outcome: Outcome, detail: str) -> None:
@@ -158,6 +161,7 @@ class Desk:
         if outcome is Outcome.UPSTREAM_REFUSED:
             if upstream not in self._lost:
                 self._lost.add(upstream)
+                self.scout.note(upstream, up=False)
                 self._log.warning("upstream.lost", upstream=upstream, reason=detail)
             return
         now = self.clock()

@@ -31,6 +31,8 @@ class Pool:
         self._idle: list[UpstreamConnection] = []
         self._tls = trust.context(target.ca_file) if target.endpoint.scheme == "https" else None
         self._closed = False
+        self.host = target.endpoint.text().partition("://")[2].encode()
+        """What the field ``Host`` says in requests of the gate's own."""
 
     def kept(self) -> UpstreamConnection | None:
         """Give an idle connection, the one used last, or ``None``."""

@@ -70,6 +70,11 @@ class Gate:
         desk.errands.run(desk.follower.run())
         self._log.info("gate.started", gate=self._id, host=host, port=self.port)
 
+    def attend(self) -> None:
+        """Begin to look after the upstreams: what they are, and whether they are there again."""
+        if self._desk:
+            self._desk.errands.run(self._desk.scout.run())
+
     async def drain(self, grace: Nanoseconds) -> None:
         """Accept no more, let running requests finish within ``grace``, then cut them, and end."""
         desk, server, listener = self._desk, self._server, self._listener
@@ -106,4 +111,5 @@ class Gate:
             parse_failures=desk.parse_failures,
             refused=desk.admission.refused(),
             loop_lag=desk.watchdog.lag(),
+            upstreams=desk.scout.reports(),
         )

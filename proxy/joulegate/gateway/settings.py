@@ -70,7 +70,7 @@ def settings_from(config: Config, keys: Mapping[str, str]) -> GateSettings:
     """
     host, port = address(config.listen.address)
     return GateSettings(
-        upstreams=tuple(_target(upstream) for upstream in config.upstream),
+        upstreams=tuple(target_of(upstream) for upstream in config.upstream),
         host=host,
         port=port,
         timeouts=_timeouts(config.timeout),
@@ -81,7 +81,8 @@ def settings_from(config: Config, keys: Mapping[str, str]) -> GateSettings:
     )
 
 
-def _target(upstream: UpstreamConfig) -> Target:
+def target_of(upstream: UpstreamConfig) -> Target:
+    """Give what a gate needs to know of a checked upstream."""
     return Target(
         name=upstream.name,
         endpoint=endpoint(upstream.url),

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from joulegate.config import ModelConfig
 from joulegate.ledger.rows import BooksTotal
@@ -18,6 +19,7 @@ from joulegate.model import (
     GateStatus,
     Outcome,
     SpanClosed,
+    UpstreamReport,
     UpstreamStatus,
 )
 from joulegate.ports import DeviceHealth, Intensity
@@ -88,14 +90,16 @@ class Gates:
         """Gates that are there."""
         return len(self._connected)
 
-    def report(self, report: GateReport) -> None:
-        """Take a report: its gate is there."""
-        self._reports.pop(report.id, None)
+    def report(self, report: GateReport) -> list[UpstreamReport]:
+        """Take a report: its gate is there. Give what it says of servers and did not say before."""
+        before = self._reports.pop(report.id, None)
         self._reports[report.id] = report
         self._connected.add(report.id)
         gone = [gate for gate in self._reports if gate not in self._connected]
         for gate in gone[: max(len(self._reports) - GATES, 0)]:
             del self._reports[gate]
+        known = before.upstreams if before else ()
+        return [one for one in report.upstreams if one not in known]
 
     def lose(self, gate: str) -> None:
         """Note that a gate is gone."""
@@ -130,11 +134,29 @@ class Upstreams:
     def __init__(self, served: Iterable[Served]) -> None:
         self._served = {one.name: one for one in served}
         self._up: dict[str, bool] = {}
+        self._told: dict[str, UpstreamReport] = {}
+        """What the last gate that had news said."""
 
     def closed(self, upstream: str, closed: SpanClosed) -> None:
         """Learn from the end of a request whether its server answers."""
         if closed.outcome not in SILENT:
             self._up[upstream] = closed.outcome not in UNREACHED
+
+    def learn(self, reports: Iterable[UpstreamReport]) -> list[UpstreamReport]:
+        """Take what gates newly know of the servers; give those whose kind or version is new."""
+        news: list[UpstreamReport] = []
+        for one in reports:
+            known = self._told.get(one.name, UpstreamReport(one.name))
+            if one.name not in self._served:
+                continue
+            if one.up is not None:
+                self._up[one.name] = one.up
+            if one.keeps_working is None:
+                one = replace(one, keeps_working=known.keeps_working)
+            self._told[one.name] = one
+            if one.up and (one.kind, one.version) != (known.kind, known.version):
+                news.append(one)
+        return news
 
     def change(self, served: Served) -> None:
         """Learn where a server works."""
@@ -146,17 +168,21 @@ class Upstreams:
 
     def status(self, gates: Gates) -> tuple[UpstreamStatus, ...]:
         """Give all upstreams."""
-        return tuple(
-            UpstreamStatus(
-                name=one.name,
-                url=one.url,
-                kind=one.kind,
-                in_flight=gates.in_flight(one.name),
-                devices=tuple(one.devices),
-                up=self._up.get(one.name),
-                note=one.note,
-            )
-            for one in self._served.values()
+        return tuple(self._status(one, gates.in_flight(one.name)) for one in self._served.values())
+
+    def _status(self, one: Served, in_flight: int) -> UpstreamStatus:
+        told = self._told.get(one.name, UpstreamReport(one.name, kind=one.kind))
+        return UpstreamStatus(
+            name=one.name,
+            url=one.url,
+            kind=told.kind,
+            in_flight=in_flight,
+            devices=tuple(one.devices),
+            up=self._up.get(one.name),
+            note=one.note,
+            version=told.version,
+            models=told.models,
+            keeps_working=told.keeps_working,
         )
 
 

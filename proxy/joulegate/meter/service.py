@@ -109,11 +109,12 @@ class Meter:
 
     def gate_connected(self, report: GateReport) -> None:
         """Learn that a gate came."""
-        self._gates.report(report)
+        self.gate_reported(report)
 
     def gate_reported(self, report: GateReport) -> None:
         """Take a gate's own figures."""
-        self._gates.report(report)
+        for one in self._upstreams.learn(self._gates.report(report)):
+            self._log.info("upstream.recognised", upstream=one.name, kind=one.kind, version=one.version)
 
     def gate_lost(self, gate: str) -> None:
         """End the open requests of a gate that died."""

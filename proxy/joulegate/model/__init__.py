@@ -61,6 +61,7 @@ from joulegate.model.status import (
     LedgerStatus,
     MeterStatus,
     TaskTotals,
+    UpstreamReport,
     UpstreamStatus,
     WorkTotals,
 )
@@ -115,6 +116,7 @@ __all__ = [
     "TaskFacts",
     "TaskTotals",
     "Tier",
+    "UpstreamReport",
     "UpstreamSetup",
     "UpstreamStatus",
     "WindowBooks",

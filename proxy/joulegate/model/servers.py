@@ -1,5 +1,6 @@
 """The servers that are told apart: ``[[upstream]] kind`` and the label ``kind``."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -29,6 +30,19 @@ class ServerKind(StrEnum):
     OPENAI = "openai"
     """Some server with a list of models in OpenAI's form, and no other sign."""
 
+
+TITLES: Mapping[str, str] = {
+    ServerKind.LLAMACPP: "llama.cpp", ServerKind.VLLM: "vLLM", ServerKind.SGLANG: "SGLang",
+    ServerKind.TGI: "Text Generation Inference", ServerKind.TEI: "Text Embeddings Inference",
+    ServerKind.OLLAMA: "Ollama", ServerKind.LMDEPLOY: "LMDeploy", ServerKind.TRTLLM: "TensorRT-LLM",
+    ServerKind.LOCALAI: "LocalAI", ServerKind.INFINITY: "Infinity", ServerKind.KOBOLDCPP: "KoboldCpp",
+    ServerKind.TRITON: "Triton", ServerKind.KSERVE: "KServe", ServerKind.TORCHSERVE: "TorchServe",
+    ServerKind.BENTOML: "BentoML", ServerKind.COMFYUI: "ComfyUI", ServerKind.A1111: "AUTOMATIC1111",
+    ServerKind.SDCPP: "stable-diffusion.cpp", ServerKind.INVOKEAI: "InvokeAI",
+    ServerKind.HUGGINGFACE: "Hugging Face Inference Toolkit",
+    ServerKind.OPENAI: "OpenAI-compatible server",
+}  # fmt: skip
+"""Kinds in their makers' spelling."""
 
 IMAGE_SERVERS = frozenset({ServerKind.COMFYUI, ServerKind.A1111, ServerKind.SDCPP, ServerKind.INVOKEAI})
 """They make images or videos and nothing else."""

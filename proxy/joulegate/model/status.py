@@ -42,6 +42,12 @@ class UpstreamStatus(Struct, frozen=True):
     up: bool | None
     """``None``: not known yet."""
     note: str = ""
+    version: str = ""
+    """As the server says it."""
+    models: tuple[str, ...] = ()
+    """As the server lists them."""
+    keeps_working: bool | None = None
+    """It was seen to work on for clients that had left; ``None``: not known."""
 
 
 class TaskTotals(Struct, frozen=True):
@@ -64,6 +70,18 @@ class WorkTotals(Struct, frozen=True):
     energy: Microjoules
 
 
+class UpstreamReport(Struct, frozen=True):
+    """What a gate knows of one server."""
+
+    name: str
+    up: bool | None = None
+    """Whether it answered when it was last asked for anything; ``None``: not asked yet."""
+    kind: str = "auto"
+    version: str = ""
+    models: tuple[str, ...] = ()
+    keeps_working: bool | None = None
+
+
 class GateReport(Struct, frozen=True):
     """What a gate says of itself."""
 
@@ -77,6 +95,7 @@ class GateReport(Struct, frozen=True):
     """Requests refused before any upstream was asked, by reason."""
     loop_lag: Nanoseconds = Nanoseconds(0)
     """Longest stall of the event loop since the last report."""
+    upstreams: tuple[UpstreamReport, ...] = ()
 
 
 class GateStatus(Struct, frozen=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from joulegate import plugins
 from joulegate.model import WorkClass
+from joulegate.model.servers import TITLES
 from joulegate.ports import InferenceProtocol, Route, about
 from joulegate.testing.conformance import Recording, recordings
 
@@ -24,6 +25,17 @@ metered, its task unknown. `docs/plugins.md` says how to add one.
 *Tested* says what the recordings are that each protocol must pass: exchanges with a **real server**, with a
 **stand-in** of `joulegate.testing`, or **written** from the source or the documentation named.
 """
+KINDS = """## Kinds of servers
+
+With `kind = "auto"`, the default, each gate asks an upstream what it is: `GET` of lists and descriptions
+(`/v1/models` first, then `/info`, `/version`, `/v2`, `/system_stats`, … until one tells), never a route that
+generates, loads or drains; ten seconds at most. A server that is not there, or says 503 because it still
+loads, is asked again after 1 s, 2 s, 4 s, … up to every 30 s; so is one that was lost, when requests find it
+gone. A `kind` of this table is not doubted and nothing is asked. The start-up screen, `joulegate doctor`,
+`/v1/status`, `joulegate top` and `joulegate_upstream_up{upstream,kind}` show it: 1 when the last contact got
+an answer, 0 when the connection was refused, no series before the first contact; `kind` is `auto` while it is
+not known.
+"""
 _EMPTY = "-"
 _TESTED = {"recorded from a real server": "real server", "recorded from a stand-in": "stand-in"}
 
@@ -34,7 +46,8 @@ def page(folder: Path, protocols: Mapping[str, InferenceProtocol]) -> str:
     summary = (_summary(name, plugin, cases[name]) for name, plugin in protocols.items())
     sections = (_section(name, plugin, cases[name]) for name, plugin in protocols.items())
     columns = ("protocol", "servers", "tasks", "usage", "streaming", "jobs", "disconnect", "tested")
-    return "\n".join([HEAD, *_table(columns, summary), "", *(line for part in sections for line in part)])
+    text = (line for part in sections for line in part)
+    return "\n".join([HEAD, *_table(columns, summary), "", KINDS, *_kinds(protocols), "", *text])
 
 
 def routes(plugin: InferenceProtocol, cases: Iterable[Recording]) -> dict[tuple[str, str], Route]:
@@ -51,6 +64,14 @@ def routes(plugin: InferenceProtocol, cases: Iterable[Recording]) -> dict[tuple[
             raise AssertionError(f"{method} {path} is said to be a route and is none")
         found[method, path] = route
     return dict(sorted(found.items(), key=lambda item: (item[1].work != WorkClass.INFERENCE, item[0][::-1])))
+
+
+def _kinds(protocols: Mapping[str, InferenceProtocol]) -> Iterator[str]:
+    columns = ("`kind`", "server", "asked first where a path means different things")
+    first = {
+        kind: [name for name, plugin in protocols.items() if kind in about(plugin).kinds] for kind in TITLES
+    }
+    yield from _table(columns, ((f"`{kind}`", TITLES[kind], ", ".join(first[kind])) for kind in TITLES))
 
 
 def _summary(name: str, plugin: InferenceProtocol, cases: Sequence[Recording]) -> Sequence[str]:
