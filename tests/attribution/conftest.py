@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import pytest
 from msgspec import Struct
 
 from joulegate.attribution import build
+from joulegate.attribution.placed import Placed
+from joulegate.attribution.spans import Span
+from joulegate.attribution.stepclock import StepClock
 from joulegate.model import (
     Asked,
     Device,
@@ -71,6 +75,15 @@ class Make:
             completion_tokens=None if out is None else Fact(out),
         )
         return SpanClosed(SpanId(key), ns(t), outcome, 200, facts=facts, response_bytes=4 * (out or 0))
+
+    def placed(self, *spans: Span, **columns: float) -> Placed:
+        """Work of equal requests."""
+        usual = {"start": 0, "prefilled": 1, "end": 2, "prompt": 100, "context": 100, "prefill_steps": 1}
+        usual |= {"out": 50, "steps": 50} | columns
+        clock = StepClock([], usual["start"] - 1, usual["end"] + 1, None)
+        marks = {name: np.zeros(len(spans), dtype=bool) for name in ("guessed", "doubtful", "unsure")}
+        numbers = {name: np.full(len(spans), float(value)) for name, value in usual.items()}
+        return Placed(spans=list(spans), clock=clock, **numbers, **marks)
 
 
 class Run(Struct):

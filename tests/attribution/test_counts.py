@@ -6,6 +6,7 @@ import pytest
 
 from joulegate.attribution.counts import count, encodes
 from joulegate.attribution.habits import Habits
+from joulegate.attribution.rows import table
 from joulegate.attribution.spans import Span
 
 
@@ -17,23 +18,24 @@ def whole(make: Any, key: str, start: float, end: float, prompt: int | None, out
 
 def test_what_the_server_told_is_taken(make: Any) -> None:
     """Reported counts are no guess."""
-    counts = count(whole(make, "a", 1.0, 3.0, 120, 40), Habits())
+    counts = count(table([whole(make, "a", 1.0, 3.0, 120, 40)]), Habits())
 
-    assert (counts.prompt, counts.out) == (120, 40)
+    assert (counts.prompt[0], counts.out[0]) == (120, 40)
     assert not counts.guessed_prompt
     assert not counts.guessed_out
 
 
 def test_what_it_did_not_tell_is_guessed_and_said_so(make: Any) -> None:
     """A prompt of 400 body bytes has about 25 tokens."""
-    counts = count(whole(make, "a", 1.0, 3.0, None, None), Habits())
+    counts = count(table([whole(make, "a", 1.0, 3.0, None, None)]), Habits())
 
-    assert counts.prompt == pytest.approx(25.2, abs=0.5)
+    assert counts.prompt[0] == pytest.approx(25.2, abs=0.5)
     assert counts.guessed_prompt
     assert counts.guessed_out
 
 
 def test_only_a_prefill_is_an_encoding(make: Any) -> None:
     """No completion tokens, told by the server."""
-    assert encodes(whole(make, "a", 1.0, 3.0, 120, 0))
-    assert not encodes(whole(make, "a", 1.0, 3.0, 120, None))
+    rows = table([whole(make, "a", 1.0, 3.0, 120, 0), whole(make, "b", 1.0, 3.0, 120, None)])
+
+    assert encodes(rows).tolist() == [True, False]

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
-from joulegate.attribution.figures import final_figure, provisional_figure
+from joulegate.attribution.figures import final_figures, provisional_figures
 from joulegate.attribution.spans import Span
-from joulegate.model import DeviceId, Method
+from joulegate.model import DeviceId, Method, Settled
 from joulegate.units import MICRO
 
 
@@ -14,9 +15,13 @@ def booked(make: Any, joules: float, method: str = "model", service: float = 3.0
     one = Span(make.opened("a", 0.0), 0, 0)
     one.booked[DeviceId("gpu0")] = round(joules * MICRO)
     one.methods[method] = round(joules * MICRO)
-    one.alternatives = [joules] * 6
+    one.alternatives = np.full(6, joules)
     one.measured, one.service = True, service
     return one
+
+
+def final_figure(span: Span, rule: str) -> Settled:
+    return final_figures([span], rule)[0]
 
 
 def test_the_energy_is_the_sum_of_what_was_booked(make: Any) -> None:
@@ -42,7 +47,7 @@ def test_short_requests_are_less_sure(make: Any) -> None:
 def test_fits_that_disagree_widen_the_error(make: Any) -> None:
     """Leaving out a block of the past and getting another figure is an error of its own."""
     sure, torn = booked(make, 100), booked(make, 100)
-    torn.alternatives = [80, 90, 100, 110, 120, 100]
+    torn.alternatives = np.array([80.0, 90, 100, 110, 120, 100])
 
     assert (final_figure(torn, "step-clock").sigma or 0) > 2 * (final_figure(sure, "step-clock").sigma or 0)
 
@@ -79,7 +84,9 @@ def test_unknown_is_not_zero(make: Any) -> None:
 
 def test_a_provisional_figure_adds_what_lies_ahead(make: Any) -> None:
     """Booked and expected, marked as not final."""
-    figure = provisional_figure(booked(make, 100), 20.0, [20.0] * 6, "step-clock")
+    figure = provisional_figures([booked(make, 100)], np.array([20.0]), np.full((1, 6), 20.0), "step-clock")[
+        0
+    ]
 
     assert figure.energy == 120 * MICRO
     assert not figure.final

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from joulegate.attribution.habits import Habits
@@ -22,13 +23,12 @@ def test_prompts_are_estimated_from_their_bytes(make: Any) -> None:
     for place, body in enumerate([500, 1000, 2000, 4000, 8000]):
         habits.learn(ended(make, str(place), body, body // 5 - 20))
 
-    assert habits.prompt(3000) == pytest.approx(580, rel=0.01)
+    assert habits.prompts(np.array([3000.0]))[0] == pytest.approx(580, rel=0.01)
 
 
 def test_before_that_the_usual_line_holds() -> None:
     """English text in JSON: 4.2 bytes a token and 70 tokens of wrapping."""
-    assert Habits().prompt(4200) == pytest.approx(930)
-    assert Habits().prompt(0) == 1.0
+    assert Habits().prompts(np.array([4200.0, 0.0])) == pytest.approx([930, 1.0])
 
 
 def test_bytes_a_token_are_learned(make: Any) -> None:
@@ -38,7 +38,7 @@ def test_bytes_a_token_are_learned(make: Any) -> None:
     one.take(make.closed("a", 1.0, 10, 100))
     habits.learn(one)
 
-    assert habits.tokens(400) == pytest.approx(100)
+    assert habits.bytes_per_token == pytest.approx(4.0)
 
 
 def test_an_answer_that_was_cut_teaches_nothing(make: Any) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from joulegate.attribution.latency import Decoding, Latency, pace
+from joulegate.attribution.latency import Decodings, Latency, pace
 
 
 def test_the_line_is_found_in_spite_of_outliers() -> None:
@@ -30,9 +30,10 @@ def test_few_answers_say_nothing() -> None:
 def test_the_pace_follows_the_answers() -> None:
     """Where answers were slow the engine was slow."""
     edges = np.arange(0.0, 10.005, 0.01)
-    slow = [Decoding(0.1 * place, 5.0, (5.0 - 0.1 * place) * 50) for place in range(20)]
-    fast = [Decoding(5.0, 9.9 - 0.1 * place, (4.9 - 0.1 * place) * 100) for place in range(20)]
-    rate = pace([*slow, *fast], edges, 0.7)
+    early = 0.1 * np.arange(20)
+    slow = Decodings(early, np.full(20, 5.0), (5.0 - early) * 50)
+    fast = Decodings(np.full(20, 5.0), 9.9 - early, (4.9 - early) * 100)
+    rate = pace(slow.and_(fast), edges, 0.7)
 
     assert rate[100:400].mean() == pytest.approx(0.5, rel=0.05)
     assert rate[550:750].mean() == pytest.approx(1.0, rel=0.05)
@@ -42,5 +43,7 @@ def test_where_nobody_decodes_the_usual_pace_holds() -> None:
     """Ticks without any answer are left alone."""
     edges = np.arange(0.0, 10.005, 0.01)
 
-    assert pace([Decoding(1.0, 2.0, 200.0)], edges, 0.7)[500] == 0.7
-    assert pace([], edges, 0.7)[0] == 0.7
+    one = Decodings(np.array([1.0]), np.array([2.0]), np.array([200.0]))
+
+    assert pace(one, edges, 0.7)[500] == 0.7
+    assert pace(Decodings.none(), edges, 0.7)[0] == 0.7

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from joulegate.attribution.placed import Placed
+from joulegate.attribution.placed import Curve, joined
 from joulegate.attribution.spans import Span
 
 
@@ -14,20 +14,18 @@ from joulegate.attribution.spans import Span
 )
 def test_presence_ends_with_the_last_work(make: Any, prefilled: float, end: float, finish: float) -> None:
     """It covers the prefill and is never shorter than two milliseconds."""
-    one = Placed(
-        span=Span(make.opened("a", 1.0), 0, 0),
-        start=1.0,
-        prefilled=prefilled,
-        end=end,
-        prompt=1,
-        context=1,
-        prefill_steps=1,
-        times=np.array([prefilled]),
-        tokens=np.array([0.0]),
-        steps=np.array([0.0]),
-        guessed=False,
-        doubtful=False,
-        hidden_cache=False,
-    )
+    one = make.placed(Span(make.opened("a", 1.0), 0, 0), start=1.0, prefilled=prefilled, end=end)
 
-    assert one.finish == pytest.approx(finish)
+    assert one.finish == pytest.approx([finish])
+
+
+def test_parts_are_joined_in_order(make: Any) -> None:
+    """Columns and requests stay together, and the curves belong to the first part."""
+    one = make.placed(Span(make.opened("a", 1.0), 0, 0), start=1.0, prefilled=1.1, end=2.0)
+    one.curves = [Curve(np.array([1.1]), np.array([1.0]), np.array([0.0]))]
+    both = joined([one, make.placed(Span(make.opened("b", 3.0), 0, 1), start=3.0, prefilled=3.1, end=4.0)])
+
+    assert [span.id for span in both.spans] == ["a", "b"]
+    assert both.start.tolist() == [1.0, 3.0]
+    assert len(both) == 2
+    assert both.curves == one.curves

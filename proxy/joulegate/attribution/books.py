@@ -1,13 +1,19 @@
 """Settlement windows, and booking a rule's shares in whole microjoules."""
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import itertools
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 
+from joulegate.attribution.cells import ratio, sums
+from joulegate.attribution.rows import ORPHANED, Table, marked, table
 from joulegate.attribution.scene import Scene, Shares
 from joulegate.attribution.shares import split
 from joulegate.attribution.spans import Span
+from joulegate.attribution.stepclock import Floats, Ints
 from joulegate.model import DeviceId, WindowBooks
 from joulegate.units import MICRO, Microjoules, Nanoseconds
 
@@ -40,124 +46,164 @@ class Window(Struct):
         return sum(self.energy.values())
 
 
-class Claim(Struct):
-    """One request's share of a window, as weights."""
+class Verdicts(Struct):
+    """The accounts of consecutive windows: claims as parallel arrays, by window and then by arrival."""
 
-    span: Span
-    weight: float
-    static: float
+    spans: Sequence[Span]
+    rows: Table
+    """Of ``spans``."""
+    window: Ints
+    """Place of each claim's window."""
+    request: Ints
+    """Place of each claim's request in ``spans``."""
+    weight: Floats
+    static: Floats | None
     """Of ``weight``: what the devices draw just for being awake."""
-    alternatives: Sequence[float]
-    """``weight`` by the fits that leave out a block each."""
-    late: float
+    alternatives: Floats | None
+    """``weight`` by the fits that leave out a block each, a column a fit."""
+    late: Floats
     """Part of the request's work in the window that came after its client had left."""
-
-
-class Verdict(Struct):
-    """The accounts of one window."""
-
-    claims: list[Claim]
-    idle: float
-    foreign: float
+    idle: Floats
+    foreign: Floats
     method: str
 
+    def total(self) -> Floats:
+        """Give the sum of all weights of each window."""
+        return sums(self.window, self.weight, len(self.idle)) + self.idle + self.foreign
 
-def verdicts(scene: Scene, shares: Shares) -> list[Verdict]:
-    """Give the accounts of each window of a scene, claims in the order of arrival."""
-    found = [
-        Verdict([], float(idle), float(foreign), shares.method)
-        for idle, foreign in zip(shares.idle, shares.unattributed, strict=True)
-    ]
-    for window, claim in _claims(scene, shares):
-        found[window].claims.append(claim)
-    for verdict in found:
-        verdict.claims.sort(key=lambda claim: claim.span.place)
+
+def verdicts(scene: Scene, shares: Shares) -> Verdicts:
+    """Give the accounts of the windows of a scene."""
+    rows = table(scene.spans)
+    claims = shares.claims
+    order = np.lexsort((rows["place"][claims.request], claims.window))
+    window, request = claims.window[order], claims.request[order]
+    return Verdicts(
+        spans=scene.spans,
+        rows=rows,
+        window=window,
+        request=request,
+        weight=claims.value[order],
+        static=None if shares.static is None or not scene.idle_known else shares.static[order],
+        alternatives=None if shares.alternatives is None else shares.alternatives[order],
+        late=_late(rows[request], scene.cells.bounds[window], scene.cells.bounds[window + 1]),
+        idle=shares.idle,
+        foreign=shares.unattributed,
+        method=shares.method,
+    )
+
+
+def book(windows: Sequence[Window], accounts: Verdicts, chosen: Collection[int]) -> list[WindowBooks]:
+    """Fix the chosen windows for ever: every device's energy is split in integers and booked on the requests.
+
+    ``chosen`` are places in ``windows``.
+    """
+    low = np.searchsorted(accounts.window, np.arange(len(windows) + 1)).tolist()
+    orphaned = marked(accounts.rows, ORPHANED)
+    done = np.array([span.done for span in accounts.spans], dtype=bool)
+    found, charges = [], defaultdict(list)
+    for place in sorted(chosen):
+        window, claims = windows[place], slice(low[place], low[place + 1])
+        window.final = True
+        _measure(accounts, claims, known=window.known)
+        for device, energy in window.energy.items():
+            request = accounts.request[claims]
+            parts, still, foreign = _split(accounts, place, claims, energy)
+            crash = int(parts[orphaned[request]].sum())
+            # a figure that is out must not change: what still comes is nobody's
+            late = int(parts[done[request] & ~orphaned[request]].sum())
+            other = {FOREIGN: foreign, CRASH: crash, METER: late}
+            if window.blind:
+                other[METER], still = other[METER] + still, 0
+            requests = int(parts.sum()) - crash - late
+            found.append(_window_books(window, device, requests, still, other))
+            charges[device].append((claims, parts))
+    for device, some in charges.items():
+        _charge(accounts, device, some, ~(orphaned | done))
     return found
 
 
-def _claims(scene: Scene, shares: Shares) -> Iterator[tuple[int, Claim]]:
-    """Give each claim with the place of its window."""
-    claims, bounds = shares.claims, scene.cells.bounds.tolist()
-    weights = claims.value.tolist()
-    static = weights if shares.static is None else shares.static.tolist()
-    others = [()] * len(weights) if shares.alternatives is None else shares.alternatives.tolist()
-    places = zip(claims.window.tolist(), claims.request.tolist(), strict=True)
-    for (window, request), weight, still, other in zip(places, weights, static, others, strict=True):
-        span = scene.spans[request]
-        late = _late(span, bounds[window], bounds[window + 1])
-        yield window, Claim(span, weight, 0.0 if shares.static is None else still, other, late)
+def _split(accounts: Verdicts, place: int, claims: slice, energy: int) -> tuple[Ints, int, int]:
+    """Give the parts of the claims, of idle and of nobody."""
+    weights = accounts.weight[claims]
+    idle, foreign = float(accounts.idle[place]), float(accounts.foreign[place])
+    idle = idle if float(weights.sum()) + idle + foreign > 0 else 1.0
+    parts = split(energy, np.concatenate([weights, [idle, foreign]]))
+    return parts[:-2], int(parts[-2]), int(parts[-1])
 
 
-def book(window: Window, verdict: Verdict) -> list[WindowBooks]:
-    """Fix a window for ever: every device's energy is split in integers and booked on the requests."""
-    window.final = True
-    for claim in verdict.claims:
-        claim.span.measured |= window.known
-    return [_book_device(window, device, verdict) for device in window.energy]
-
-
-def _book_device(window: Window, device: DeviceId, verdict: Verdict) -> WindowBooks:
-    weights = [claim.weight for claim in verdict.claims]
-    idle = verdict.idle if sum(weights) + verdict.idle + verdict.foreign > 0 else 1.0
-    *parts, still, foreign = split(window.energy[device], [*weights, idle, verdict.foreign])
-    other: Counter[str] = Counter({FOREIGN: foreign})
-    requests = 0
-    for claim, part in zip(verdict.claims, parts, strict=True):
-        if claim.span.orphaned:
-            other[CRASH] += part
-        elif claim.span.done:  # its figure is out: what still comes must not change it
-            other[METER] += part
-        else:
-            requests += part
-            _charge(claim, device, part, verdict.method)
-    if window.blind:
-        other[METER], still = still, 0
+def _window_books(
+    window: Window, device: DeviceId, requests: int, idle: int, other: Mapping[str, int]
+) -> WindowBooks:
     return WindowBooks(
         device=device,
         start=Nanoseconds(window.start),
         end=Nanoseconds(window.end),
         counter=Microjoules(window.energy[device]),
         requests=Microjoules(requests),
-        idle=Microjoules(still),
+        idle=Microjoules(idle),
         unattributed=tuple((reason, Microjoules(part)) for reason, part in sorted(other.items()) if part),
         gap=Nanoseconds(window.gaps.get(device, 0)),
     )
 
 
-def _charge(claim: Claim, device: DeviceId, part: int, method: str) -> None:
-    span, scale = claim.span, part / claim.weight if claim.weight > 0 else 0.0
-    span.booked[device] += part
-    span.static[device] += min(part, int(claim.static * scale))
-    span.wasted += int(part * claim.late)
-    span.methods[method] += part
-    for place, alternative in enumerate(claim.alternatives):
-        span.alternatives[place] += alternative * scale / MICRO
+def _measure(accounts: Verdicts, claims: slice, *, known: bool) -> None:
+    for request in accounts.request[claims].tolist() if known else ():
+        accounts.spans[request].measured = True
 
 
-def preview(
-    windows: Sequence[Window], verdicts: Sequence[Verdict], wanted: Collection[str]
-) -> Mapping[str, tuple[float, list[float]]]:
-    """Give, by wanted request, the energy in J of the windows not booked yet, and its alternatives."""
-    found: dict[str, tuple[float, list[float]]] = {}
-    for window, verdict in zip(windows, verdicts, strict=True):
-        total = sum(claim.weight for claim in verdict.claims) + verdict.idle + verdict.foreign
-        if window.final or total <= 0:
-            continue
-        scale = window.total / total / MICRO
-        for claim in verdict.claims:
-            if claim.span.id not in wanted:
-                continue
-            energy, others = found.get(claim.span.id, (0.0, [0.0] * len(claim.alternatives)))
-            others = [old + new * scale for old, new in zip(others, claim.alternatives, strict=False)]
-            found[claim.span.id] = energy + claim.weight * scale, others
-    return found
+def _charge(
+    accounts: Verdicts, device: DeviceId, parts: Sequence[tuple[slice, Ints]], open_: npt.NDArray[np.bool_]
+) -> None:
+    """Book one device's parts of many windows, summed by request."""
+    claims = np.concatenate([np.arange(one.start, one.stop) for one, _ in parts])
+    part = np.concatenate([values for _, values in parts])
+    kept = open_[accounts.request[claims]]
+    claims, part = claims[kept], part[kept]
+    order = np.argsort(accounts.request[claims], kind="stable")
+    claims, part = claims[order], part[order]
+    if not len(claims):
+        return
+    request = accounts.request[claims]
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(request)) + 1])
+    scale = ratio(part.astype(np.float64), accounts.weight[claims])
+    wasted = (part * accounts.late[claims]).astype(np.int64)
+    columns = (np.add.reduceat(values, bounds).tolist() for values in (part, wasted))
+    statics: Iterable[int | None] = itertools.repeat(None)
+    if accounts.static is not None:
+        still = np.minimum(part, (accounts.static[claims] * scale).astype(np.int64))
+        statics = np.add.reduceat(still, bounds).tolist()
+    others: Iterable[Floats | None] = itertools.repeat(None)
+    if accounts.alternatives is not None:
+        others = np.add.reduceat(accounts.alternatives[claims] * (scale / MICRO)[:, None], bounds)
+    found = zip(request[bounds].tolist(), *columns, statics, others, strict=False)
+    for place, energy, waste, static, other in found:
+        accounts.spans[place].charge(device, energy, static, waste, accounts.method, other)
 
 
-def _late(span: Span, start: float, end: float) -> float:
-    """Give the part of a request's time in a window that lies after its client left."""
-    if span.left is None:
-        return 0.0
-    begin, finish = max(start, span.start), min(end, span.end if span.end is not None else end)
-    if finish <= begin:
-        return float(finish > span.left)
-    return min(max((finish - max(begin, span.left)) / (finish - begin), 0.0), 1.0)
+def preview(windows: Sequence[Window], accounts: Verdicts) -> tuple[Floats, Floats | None]:
+    """Give, by request, the energy in J of the windows not booked yet, and its alternatives."""
+    total = accounts.total()
+    energy = np.array([0 if window.final else window.total for window in windows]) / MICRO
+    scale = ratio(energy, total)[accounts.window]
+    count = len(accounts.spans)
+    ahead = sums(accounts.request, accounts.weight * scale, count)
+    if accounts.alternatives is None:
+        return ahead, None
+    columns = [sums(accounts.request, column * scale, count) for column in accounts.alternatives.T]
+    return ahead, np.stack(columns, axis=1)
+
+
+def _late(rows: Table, start: Floats, end: Floats) -> Floats:
+    """Give the part of each request's time in a window that lies after its client left."""
+    left = rows["left"]
+    late = np.zeros(len(rows))
+    gone = np.flatnonzero(np.isfinite(left))
+    if not len(gone):
+        return late
+    rows, left = rows[gone], left[gone]
+    begin, finish = np.maximum(start[gone], rows["start"]), np.minimum(end[gone], rows["end"])
+    length = finish - begin
+    part = (finish - np.maximum(begin, left)) / np.where(length > 0, length, 1.0)
+    late[gone] = np.where(length > 0, np.clip(part, 0.0, 1.0), finish > left)
+    return late

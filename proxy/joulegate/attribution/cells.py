@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from joulegate.attribution.images import PlacedImage
-from joulegate.attribution.placed import Placed
-from joulegate.attribution.stepclock import Floats
-
-Ints = npt.NDArray[np.int64]
+from joulegate.attribution.placed import Curve, Placed
+from joulegate.attribution.spans import Span
+from joulegate.attribution.stepclock import Floats, Ints
 
 CELL = 0.010
 """s: width of a cell; finer ones buy nothing while a step takes about as long."""
@@ -78,11 +77,13 @@ class Cells:
 class Track:
     """What the requests of one upstream and kind did in the cells."""
 
-    def __init__(self, cells: Cells, placed: Sequence[Placed] | Sequence[PlacedImage]) -> None:
-        self.placed = placed
+    def __init__(
+        self, cells: Cells, spans: Sequence[Span], starts: Floats, ends: Floats, unsure: npt.NDArray[np.bool_]
+    ) -> None:
+        self.spans = spans
         self.cells = cells
-        starts = np.array([one.start for one in placed])
-        ends = np.array([one.finish for one in placed])
+        self.service = ends - starts
+        """Seconds on the device of each request."""
         self.request, self.cell = cells.pairs(starts, ends)
         self._from = cells.edges[self.cell]
         self._to = cells.edges[self.cell + 1]
@@ -94,7 +95,10 @@ class Track:
         """Participation in the engine's steps."""
         self.work = np.zeros(len(self.cell))
         """Tokens, or megapixel-steps."""
-        unsure = np.array([one.unsure for one in placed], dtype=bool)
+        self.guessed = np.zeros(len(spans), dtype=bool)
+        """The prompts of these requests were estimated."""
+        self.hidden_cache = False
+        """Their engine often caches prompts without saying so."""
         self.unsure = self.per_cell(np.where(unsure[self.request], self.present, 0.0))
         """Seconds of presence of requests whose work cannot be placed yet, by cell."""
         self.doubt = np.zeros(len(cells))
@@ -132,62 +136,95 @@ class Track:
 class TextTrack(Track):
     """Prefill and decoding."""
 
-    def __init__(self, cells: Cells, placed: Sequence[Placed]) -> None:
-        super().__init__(cells, placed)
-        if not placed:
-            self._fill(np.empty(0), np.empty(0), np.empty(0), placed)
-            return
-        before, middle, after = self._curves(placed)
-        self._fill(after[0] - before[0], after[1] - before[1], middle, placed)
-
-    def _fill(self, steps: Floats, tokens: Floats, context: Floats, placed: Sequence[Placed]) -> None:
-        prompt = np.array([one.prompt for one in placed])
-        whole = np.array([one.context for one in placed])
-        starts = np.array([one.start for one in placed])
-        ends = np.array([one.prefilled for one in placed])
-        prefill = self._spread(starts, ends)
-        pf = prefill * prompt[self.request]
-        beside = np.maximum(whole - prompt, 0.0) + prompt / 2
+    def __init__(self, cells: Cells, placed: Placed) -> None:
+        super().__init__(cells, placed.spans, placed.start, placed.finish, placed.unsure)
+        self.guessed, self.hidden_cache = placed.guessed, placed.hidden_cache
+        steps, tokens, context = self._decoded(placed)
+        prefill = self._spread(placed.start, placed.prefilled)
+        pf = prefill * placed.prompt[self.request]
+        beside = np.maximum(placed.context - placed.prompt, 0.0) + placed.prompt / 2
         self.columns = {
             "tok": tokens,
-            "kv": steps * (whole[self.request] + context),
+            "kv": steps * (placed.context[self.request] + context),
             "pf": pf,
             "pfx": pf * beside[self.request],
         }
-        self.part = steps + prefill * np.array([one.prefill_steps for one in placed])[self.request]
+        self.part = steps + prefill * placed.prefill_steps[self.request]
         self.work = pf + tokens
-        doubtful = np.array([one.doubtful for one in placed], dtype=bool)
-        self.doubt = self.per_cell(np.where(doubtful[self.request], pf, 0.0))
+        self.doubt = self.per_cell(np.where(placed.doubtful[self.request], pf, 0.0))
 
-    def _curves(self, placed: Sequence[Placed]) -> tuple[Floats, Floats, Floats]:
-        """Give (steps, tokens) done at the start and end of each pair's cell, and tokens at its middle.
+    def _decoded(self, placed: Placed) -> tuple[Floats, Floats, Floats]:
+        """Give the steps and tokens done in each pair's cell, and the tokens there are at its middle."""
+        streams = int(np.searchsorted(self.request, len(placed.curves)))
+        parts = [self._by_curves(placed.curves, streams), self._by_clock(placed, streams)]
+        steps, tokens, middle = (np.concatenate(values) for values in zip(*parts, strict=True))
+        return steps, tokens, middle
 
-        All curves are read by one interpolation: each request's times are moved into a range of their own.
+    def _by_curves(self, curves: Sequence[Curve], pairs: int) -> tuple[Floats, Floats, Floats]:
+        """Read streams, the first so many pairs, from their own curves.
+
+        All are read by one interpolation: each request's times are moved into a range of their own.
         """
-        base = min(float(one.times[0]) for one in placed)
-        apart = max(float(one.times[-1]) for one in placed) - base + 1.0
-        keys = np.concatenate([one.times - base + place * apart for place, one in enumerate(placed)])
-        steps = np.concatenate([one.steps for one in placed])
-        tokens = np.concatenate([one.tokens for one in placed])
-        firsts = np.array([one.times[0] for one in placed])[self.request]
-        lasts = np.array([one.times[-1] for one in placed])[self.request]
-        shift = self.request * apart - base
+        if not pairs:
+            return np.empty(0), np.empty(0), np.empty(0)
+        request = self.request[:pairs]
+        base = min(float(one.times[0]) for one in curves)
+        apart = max(float(one.times[-1]) for one in curves) - base + 1.0
+        keys = np.concatenate([one.times - base + place * apart for place, one in enumerate(curves)])
+        steps = np.concatenate([one.steps for one in curves])
+        tokens = np.concatenate([one.tokens for one in curves])
+        firsts = np.array([one.times[0] for one in curves])[request]
+        lasts = np.array([one.times[-1] for one in curves])[request]
+        shift = request * apart - base
 
         def read(t: Floats, values: Floats) -> Floats:
             return np.interp(np.clip(t, firsts, lasts) + shift, keys, values)
 
-        before = np.stack([read(self._from, steps), read(self._from, tokens)])
-        after = np.stack([read(self._to, steps), read(self._to, tokens)])
-        return before, read((self._from + self._to) / 2, tokens), after
+        start, end = self._from[:pairs], self._to[:pairs]
+        done = read(end, steps) - read(start, steps)
+        return done, read(end, tokens) - read(start, tokens), read((start + end) / 2, tokens)
+
+    def _by_clock(self, placed: Placed, pairs: int) -> tuple[Floats, Floats, Floats]:
+        """Read the other pairs from the engine's clock, evenly between first and last step."""
+        request, clock, edges = self.request[pairs:], placed.clock, self.cells.edges
+        first, last = clock.ticked(placed.prefilled), clock.ticked(np.maximum(placed.end, placed.prefilled))
+        still = last <= first
+        base, whole = first[request], np.where(still, 1.0, last - first)[request]
+        ticks, cell = clock.ticked(edges), self.cell[pairs:]
+        halves = clock.ticked((edges[:-1] + edges[1:]) / 2)
+
+        def part(values: Floats) -> Floats:
+            return np.minimum(np.maximum(values - base, 0.0) / whole, 1.0)
+
+        before, middle, after = part(ticks[cell]), part(halves[cell]), part(ticks[cell + 1])
+        if still.any():
+            before, middle, after = (
+                np.where(still[request], even, found)
+                for even, found in zip(self._evenly(placed, pairs), (before, middle, after), strict=True)
+            )
+        out, rest = placed.out[request], np.maximum(placed.out - 1.0, 0.0)[request]
+        done = after - before
+        return done * placed.steps[request], done * rest, np.minimum(out, 1.0) + middle * rest
+
+    def _evenly(self, placed: Placed, pairs: int) -> tuple[Floats, Floats, Floats]:
+        """Give the part of the time between first and last step: for where the clock stands still."""
+        request = self.request[pairs:]
+        first = placed.prefilled[request]
+        length = np.maximum(placed.end - placed.prefilled, BRIEF * BRIEF)[request]
+        start, end = self._from[pairs:], self._to[pairs:]
+        times = (start, (start + end) / 2, end)
+        before, middle, after = (np.clip((t - first) / length, 0.0, 1.0) for t in times)
+        return before, middle, after
 
 
 class ImageTrack(Track):
     """Denoising."""
 
     def __init__(self, cells: Cells, placed: Sequence[PlacedImage]) -> None:
-        super().__init__(cells, placed)
         starts = np.array([one.start for one in placed])
         ends = np.array([one.end for one in placed])
+        unsure = np.array([one.unsure for one in placed], dtype=bool)
+        super().__init__(cells, [one.span for one in placed], starts, ends, unsure)
         size = np.array([one.megapixels for one in placed])[self.request]
         steps = np.array([one.steps for one in placed])[self.request]
         images = np.array([one.images for one in placed])[self.request]

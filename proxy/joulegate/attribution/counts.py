@@ -1,13 +1,17 @@
-"""What is known, or must be guessed, of one text request: its tokens, its chunks, its server's word."""
+"""What is known, or must be guessed, of text requests: their tokens, their chunks, their server's word."""
 
-import math
+from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 
 from joulegate.attribution.habits import Habits
+from joulegate.attribution.rows import ENCODES, Table, marked, table
 from joulegate.attribution.spans import Span
-from joulegate.attribution.stepclock import Stream
-from joulegate.units import NANO
+from joulegate.attribution.stepclock import Floats, Ints, Stream
+
+Bools = npt.NDArray[np.bool_]
 
 CHUNK_DELAY = 0.0022
 """s from the end of a step to the arrival of its chunk (loopback and one event loop)."""
@@ -16,7 +20,27 @@ FASTEST_PREFILL = 2e-6
 
 
 class Counts(Struct, frozen=True):
-    """The tokens of one request, reported or estimated."""
+    """The tokens of requests, reported or estimated."""
+
+    prompt: Floats
+    context: Floats
+    out: Floats
+    guessed_prompt: Bools
+    guessed_out: Bools
+
+    def of(self, places: Ints) -> "Counts":
+        """Give those at some places."""
+        return Counts(
+            self.prompt[places],
+            self.context[places],
+            self.out[places],
+            self.guessed_prompt[places],
+            self.guessed_out[places],
+        )
+
+
+class Told(Struct, frozen=True):
+    """The tokens of one request."""
 
     prompt: float
     context: float
@@ -25,44 +49,56 @@ class Counts(Struct, frozen=True):
     guessed_out: bool
 
 
-def count(span: Span, habits: Habits) -> Counts:
-    """Give the tokens of a request as far as they are known now."""
-    reported = span.prompt_tokens
-    context = float(reported) if reported else habits.prompt(span.opened.body_bytes)
-    reported_out = span.completion_tokens
-    out = float(reported_out) if reported_out is not None else habits.tokens(span.response_bytes)
-    ceiling = _token_ceiling(span)
-    took = math.inf if span.end is None else span.end - span.start
+class Answers:
+    """The text requests of one engine that are looked at together."""
+
+    def __init__(self, spans: Sequence[Span], habits: Habits) -> None:
+        self.spans = spans
+        self.rows = table(spans)
+        self.counts = count(self.rows, habits)
+        known = np.where(self.counts.guessed_out, np.nan, self.counts.out).tolist()
+        self.streams: dict[int, Stream] = {
+            place: Stream(span.chunks()[0] - CHUNK_DELAY, None if out != out else out)
+            for place, (span, out) in enumerate(zip(spans, known, strict=True))
+            if span.times
+        }
+        """The chunks of those that stream, by their place."""
+
+    def told(self, place: int) -> Told:
+        """Give the tokens of one of them."""
+        counts = self.counts
+        return Told(
+            prompt=float(counts.prompt[place]),
+            context=float(counts.context[place]),
+            out=float(counts.out[place]),
+            guessed_prompt=bool(counts.guessed_prompt[place]),
+            guessed_out=bool(counts.guessed_out[place]),
+        )
+
+
+def count(rows: Table, habits: Habits) -> Counts:
+    """Give the tokens of requests as far as they are known now."""
+    guessed_prompt = ~(rows["prompt"] > 0)
+    context = np.where(guessed_prompt, habits.prompts(rows["body"]), rows["prompt"])
+    guessed_out = np.isnan(rows["out"])
+    out = np.where(guessed_out, rows["response"] / habits.bytes_per_token, rows["out"])
+    took = rows["end"] - rows["start"]
     return Counts(
-        prompt=max(1.0, min(context - span.cached_tokens, took / FASTEST_PREFILL)),
+        prompt=np.maximum(1.0, np.minimum(context - rows["cached"], took / FASTEST_PREFILL)),
         context=context,
-        out=min(out, ceiling),
-        guessed_prompt=not reported,
-        guessed_out=reported_out is None,
+        out=np.minimum(out, _token_ceiling(rows, took)),
+        guessed_prompt=guessed_prompt,
+        guessed_out=guessed_out,
     )
 
 
-def stream_of(span: Span, out: float, *, known: bool) -> Stream:
-    """Give the chunks of a streamed request as the step clock takes them."""
-    return Stream(span.chunks()[0] - CHUNK_DELAY, out if known else None)
+def encodes(rows: Table) -> Bools:
+    """Say which requests are their prefill and nothing else: embeddings, classification, rerank."""
+    return marked(rows, ENCODES)
 
 
-def encodes(span: Span) -> bool:
-    """Say whether a request is its prefill and nothing else: embeddings, classification, rerank."""
-    return span.closed is not None and span.completion_tokens == 0 and bool(span.prompt_tokens)
-
-
-def reported_phase(span: Span, phase: str) -> float | None:
-    """Give what the server says a phase of the request took, in s."""
-    if span.closed is None:
-        return None
-    timings = span.closed.timings
-    took = timings.prefill if phase == "prefill" else timings.decode
-    return None if took is None or took < 0 else took / NANO
-
-
-def _token_ceiling(span: Span) -> float:
-    """Give more tokens than the answer can have: what lies beyond is a lie that must not poison a fit."""
-    asked = span.opened.asked.max_tokens or 0
-    took = (span.end - span.start) if span.end is not None else math.inf
-    return max(float(span.response_bytes), float(asked), 5_000.0 * took, 1.0)
+def _token_ceiling(rows: Table, took: Floats) -> Floats:
+    """Give more tokens than an answer can have: what lies beyond is a lie that must not poison a fit."""
+    asked = np.where(np.isinf(rows["limit"]), 0.0, rows["limit"])
+    ceiling: Floats = np.maximum.reduce([rows["response"], asked, 5_000.0 * took, np.ones(len(rows))])
+    return ceiling

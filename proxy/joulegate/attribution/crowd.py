@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulegate.attribution.books import Window
+from joulegate.attribution.rows import table
 from joulegate.attribution.spans import Span
 from joulegate.attribution.stepclock import Floats
 from joulegate.units import NANO
@@ -17,8 +18,8 @@ class Crowd:
     def __init__(self, spans: Iterable[Span], origin: int, reach: float) -> None:
         self.spans: Sequence[Span] = list(spans)
         self._origin = origin
-        self._starts = np.array([span.start for span in self.spans])
-        self.ends = np.array([np.inf if span.end is None else span.end for span in self.spans])
+        rows = table(self.spans)
+        self._starts, self.ends = rows["start"], rows["end"]
         self._until = self.ends + reach
 
     def touching(self, window: Window) -> npt.NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
-from joulegate.attribution.figures import final_figure
+from joulegate.attribution.figures import final_figures
 from joulegate.attribution.group import Group
 from joulegate.attribution.idle import IdlePower
 from joulegate.attribution.observe import Observer
@@ -165,7 +165,7 @@ class Settler:
         for key, span in list(self._homeless.items()):
             if span.closed is not None and now - span.closed.t >= patience:
                 del self._homeless[key]
-                self._settled.append(final_figure(span, "unmeasured"))
+                self._settled += final_figures([span], "unmeasured")
 
     # --- groups
 

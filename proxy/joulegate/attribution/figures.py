@@ -1,14 +1,16 @@
 """The figure of one request: its energy, how it was got and how sure it is."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from joulegate.attribution.spans import Span
-from joulegate.model import DeviceEnergy, Method, Settled
+import numpy as np
+
+from joulegate.attribution.spans import Floats, Span
+from joulegate.model import DeviceEnergy, DeviceId, Method, Settled
 from joulegate.units import MICRO, Microjoules
 
 ERRORS = {Method.MODEL, Method.ESTIMATE}
 """Methods that know how sure they are."""
+METHODS = {method.value: method for method in Method}
 WINDOW_NOISE = 0.055
 """Error of one window's share, as part of it."""
 WINDOW = 0.3
@@ -28,29 +30,44 @@ START_UP = 0.30
 SHORTEST = 0.005
 
 
-def final_figure(span: Span, rule: str) -> Settled:
-    """Give the figure of a request all of whose windows are booked."""
-    total = sum(span.booked.values())
-    return _figure(span, total, span.alternatives, rule, final=True)
+def final_figures(spans: Sequence[Span], rule: str) -> list[Settled]:
+    """Give the figures of requests all of whose windows are booked."""
+    return _figures(spans, np.zeros(len(spans)), None, rule, final=True)
 
 
-def provisional_figure(span: Span, ahead: float, alternatives: Sequence[float], rule: str) -> Settled:
-    """Give the figure as it would be if the windows ahead gave ``ahead`` joules."""
-    total = sum(span.booked.values()) + round(ahead * MICRO)
-    both = [a + b for a, b in zip(span.alternatives, alternatives, strict=False)] or span.alternatives
-    return _figure(span, total, both, rule, final=False)
+def provisional_figures(
+    spans: Sequence[Span], ahead: Floats, alternatives: Floats | None, rule: str
+) -> list[Settled]:
+    """Give the figures as they would be if the windows ahead gave ``ahead`` joules."""
+    return _figures(spans, ahead, alternatives, rule, final=False)
 
 
-def _figure(span: Span, total: int, alternatives: Sequence[float], rule: str, *, final: bool) -> Settled:
-    method = _method(span, rule)
-    unmeasured = (final and not span.measured) or (span.orphaned and not total)
-    if unmeasured:
+def _figures(
+    spans: Sequence[Span], ahead: Floats, alternatives: Floats | None, rule: str, *, final: bool
+) -> list[Settled]:
+    if not spans:
+        return []
+    booked = [sum(span.booked.values()) for span in spans]
+    totals = [a + b for a, b in zip(booked, np.rint(ahead * MICRO).astype(np.int64).tolist(), strict=True)]
+    methods = [_method(span, rule) for span in spans]
+    others = np.stack([span.alternatives for span in spans])
+    sigmas = _sigmas(
+        spans, np.array(totals) / MICRO, others if alternatives is None else others + alternatives, methods
+    )
+    rounded = np.rint(sigmas * MICRO).astype(np.int64).tolist()
+    return [
+        _figure(span, total, method, sigma, final=final)
+        for span, total, method, sigma in zip(spans, totals, methods, rounded, strict=True)
+    ]
+
+
+def _figure(span: Span, total: int, method: Method, sigma: int, *, final: bool) -> Settled:
+    if (final and not span.measured) or (span.orphaned and not total):
         return Settled(span.opened.id, None, None, Method.UNMEASURED, final)
-    sigma = _sigma(span, total / MICRO, alternatives, method) if method in ERRORS else None
     return Settled(
         id=span.opened.id,
         energy=Microjoules(total),
-        sigma=None if sigma is None else Microjoules(round(sigma * MICRO)),
+        sigma=Microjoules(sigma) if method in ERRORS else None,
         method=method,
         final=final,
         by_device=_by_device(span) if final else (),
@@ -59,30 +76,36 @@ def _figure(span: Span, total: int, alternatives: Sequence[float], rule: str, *,
 
 
 def _by_device(span: Span) -> tuple[DeviceEnergy, ...]:
+    static: Mapping[DeviceId, int] = span.static or {}
     return tuple(
-        DeviceEnergy(
-            device, Microjoules(energy), Microjoules(span.static[device]) if span.static_known else None
-        )
+        DeviceEnergy(device, Microjoules(energy), _still(static.get(device)))
         for device, energy in sorted(span.booked.items())
     )
 
 
+def _still(energy: int | None) -> Microjoules | None:
+    return None if energy is None else Microjoules(energy)
+
+
 def _method(span: Span, rule: str) -> Method:
     """Give the method that booked the most."""
-    if not span.methods:
-        return Method.MODEL if rule == "step-clock" else Method(rule)
-    return Method(max(span.methods, key=lambda method: (span.methods[method], method)))
+    methods = span.methods
+    if not methods:
+        return Method.MODEL if rule == "step-clock" else METHODS[rule]
+    if len(methods) == 1:
+        return METHODS[next(iter(methods))]
+    return METHODS[max(methods, key=lambda method: (methods[method], method))]
 
 
-def _sigma(span: Span, energy: float, alternatives: Sequence[float], method: Method) -> float:
+def _sigmas(spans: Sequence[Span], energy: Floats, others: Floats, methods: Sequence[Method]) -> Floats:
     """Give one standard deviation in J: the fit's own, the windows', and what had to be guessed."""
-    mean = sum(alternatives) / len(alternatives)
-    blocks = len(alternatives)
-    jackknife = (blocks - 1) / blocks * sum((other - mean) ** 2 for other in alternatives)
-    service = max(span.service, SHORTEST)
-    windows = WINDOW_NOISE * energy / math.sqrt(max(service / WINDOW, 1.0))
-    jitter = JOB_JITTER if span.is_job else EDGE_JITTER
-    edges = energy * min(MOST_JITTER, jitter / service)
-    guessed = (GUESSED_PROMPT * span.guessed + HIDDEN_CACHE * span.unsure_cache) * energy
-    model = (START_UP if method is Method.ESTIMATE else FLOOR) * energy
-    return math.sqrt(jackknife + (windows + edges) ** 2 + guessed**2 + model**2 + (span.misfit * energy) ** 2)
+    blocks = others.shape[1]
+    jackknife = (blocks - 1) / blocks * ((others - others.mean(axis=1)[:, None]) ** 2).sum(axis=1)
+    service = np.maximum([span.service for span in spans], SHORTEST)
+    windows = WINDOW_NOISE / np.sqrt(np.maximum(service / WINDOW, 1.0))
+    jitter = np.where([span.is_job for span in spans], JOB_JITTER, EDGE_JITTER)
+    edges = np.minimum(MOST_JITTER, jitter / service)
+    guessed = np.array([GUESSED_PROMPT * span.guessed + HIDDEN_CACHE * span.unsure_cache for span in spans])
+    model = np.where([method is Method.ESTIMATE for method in methods], START_UP, FLOOR)
+    sigmas: Floats = np.sqrt(jackknife + ((windows + edges) ** 2 + guessed**2 + model**2) * energy**2)
+    return sigmas

@@ -11,12 +11,12 @@ import numpy as np
 from joulegate.attribution.books import Window, book, preview, verdicts
 from joulegate.attribution.crowd import Crowd
 from joulegate.attribution.cutting import Cutter
-from joulegate.attribution.figures import final_figure, provisional_figure
+from joulegate.attribution.figures import final_figures, provisional_figures
 from joulegate.attribution.idle import IdlePower
 from joulegate.attribution.observe import Observer
 from joulegate.attribution.rules import Rule
 from joulegate.attribution.scene import Scene
-from joulegate.attribution.spans import Span
+from joulegate.attribution.spans import BLOCKS, Span
 from joulegate.attribution.stepclock import Floats
 from joulegate.attribution.timeline import Timeline
 from joulegate.model import Settled, WindowBooks
@@ -84,8 +84,7 @@ class Group:
         self._windows += self._cutter.closed(now)
         self._windows += self._cutter.rest()
         self._book([window for window in self._windows if not window.final], now)
-        for span in list(self.spans.values()):
-            self._finalize(span)
+        self._finalize(list(self.spans.values()))
         self._forget()
 
     # --- what is due
@@ -127,11 +126,12 @@ class Group:
             return
         chosen = {id(window) for window in due}
         busy = scene.cells.sum_by_window(scene.active()) / np.diff(scene.cells.bounds)
-        shared = verdicts(scene, self.rule.share(scene))
-        for window, verdict, active in zip(windows, shared, busy, strict=True):
-            if id(window) in chosen:
-                self.idle.learn(window, float(active))
-                self._books.extend(book(window, verdict))
+        accounts = verdicts(scene, self.rule.share(scene))
+        scene.note()
+        places = [place for place, window in enumerate(windows) if id(window) in chosen]
+        for place in places:
+            self.idle.learn(windows[place], float(busy[place]))
+        self._books.extend(book(windows, accounts, places))
         self._note_measured(due)
 
     def _learn(self, due: Sequence[Window], now: int) -> Scene | None:
@@ -184,34 +184,44 @@ class Group:
         windows = _stretch(
             self._windows, [w for w in self._windows if not w.final and crowd.touching(w).any()]
         )
-        scene = self._scene(windows, now)
-        wanted = {span.id for span in fresh}
-        shared = verdicts(scene, self.rule.share(scene)) if scene is not None else []
-        ahead = preview(windows, shared, wanted)
         for span in fresh:
             span.previewed = True
-            if not span.done:
-                self._settled.append(provisional_figure(span, *ahead.get(span.id, (0.0, [])), self.rule.name))
+        self._settled += self._provisional([span for span in fresh if not span.done], windows, now)
+
+    def _provisional(self, spans: Sequence[Span], windows: Sequence[Window], now: int) -> list[Settled]:
+        ahead, others = np.zeros(len(spans)), np.zeros((len(spans), BLOCKS))
+        scene = self._scene(windows, now)
+        if scene is not None:
+            scene.note()
+            energy, alternatives = preview(windows, verdicts(scene, self.rule.share(scene)))
+            places = {id(span): place for place, span in enumerate(scene.spans)}
+            there = np.array([places.get(id(span), -1) for span in spans], dtype=np.int64)
+            known = there >= 0
+            ahead[known] = energy[there[known]]
+            if alternatives is not None:
+                others[known] = alternatives[there[known]]
+        return provisional_figures(spans, ahead, others, self.rule.name)
 
     def _finish(self, now: int) -> None:
         crowd = self._crowd([span for span in self.spans.values() if span.end is not None and not span.done])
         pending = [window for window in self._windows if not window.final]
-        for span, waits in zip(crowd.spans, crowd.waiting(pending, self._cutter.cursor), strict=True):
-            if not waits:
-                self._finalize(span)
-            elif now - self._ns(span.end or 0.0) > PATIENCE + self._settle:
-                self._give_up(span)
+        waits = crowd.waiting(pending, self._cutter.cursor)
+        late = waits & (now - crowd.ends * NANO - self.observer.origin > PATIENCE + self._settle)
+        lost = [crowd.spans[place] for place in np.flatnonzero(late).tolist()]
+        self._finalize([crowd.spans[place] for place in np.flatnonzero(~waits | late).tolist()])
+        for span in lost:
+            self._give_up(span)
 
     def _give_up(self, span: Span) -> None:
-        """Settle a request with what is known, because its counter does not come back."""
-        self._finalize(span)
+        """Forget a request that was settled with what is known, because its counter does not come back."""
         del self.spans[span.opened.id]
         self._cutter.blind_until = max(self._cutter.blind_until, self._ns(span.end or 0.0))
 
-    def _finalize(self, span: Span) -> None:
-        if span.closed is not None and not span.done:
+    def _finalize(self, spans: Sequence[Span]) -> None:
+        ready = [span for span in spans if span.closed is not None and not span.done]
+        for span in ready:
             span.done = True
-            self._settled.append(final_figure(span, self.rule.name))
+        self._settled += final_figures(ready, self.rule.name)
 
     def _forget(self) -> None:
         """Drop booked windows and the requests that no open window or request can need."""

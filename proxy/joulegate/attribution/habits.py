@@ -5,7 +5,7 @@ from collections import OrderedDict, deque
 import numpy as np
 
 from joulegate.attribution.latency import Latency
-from joulegate.attribution.spans import Span
+from joulegate.attribution.spans import Floats, Span
 
 USUAL_LINE = (-70.0, 1 / 4.2)
 """Prompt tokens of a chat request: constant, and tokens a body byte (JSON around English text)."""
@@ -29,7 +29,7 @@ class Habits:
         self.step: float | None = None
         """Typical length of a step in s."""
         self.per_step = 1.0
-        self._prompts = np.zeros(5)
+        self._prompts = [0.0] * 5
         self._seen = 0
         self.latency = Latency()
         self._bytes = 0.0
@@ -79,14 +79,10 @@ class Habits:
         """Give the seconds a megapixel-step takes, or ``None`` while no image was seen."""
         return float(np.median(list(self._paces.values()))) if self._paces else None
 
-    def prompt(self, body_bytes: int) -> float:
-        """Estimate the prompt tokens of a request from its size."""
+    def prompts(self, body_bytes: Floats) -> Floats:
+        """Estimate the prompt tokens of requests from their sizes."""
         constant, slope = self._line() if self._seen >= ENOUGH else USUAL_LINE
-        return max(1.0, constant + slope * body_bytes)
-
-    def tokens(self, content_bytes: int) -> float:
-        """Estimate the tokens in content bytes of an answer."""
-        return content_bytes / self.bytes_per_token
+        return np.maximum(1.0, constant + slope * body_bytes)
 
     @property
     def bytes_per_token(self) -> float:
@@ -102,8 +98,8 @@ class Habits:
 
     def _learn_prompt(self, size: float, tokens: float) -> None:
         weight = 1 / max(size, 50.0)
-        row = np.array([1.0, size, tokens, size * size, size * tokens])
-        self._prompts = FADE * self._prompts + weight * row
+        row = (1.0, size, tokens, size * size, size * tokens)
+        self._prompts = [FADE * old + weight * new for old, new in zip(self._prompts, row, strict=True)]
         self._seen += 1
 
     def _line(self) -> tuple[float, float]:

@@ -5,9 +5,9 @@ each long answer is known roughly, and all long answers together give the pace o
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 
 from joulegate.attribution.fit import bend, nonnegative
@@ -21,12 +21,32 @@ LONG = 20
 SWEEPS = 8
 
 
-class Decoding(Struct, frozen=True):
-    """The decoding of one whole answer as its latency suggests."""
+class Decodings(Struct, frozen=True):
+    """The decoding of whole answers as their latencies suggest, a place in each column for each of them."""
 
-    start: float
-    end: float
-    steps: float
+    start: Floats
+    end: Floats
+    steps: Floats
+
+    @classmethod
+    def none(cls) -> "Decodings":
+        """Give no decodings."""
+        return cls(np.empty(0), np.empty(0), np.empty(0))
+
+    def and_(self, others: "Decodings") -> "Decodings":
+        """Give these and others."""
+        return Decodings(
+            np.concatenate([self.start, others.start]),
+            np.concatenate([self.end, others.end]),
+            np.concatenate([self.steps, others.steps]),
+        )
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> "Decodings":
+        """Give some of them."""
+        return Decodings(self.start[chosen], self.end[chosen], self.steps[chosen])
+
+    def __len__(self) -> int:
+        return len(self.start)
 
 
 class Latency:
@@ -63,23 +83,22 @@ def _line(seen: Floats) -> tuple[float, float, float]:
     return float(x[0]), float(x[1]), float(x[2])
 
 
-def pace(decodings: Sequence[Decoding], edges: Floats, usual: float) -> Floats:
+def pace(decodings: Decodings, edges: Floats, usual: float) -> Floats:
     """Give the steps of the engine in each tick so that every answer's steps fit into its decoding.
 
     Multiplicative corrections from a flat start, as in iterative tomography; a tick that nobody covers keeps
     the usual pace ``usual`` (steps a tick).
     """
     rate = np.full(len(edges) - 1, usual)
-    long = [one for one in decodings if one.steps >= LONG and one.end > one.start]
-    if not long:
-        return rate
+    long = decodings.where((decodings.steps >= LONG) & (decodings.end > decodings.start))
     last = len(edges) - 1
-    low = np.clip(np.searchsorted(edges, [one.start for one in long]), 0, last)
-    high = np.clip(np.searchsorted(edges, [one.end for one in long]), 0, last)
+    low = np.clip(np.searchsorted(edges, long.start), 0, last)
+    high = np.clip(np.searchsorted(edges, long.end), 0, last)
     inside = (high - low) >= 2
-    low, high = low[inside], high[inside]
-    whole = np.array([one.end - one.start for one in long])[inside]
-    steps = np.array([one.steps for one in long])[inside] * (edges[high] - edges[low]) / whole
+    if not inside.any():
+        return rate
+    low, high, long = low[inside], high[inside], long.where(inside)
+    steps = long.steps * (edges[high] - edges[low]) / (long.end - long.start)
     for _ in range(SWEEPS):
         done = np.concatenate([[0.0], np.cumsum(rate)])
         wanted = np.clip(steps / np.maximum(done[high] - done[low], 1e-9), 0.2, 5.0)

@@ -1,17 +1,16 @@
 """From spans and windows to a scene: who did what when, by all that is known now."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
 
 import numpy as np
 
 from joulegate.attribution.books import Window
 from joulegate.attribution.cells import CELL, Cells, ImageTrack, TextTrack, Track
-from joulegate.attribution.counts import count, encodes, stream_of
+from joulegate.attribution.counts import Answers, encodes
 from joulegate.attribution.habits import Habits
 from joulegate.attribution.images import ImagePlacer, PlacedImage
-from joulegate.attribution.placed import Placed
 from joulegate.attribution.placement import Placer
+from joulegate.attribution.rows import CHUNKED, WORKS, Table, marked, table
 from joulegate.attribution.scene import Scene
 from joulegate.attribution.spans import Kind, Span
 from joulegate.attribution.stepclock import Floats
@@ -19,8 +18,6 @@ from joulegate.attribution.strangers import Strangers
 from joulegate.attribution.tempo import clock_of
 from joulegate.model import UpstreamSetup
 from joulegate.units import MICRO, NANO
-
-Work = TypeVar("Work", Placed, PlacedImage)
 
 BEYOND = 60.0
 """s after the last window over which the step clock runs on."""
@@ -100,13 +97,12 @@ class Observer:
             self.lag = SLOW_USUAL
         bounds = [(window.start - self.origin) / NANO - self.lag for window in windows]
         bounds.append((windows[-1].end - self.origin) / NANO - self.lag)
-        spans = _near(list(spans), bounds[0], bounds[-1])
-        brief = sum(encodes(span) for span in spans)
-        cells = Cells(bounds, FINE if brief > len(spans) / 2 else CELL)
+        near, rows = _near(list(spans), bounds[0], bounds[-1])
+        brief = int(encodes(rows).sum())
+        cells = Cells(bounds, FINE if brief > len(near) / 2 else CELL)
         clock = (now - self.origin) / NANO
-        tracks = {
-            name: self._track(name, members, cells, clock) for name, members in self._members(spans).items()
-        }
+        members = self._members(near, marked(rows, WORKS).tolist())
+        tracks = {name: self._track(name, some, cells, clock) for name, some in members.items()}
         energy = np.array([window.total / MICRO for window in windows])
         return Scene(
             cells,
@@ -136,10 +132,10 @@ class Observer:
         shown = (np.array(times) - self.origin) / NANO - self.lag
         return np.stack([shown, np.array(totals) / MICRO])
 
-    def _members(self, spans: Iterable[Span]) -> dict[str, list[Span]]:
+    def _members(self, spans: Sequence[Span], works: Sequence[bool]) -> dict[str, list[Span]]:
         members: dict[str, list[Span]] = {}
-        for span in spans:
-            if span.works():
+        for span, worked in zip(spans, works, strict=True):
+            if worked:
                 members.setdefault(self.track_name(span), []).append(span)
         return dict(sorted(members.items()))
 
@@ -147,48 +143,39 @@ class Observer:
         if self._queue_pays:
             return ImageTrack(cells, [_whole(span, now) for span in spans])
         if name.endswith(f"/{Kind.IMAGE}"):
-            return ImageTrack(cells, _noted(self._images(name, spans, now)))
-        return TextTrack(cells, _noted(self._texts(name, spans, cells, now)))
+            return ImageTrack(cells, self._images(name, spans, now))
+        return self._texts(name, spans, cells, now)
 
     def _images(self, name: str, spans: Sequence[Span], now: float) -> list[PlacedImage]:
         setup = self.upstreams.get(name.rpartition("/")[0], UpstreamSetup())
         return ImagePlacer(setup.concurrency, self._habits(name), now).place(spans)
 
-    def _texts(self, name: str, spans: Sequence[Span], cells: Cells, now: float) -> list[Placed]:
+    def _texts(self, name: str, spans: Sequence[Span], cells: Cells, now: float) -> TextTrack:
         habits = self._habits(name)
-        counted = {span.id: count(span, habits) for span in spans if span.times}
-        known = {
-            span.id: (counts, stream_of(span, counts.out, known=not counts.guessed_out))
-            for span in spans
-            if (counts := counted.get(span.id)) is not None
-        }
-        start = min([span.start for span in spans])
+        answers = Answers(spans, habits)
+        start = float(answers.rows["start"].min())
         end = min(max(float(cells.edges[-1]), now), float(cells.edges[-1]) + BEYOND)
-        clock = clock_of(spans, known, habits, start, end)
-        return Placer(clock, habits, now, streams=known).place(spans)
+        clock = clock_of(answers, habits, start, end)
+        return TextTrack(cells, Placer(clock, habits, now).place(answers))
 
     def _habits(self, name: str) -> Habits:
         return self.habits.setdefault(name, Habits())
 
 
-def _near(spans: Sequence[Span], start: float, end: float) -> list[Span]:
-    """Give the requests that matter for a stretch of time.
+def _near(spans: Sequence[Span], start: float, end: float) -> tuple[Sequence[Span], Table]:
+    """Give the requests that matter for a stretch of time, and their rows.
 
     Those that were there, a little before it too, for the step clock; and for images in a queue those that
     were drawn while they waited.
     """
-    there = [
-        span for span in spans if span.start <= end and (span.end is None or span.end >= start - CONTEXT)
-    ]
-    if len(there) == len(spans):
-        return there
-    queued = min((span.start for span in there if not span.times), default=start)
-    chosen = {id(span) for span in there}
-    return [
-        span
-        for span in spans
-        if id(span) in chosen or (span.start <= end and not span.times and (span.end or end) >= queued)
-    ]
+    rows = table(spans)
+    there = (rows["start"] <= end) & (rows["end"] >= start - CONTEXT)
+    whole = ~marked(rows, CHUNKED)
+    if not there.all() and (there & whole).any():
+        queued = rows["start"][there & whole].min()
+        there |= (rows["start"] <= end) & whole & (np.minimum(rows["end"], end) >= queued)
+    places = np.flatnonzero(there)
+    return [spans[place] for place in places.tolist()], rows[places]
 
 
 def _whole(span: Span, now: float) -> PlacedImage:
@@ -196,12 +183,3 @@ def _whole(span: Span, now: float) -> PlacedImage:
     return PlacedImage(
         span, span.start, max(now if span.end is None else span.end, span.start), 1.0, 1.0, 1.0
     )
-
-
-def _noted(placed: list[Work]) -> list[Work]:
-    """Keep with each request what its error bar needs."""
-    for one in placed:
-        one.span.service = one.finish - one.start
-        one.span.guessed = one.guessed
-        one.span.unsure_cache = one.hidden_cache
-    return placed

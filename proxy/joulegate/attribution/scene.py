@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.cells import Cells, Ints, Track, sums
+from joulegate.attribution.cells import Cells, Track, sums
 from joulegate.attribution.spans import Span
-from joulegate.attribution.stepclock import Floats
+from joulegate.attribution.stepclock import Floats, Ints
 from joulegate.attribution.strangers import Load
 
 
@@ -51,10 +51,17 @@ class Scene:
         """The readings are means over a second."""
         self.lags = lags
         """Lags in s that the counters can have."""
-        self.spans: list[Span] = [one.span for track in tracks.values() for one in track.placed]
+        self.spans: list[Span] = [span for track in tracks.values() for span in track.spans]
         self.offsets = dict(
-            zip(tracks, np.cumsum([0, *(len(t.placed) for t in tracks.values())]), strict=False)
+            zip(tracks, np.cumsum([0, *(len(t.spans) for t in tracks.values())]), strict=False)
         )
+
+    def note(self) -> None:
+        """Keep with each request what its error bar needs."""
+        for track in self.tracks.values():
+            service, guessed = track.service.tolist(), track.guessed.tolist()
+            for span, seconds, guess in zip(track.spans, service, guessed, strict=True):
+                span.service, span.guessed, span.unsure_cache = seconds, guess, track.hidden_cache
 
     def present(self) -> Floats:
         """Give the seconds of presence in each cell, summed over all requests."""

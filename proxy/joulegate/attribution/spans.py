@@ -1,17 +1,30 @@
 """What settlement keeps of one request, in float seconds after the settler's origin."""
 
-from collections import Counter
+import math
+from array import array
+from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
+from joulegate.attribution.rows import (
+    CHUNKED,
+    ENCODES,
+    FINISHED,
+    ORPHANED,
+    STREAMED,
+    UNKNOWN,
+    WORKS,
+    packed,
+)
 from joulegate.model import (
     WORKLESS,
     DeviceId,
     Fact,
     JobState,
     Outcome,
+    ServerTimings,
     SpanChunks,
     SpanClosed,
     SpanEvent,
@@ -28,8 +41,11 @@ MAX_TOKENS = 4_000_000
 """No context window is larger; a larger count is a lie."""
 NEVER_STARTED = {Outcome.UPSTREAM_REFUSED}
 MEGAPIXEL = 2**20
+MOST_BYTES = 2**32 - 1
+"""Content bytes of one chunk that count."""
 BLOCKS = 6
 """Blocks of the past that the jackknife leaves out in turn."""
+NO_ENERGY: Floats = np.zeros(BLOCKS)
 
 
 class Kind(StrEnum):
@@ -51,29 +67,29 @@ class Span:
         self.first_byte: float | None = None
         self.running: float | None = None
         self.is_job = False
-        self.times: list[float] = []
-        self.sizes: list[int] = []
-        self._arrays: tuple[Floats, Floats] | None = None
+        self.times = array("d")
+        self.sizes = array("I")
+        self.seen = 0
+        """Content bytes that came."""
+        self._row: bytes | None = None
         self.closed: SpanClosed | None = None
         self.end: float | None = None
         self.left: float | None = None
-        self.booked: Counter[DeviceId] = Counter()
-        self.static: Counter[DeviceId] = Counter()
+        self.booked: dict[DeviceId, int] = {}
+        self.static: dict[DeviceId, int] | None = {}
+        """What the devices drew just for being awake; ``None`` where a part of the energy was not split."""
         self.wasted = 0
         self.measured = False
-        self.alternatives = [0.0] * BLOCKS
+        self.alternatives: Floats = NO_ENERGY
         """Energy by the fits that leave out a block of the past each, in J."""
-        self.methods: Counter[str] = Counter()
+        self.methods: dict[str, int] = {}
         """Microjoules booked by each method."""
-        self.static_known = False
         self.service = 0.0
         """Time on the device in s, as last seen."""
         self.guessed = False
         """Its prompt tokens were estimated."""
         self.unsure_cache = False
         """Its server often caches prompts without saying so."""
-        self.misfit = 0.0
-        """How far the fit is from the counter in work of this kind, as part of the energy."""
         self.previewed = False
         """A provisional figure was given out."""
         self.done = False
@@ -86,11 +102,12 @@ class Span:
 
     def take(self, event: SpanEvent) -> None:
         """Take an event of this request; a second one of the same kind changes nothing."""
+        self._row = None
         match event:
             case SpanFirstByte(t=t) if self.first_byte is None:
                 self.first_byte = self._seconds(t)
             case SpanChunks(times=times, sizes=sizes):
-                self._take_chunks([self._seconds(t) for t in times], sizes)
+                self._take_chunks(times, sizes)
             case SpanJob(t=t, state=state):
                 self._take_job(self._seconds(t), state)
             case SpanClosed() if self.closed is None:
@@ -100,9 +117,34 @@ class Span:
 
     def chunks(self) -> tuple[Floats, Floats]:
         """Give arrival times in s and content bytes so far of the chunks."""
-        if self._arrays is None or len(self._arrays[0]) != len(self.times):
-            self._arrays = np.array(self.times), np.cumsum(self.sizes, dtype=np.float64)
-        return self._arrays
+        return np.array(self.times), np.cumsum(self.sizes, dtype=np.float64)
+
+    def charge(
+        self,
+        device: DeviceId,
+        energy: int,
+        static: int | None,
+        wasted: int,
+        method: str,
+        others: Floats | None,
+    ) -> None:
+        """Book energy of a device, in microjoules; ``others`` by the fits that leave out a block, in J."""
+        self.booked[device] = self.booked.get(device, 0) + energy
+        if static is None:
+            self.static = None
+        elif self.static is not None:
+            self.static[device] = self.static.get(device, 0) + static
+        self.methods[method] = self.methods.get(method, 0) + energy
+        self.wasted += wasted
+        if others is not None:
+            self.alternatives = self.alternatives + others
+
+    @property
+    def row(self) -> bytes:
+        """Give the request as a row of numbers, as it is known now."""
+        if self._row is None:
+            self._row = self._packed()
+        return self._row
 
     def kind(self, declared: str) -> Kind:
         """Give the kind of work: the upstream's, or as the request's own facts say."""
@@ -172,8 +214,7 @@ class Span:
     @property
     def response_bytes(self) -> int:
         """Give the content bytes of the answer so far."""
-        seen = self.chunks()[1][-1] if self.sizes else 0
-        return max(self.closed.response_bytes if self.closed else 0, int(seen))
+        return max(self.closed.response_bytes if self.closed else 0, self.seen)
 
     def image_work(self) -> tuple[float, float, float]:
         """Give megapixels of one image, steps and images; usual values where the request does not say."""
@@ -185,15 +226,18 @@ class Span:
         steps = (asked.steps or 20) if told is None else told
         return each / MEGAPIXEL, float(steps), float(images)
 
-    def _take_chunks(self, times: list[float], sizes: list[int]) -> None:
+    def _take_chunks(self, times: Sequence[int], sizes: Sequence[int]) -> None:
         """Append what is newer than the newest: the same event may come twice."""
-        newest = self.times[-1] if self.times else float("-inf")
-        if times and (times[0] > newest or not self.times or times[-1] > newest):
-            fresh = [(t, size) for t, size in zip(times, sizes, strict=False) if t >= newest]
-            if times[0] <= newest:
-                fresh = [(t, size) for t, size in fresh if t > newest]
-            self.times.extend(t for t, _ in fresh)
-            self.sizes.extend(max(size, 0) for _, size in fresh)
+        count = min(len(times), len(sizes))
+        fresh = (np.array(times[:count], dtype=np.int64) - self.origin) / NANO
+        newest = self.times[-1] if self.times else -math.inf
+        if not len(fresh) or (self.times and max(fresh[0], fresh[-1]) <= newest):
+            return
+        kept = fresh > newest if fresh[0] <= newest else fresh >= newest
+        counted = np.clip(np.array(sizes[:count], dtype=np.int64)[kept], 0, MOST_BYTES)
+        self.times.frombytes(fresh[kept].tobytes())
+        self.sizes.frombytes(counted.astype(np.uint32).tobytes())
+        self.seen += int(counted.sum())
 
     def _take_job(self, t: float, state: JobState) -> None:
         self.is_job = True
@@ -206,8 +250,38 @@ class Span:
         self.end = max(self._seconds(event.t), self.start)
         self.left = None if event.client_left is None else self._seconds(event.client_left)
 
+    def _packed(self) -> bytes:
+        closed, asked = self.closed, self.opened.asked
+        timings = closed.timings if closed else ServerTimings()
+        prompt, out = self.prompt_tokens, self.completion_tokens
+        return packed(
+            self.start,
+            math.inf if self.end is None else self.end,
+            math.inf if self.left is None else self.left,
+            self.place,
+            self.opened.body_bytes,
+            asked.max_tokens or math.inf,
+            UNKNOWN if prompt is None else prompt,
+            self.cached_tokens,
+            UNKNOWN if out is None else out,
+            self.response_bytes,
+            _phase(timings.prefill),
+            _phase(timings.decode),
+            marks=FINISHED * self.finished
+            | STREAMED * self.streamed
+            | CHUNKED * bool(self.times)
+            | WORKS * self.works()
+            | ENCODES * (out == 0 and bool(prompt))
+            | ORPHANED * self.orphaned,
+        )
+
     def _seconds(self, t: int) -> float:
         return (t - self.origin) / NANO
+
+
+def _phase(took: int | None) -> float:
+    """Give what the server says a phase took, in s."""
+    return UNKNOWN if took is None or took < 0 else took / NANO
 
 
 def _count(fact: Fact | None) -> int | None:

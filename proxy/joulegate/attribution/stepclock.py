@@ -13,6 +13,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Pace: TypeAlias = Callable[[Floats, float], Floats]
 """Gives the steps in each tick, from the edges of the ticks and the usual steps a tick."""
 
@@ -80,6 +81,7 @@ class StepClock:
         """Typical length of a step in s."""
         self.learned = len(gaps) > 3
         self.ends: list[float] = _step_ends(self.clean, self.step)
+        self._ends = np.array(self.ends)
         self._edges = _ticks(start, end)
         silent = (
             np.full(len(self._edges) - 1, TICK / self.step)
@@ -88,39 +90,31 @@ class StepClock:
         )
         self._steps = _running_sum(self.clean, self._edges, silent, speculative=self.speculative)
 
-    def at(self, t: float) -> float:
-        """Give the steps done until ``t``, counted from an arbitrary origin."""
-        if t <= self._edges[0]:
-            return float((t - self._edges[0]) / self.step)
-        if t >= self._edges[-1]:
-            return float(self._steps[-1] + (t - self._edges[-1]) / self.step)
-        return float(np.interp(t, self._edges, self._steps))
+    def at(self, t: Floats) -> Floats:
+        """Give the steps done until each instant, counted from an arbitrary origin."""
+        first, last = self._edges[0], self._edges[-1]
+        beyond = np.minimum(t - first, 0.0) + np.maximum(t - last, 0.0)
+        found: Floats = np.interp(t, self._edges, self._steps) + beyond / self.step
+        return found
 
-    def when(self, steps: float) -> float:
-        """Give the instant at which so many steps were done: the inverse of ``at``."""
-        if steps <= 0:
-            return float(self._edges[0] + steps * self.step)
-        if steps >= self._steps[-1]:
-            return float(self._edges[-1] + (steps - self._steps[-1]) * self.step)
-        return float(np.interp(steps, self._steps, self._edges))
+    def when(self, steps: Floats) -> Floats:
+        """Give the instants at which so many steps were done: the inverse of ``at``."""
+        beyond = np.minimum(steps, 0.0) + np.maximum(steps - self._steps[-1], 0.0)
+        found: Floats = np.interp(steps, self._steps, self._edges) + beyond * self.step
+        return found
 
-    def back(self, t: float, steps: int) -> float:
-        """Give the step end that lies so many steps before the one at ``t``."""
-        place = bisect_right(self.ends, t + 0.4 * self.step) - 1 - steps
-        plain = t - steps * self.step
-        if place < 0:
+    def back(self, t: Floats, steps: Floats) -> Floats:
+        """Give the step ends that lie so many steps before the ones at ``t``."""
+        plain: Floats = t - steps * self.step
+        if not self.ends:
             return plain
-        found = self.ends[place]
-        return plain if t - found > max(steps, 1) else found
+        place = np.searchsorted(self._ends, t + 0.4 * self.step, "right") - 1 - steps.astype(np.int64)
+        found = self._ends[np.maximum(place, 0)]
+        return np.where((place < 0) | (t - found > np.maximum(steps, 1.0)), plain, found)
 
-    def curve(self, start: float, end: float, most: int = 64) -> tuple[Floats, Floats]:
-        """Give instants from start to end, and the part of the steps between them done at each."""
-        count = int(min(max((end - start) / TICK, 1), most)) + 1
-        times: Floats = np.linspace(start, end, count)
-        steps = np.interp(times, self._edges, self._steps)
-        total = steps[-1] - steps[0]
-        even: Floats = np.linspace(0.0, 1.0, count)
-        return times, (steps - steps[0]) / total if total > 0 else even
+    def ticked(self, t: Floats) -> Floats:
+        """Give the steps done until each instant; it stands still outside of its stretch of time."""
+        return np.interp(t, self._edges, self._steps)
 
     def first_end(self, t: float) -> int:
         """Give the place of the first step end at or after ``t``."""

@@ -141,7 +141,7 @@ def _parts(stages: Sequence[Stage], energy: Microjoules | None) -> tuple[Part, .
     """Share a job's energy among its steps by their time, exactly; without an end to any it stays whole."""
     if energy is None or not any(stage.time for stage in stages):
         return ()
-    shares = split(energy, [float(stage.time) for stage in stages])
+    shares = split(energy, [float(stage.time) for stage in stages]).tolist()
     return tuple(
         Part(stage.node, stage.time, Microjoules(share)) for stage, share in zip(stages, shares, strict=True)
     )

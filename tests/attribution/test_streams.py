@@ -1,0 +1,56 @@
+"""Where the work of streams lies in time."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from joulegate.attribution.counts import Answers
+from joulegate.attribution.habits import Habits
+from joulegate.attribution.placed import Placed
+from joulegate.attribution.spans import Span
+from joulegate.attribution.streams import StreamPlacer
+from joulegate.attribution.tempo import clock_of
+
+
+def placed(spans: list[Span], claimed: set[int]) -> list[Placed]:
+    habits = Habits()
+    answers = Answers(spans, habits)
+    clock = clock_of(answers, habits, 0.0, 20.0)
+    return StreamPlacer(clock, habits, 2048, claimed).place(answers, answers.rows["end"])
+
+
+def stream(make: Any, key: str, times: list[float], tokens: int) -> Span:
+    one = Span(make.opened(key, 0.5, stream=True), 0, 0)
+    one.take(make.chunks(key, times))
+    one.take(make.closed(key, times[-1] + 0.001, 100, tokens))
+    return one
+
+
+def test_a_stream_decodes_as_its_chunks_come(make: Any) -> None:
+    """Its curve has every chunk, and at the end all of its tokens."""
+    clean, lumpy = placed([stream(make, "a", [1.0 + 0.01 * i for i in range(50)], 50)], set())
+
+    assert len(lumpy) == 0
+    assert len(clean.curves[0].times) == 50
+    assert clean.curves[0].tokens[-1] == 50
+
+
+def test_lumps_are_left_to_the_clock(make: Any) -> None:
+    """Chunks that were held back do not say when their tokens were made."""
+    ticking = stream(make, "a", [1.0 + 0.01 * i for i in range(300)], 300)
+    late = stream(make, "b", [1.5 + 0.1 * i for i in range(10)], 100)
+    clean, lumpy = placed([ticking, late], set())
+
+    assert [span.id for span in clean.spans] == ["a"]
+    assert [span.id for span in lumpy.spans] == ["b"]
+    assert not lumpy.curves
+    assert lumpy.steps == pytest.approx(np.array([99.0]))
+
+
+def test_the_step_of_a_prefill_is_claimed(make: Any) -> None:
+    """Another prompt cannot have been prefilled in the same one."""
+    claimed: set[int] = set()
+    placed([stream(make, "a", [1.0 + 0.01 * i for i in range(50)], 50)], claimed)
+
+    assert claimed == {0}
