@@ -19,8 +19,9 @@ from joulegate.framing import (
     LineSplitter,
     MultipartPeek,
     Peek,
-    Scanner,
+    PointerPeek,
 )
+from joulegate.framing.scan import dotted
 from joulegate.framing.values import decode, flag, word
 from joulegate.model import Asked, Fact, FactSource, JobSign, ServerTimings, TaskFacts
 from joulegate.ports import Headers, Rewrite
@@ -28,7 +29,7 @@ from joulegate.units import Nanoseconds
 
 Members = dict[str, msgspec.Raw]
 
-_MULTIPART = b"multipart/form-data"
+MULTIPART = b"multipart/form-data"
 
 
 class Listener:
@@ -56,7 +57,7 @@ class Listener:
         self._read: Callable[[Listener, bytes], int] = _nothing
         self._splitter: EventSplitter | LineSplitter | None = None
         self._document: Peek | None = None
-        self._long: Scanner | None = None
+        self._long: Peek | None = None
         self._long_counts = True
 
     # --- what a protocol says ------------------------------------------------------------------------
@@ -64,7 +65,7 @@ class Listener:
     def request_peek(self, headers: Headers) -> Peek | None:
         """Give what looks into the request's body; ``None`` leaves it unread."""
         content_type = header(headers, b"content-type")
-        if content_type.lower().startswith(_MULTIPART):
+        if content_type.lower().startswith(MULTIPART):
             return MultipartPeek(content_type, self.wishes)
         return JsonPeek(self.wishes, self.wish_counts)
 
@@ -86,6 +87,10 @@ class Listener:
         if b'"usage"' in data or b'"timings"' in data or b'"metrics"' in data:
             self.account(data)
         return len(data)
+
+    def long_peek(self) -> Peek:
+        """Give what looks into an event too long to be decoded."""
+        return PointerPeek({path: dotted(path) for path in self.answers})
 
     def long_event(self, found: Found) -> None:
         """Take what was found in an event too long to be decoded."""
@@ -211,11 +216,11 @@ class Listener:
 
     def _part(self, frame: Frame) -> int:
         if self._long is None:
-            self._long = Scanner(self.answers)
+            self._long = self.long_peek()
             self._long_counts = not self.repeats(frame.data[:512])
         self._long.feed(frame.data)
         if frame.last:
-            found, self._long = self._long.found, None
+            found, self._long = self._long.found(), None
             self.long_event(found)
         return len(frame.data) if self._long_counts else 0
 

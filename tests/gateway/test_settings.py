@@ -2,10 +2,18 @@
 
 import pytest
 
-from joulegate.config import Config, ListenConfig, RespondConfig, TenantConfig, TimeoutConfig, UpstreamConfig
+from joulegate.config import (
+    Config,
+    ListenConfig,
+    RespondConfig,
+    RouteConfig,
+    TenantConfig,
+    TimeoutConfig,
+    UpstreamConfig,
+)
 from joulegate.errors import ConfigError
 from joulegate.gateway.settings import settings_from
-from joulegate.model import Task
+from joulegate.model import Task, WorkClass
 
 
 def test_every_setting_of_the_configuration_arrives() -> None:
@@ -22,6 +30,7 @@ def test_every_setting_of_the_configuration_arrives() -> None:
         timeout=TimeoutConfig("1 s", "2 s", "3 s", "4 s", "5 s", "6 s"),
         respond=RespondConfig(request_id=False, ask_usage=False),
         tenant=(TenantConfig("lab", "LAB_KEY"),),
+        route=(RouteConfig("/a", method="PUT", work="admin"),),
     )  # fmt: skip
     settings = settings_from(config, {"lab": "key"})
     target = settings.upstreams[0]
@@ -39,6 +48,7 @@ def test_every_setting_of_the_configuration_arrives() -> None:
         False,
         False,
     )
+    assert [(rule.method, rule.work) for rule in settings.rules] == [("PUT", WorkClass.ADMIN)]
     assert settings.tenants.identify([(b"x-api-key", b"key")]) == "lab"
 
 

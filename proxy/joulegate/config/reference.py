@@ -70,10 +70,19 @@ def _sections(texts: dict[str, dict[str, str]]) -> Iterator[str]:
         if struct is None:
             continue
         yield from _section(written, struct, texts, "## ")
-        for inner_name, inner in get_type_hints(struct).items():
-            below, _ = _struct_of(inner, inner_name)
-            if below is not None:
-                yield from _section(f"{name}.{inner_name}", below, texts, "### ")
+        for below, keys in _below(struct).items():
+            written = "`, `".join(f"{name}.{key}" for key in keys)
+            yield from _section(written, below, texts, "### ")
+
+
+def _below(struct: type[Any]) -> dict[type[Any], list[str]]:
+    """Give the tables inside a table, each with the keys that hold one."""
+    found: dict[type[Any], list[str]] = {}
+    for key, hint in get_type_hints(struct).items():
+        below, _ = _struct_of(hint, key)
+        if below is not None:
+            found.setdefault(below, []).append(key)
+    return found
 
 
 def _section(written: str, struct: type[Any], texts: dict[str, dict[str, str]], level: str) -> Iterator[str]:

@@ -102,6 +102,67 @@ class MatchConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Name of a tenant."""
 
 
+class PlacesConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """JSON pointers (RFC 6901) to what counts, for example ``/usage/output``; an empty one is the whole body.
+
+    An array counts its elements. In a form, ``/name`` is the field of that name.
+    """
+
+    model: str | None = None
+    """Name of the model."""
+    prompt_tokens: str | None = None
+    """Tokens read."""
+    completion_tokens: str | None = None
+    """Tokens written."""
+    choices: str | None = None
+    """Results, for example of a batch."""
+    images: str | None = None
+    """Images made."""
+    size: str | None = None
+    """Their size as text, for example ``512x768``."""
+    width: str | None = None
+    """Their width in pixels."""
+    height: str | None = None
+    """Their height in pixels."""
+    steps: str | None = None
+    """Steps for each image."""
+    frames: str | None = None
+    """Frames of a video."""
+    characters: str | None = None
+    """A text whose characters count, or their number."""
+    audio_in: str | None = None
+    """Seconds of sound heard."""
+    audio_out: str | None = None
+    """Seconds of sound made."""
+
+
+class RouteConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """A route of a server that joulegate does not know, or knows better than you want; see docs/routes.md.
+
+    The first one that takes a request wins, before every protocol.
+    """
+
+    path: str
+    """Raw path as the server gets it, without query; ``*`` stands for any characters, ``{model}`` for a part
+    that names the model."""
+    method: str = "POST"
+    """HTTP method."""
+    upstream: str | None = None
+    """Name of the upstream whose route it is; without it, of all."""
+    like: str | None = None
+    """Read it as if it were this path, for example ``/invocations``."""
+    task: str | None = None
+    """A task of docs/metrics.md, for example ``image-captioning``."""
+    work: Literal["inference", "model_load", "self_test", "admin", "probe", "remote"] | None = None
+    """Why devices work for it; ``inference`` unless ``like`` says otherwise."""
+    dialect: str | None = None
+    """How errors of joulegate are written: openai, anthropic, ollama, triton, torchserve, a1111 or plain."""
+    request: PlacesConfig = PlacesConfig()
+    """Places in the request's body."""
+    answer: PlacesConfig = PlacesConfig()
+    """Places in the answer's body or in the events of its stream, which count more than the request's."""
+
+
 class TaskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """A rule for the task of inference requests, in place of their route's.
 
@@ -199,6 +260,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     energy: EnergyConfig = EnergyConfig()
     attribution: AttributionConfig = AttributionConfig()
     carbon: CarbonConfig = CarbonConfig()
+    route: tuple[RouteConfig, ...] = ()
     task: tuple[TaskConfig, ...] = ()
     model: tuple[ModelConfig, ...] = ()
     budget: tuple[BudgetConfig, ...] = ()

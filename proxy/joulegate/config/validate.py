@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from zoneinfo import ZoneInfo
 
-from joulegate.config import tasks, upstreams
+from joulegate.config import routes, tasks, upstreams
 from joulegate.config.addresses import address
 from joulegate.config.lines import Path
 from joulegate.config.problems import Problem
@@ -52,6 +52,7 @@ def problems(config: Config, plugins: Plugins) -> list[Problem]:
         *_plugins(config, plugins),
         *one_of(("attribution", "method"), config.attribution.method, METHODS),
         *_carbon(config.carbon),
+        *routes.problems(config),
         *tasks.problems(config),
         *_budgets(config),
         *_tenants(config),

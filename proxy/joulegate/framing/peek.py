@@ -102,18 +102,25 @@ class HeadPeek(JsonPeek):
 
 
 class PointerPeek:
-    """Finds the values at JSON pointers, and counts the elements where they are arrays."""
+    """Finds the values at JSON pointers, under names of their own, and counts the elements of arrays."""
 
     def __init__(self, pointers: Mapping[str, Path]) -> None:
-        self._scanner = Scanner(pointers, pointers, split=pointers.__getitem__)
+        firsts: dict[Path, str] = {}
+        self._same = {name: firsts.setdefault(parts, name) for name, parts in pointers.items()}
+        names = list(firsts.values())
+        self._scanner = Scanner(names, names, split=pointers.__getitem__)
 
     def feed(self, chunk: bytes) -> None:
         """Take the next part of the document."""
         self._scanner.feed(chunk)
 
     def found(self) -> Found:
-        """Give what is known so far, by pointer."""
-        return self._scanner.found
+        """Give what is known so far, by name."""
+        members, counts = self._scanner.found
+        return Found(
+            {name: members[first] for name, first in self._same.items() if first in members},
+            {name: counts[first] for name, first in self._same.items() if first in counts},
+        )
 
 
 @lru_cache(maxsize=256)

@@ -17,6 +17,7 @@ from joulegate.gateway.passage import Passage
 from joulegate.gateway.relay import Exchange
 from joulegate.gateway.responses import Refusal, response
 from joulegate.gateway.routing import host_name, upstream_target
+from joulegate.gateway.rules import ruled
 from joulegate.gateway.settings import Target
 from joulegate.gateway.span import Identity, Span
 from joulegate.gateway.tasks import Asks, open_rules
@@ -101,7 +102,8 @@ class Dispatcher:
         candidates = desk.routes.candidates(path, _host(head))
         seen = upstream_target(candidates[0], path) if candidates else path
         protocols = desk.protocols(candidates)
-        chosen = choose(protocols, head.method, seen, head.headers, desk.observer_failed)
+        rule = ruled(desk.settings.rules, [target.name for target in candidates], head.method, seen)
+        chosen = choose(protocols, head.method, seen, head.headers, desk.observer_failed, rule)
         needs_model = desk.routes.needs_model(candidates)
         target = None if needs_model else desk.routes.choose(candidates, None)
         plugin = protocols.get(chosen.protocol)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from joulegate.framing.websocket import Message
 from joulegate.gateway.ids import model_name
+from joulegate.gateway.rules import Ruled
 from joulegate.model import Asked, JobSign, ServerTimings, TaskFacts
 from joulegate.ports import (
     Headers,
@@ -83,12 +84,20 @@ def choose(
     path: str,
     headers: Headers,
     failed: Callable[[str], None],
+    rule: Ruled | None = None,
 ) -> Chosen:
-    """Ask each protocol in order whether it knows the route; ``failed`` is told of those that raise."""
+    """Ask each protocol in order whether it knows the route; ``failed`` is told of those that raise.
+
+    A route that only the configuration knows is for ``generic`` to listen to.
+    """
+    seen = (rule.rule.like or path) if rule else path
     for name, protocol in protocols.items():
+        if rule and rule.rule.like is None and name != GENERIC:
+            continue
         try:
-            route = protocol.matches(method, path)
+            route = protocol.matches(method, seen)
             if route is not None:
+                route = rule.over(route) if rule else route
                 return Chosen(name, route, Observation(protocol.observer(route, headers), name, failed))
         except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
             failed(name)

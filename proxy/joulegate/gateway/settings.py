@@ -7,6 +7,7 @@ from msgspec import Struct
 from joulegate.config import Config, TimeoutConfig, UpstreamConfig
 from joulegate.config.addresses import Endpoint, address, endpoint
 from joulegate.config.quantities import duration
+from joulegate.gateway.rules import RouteRule, route_rule
 from joulegate.gateway.tasks import TaskRule, rule
 from joulegate.gateway.tenants import Tenants
 from joulegate.model import Task
@@ -61,6 +62,7 @@ class GateSettings(Struct, frozen=True):
     """Requests may be rewritten to ask for token counts."""
     tenants: Tenants = Tenants()
     tasks: tuple[TaskRule, ...] = ()
+    rules: tuple[RouteRule, ...] = ()
 
 
 def settings_from(config: Config, keys: Mapping[str, str]) -> GateSettings:
@@ -78,6 +80,7 @@ def settings_from(config: Config, keys: Mapping[str, str]) -> GateSettings:
         ask_usage=config.respond.ask_usage,
         tenants=Tenants.of(keys),
         tasks=tuple(map(rule, config.task)),
+        rules=tuple(map(route_rule, config.route)),
     )
 
 

@@ -1,12 +1,22 @@
 """What an inference protocol offers: bytes seen in passing become facts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from joulegate.model import Asked, ServerTimings, Task, TaskFacts, WorkClass
 from joulegate.units import Nanoseconds
+
+
+class Places(Struct, frozen=True):
+    """Where the configuration says that values stand in the bodies of a route: by field, a JSON pointer.
+
+    The fields are those of ``[[route]] request`` and ``answer``.
+    """
+
+    request: Mapping[str, tuple[str, ...]]
+    answer: Mapping[str, tuple[str, ...]]
 
 
 class Route(Struct, frozen=True):
@@ -22,6 +32,8 @@ class Route(Struct, frozen=True):
     """How errors of the gate are written for this caller: one of ``joulegate.model.DIALECTS``."""
     model: str | None = None
     """The model, where the path names it."""
+    places: Places | None = None
+    """Where the values stand, of a route that only the configuration knows."""
 
 
 Headers = Sequence[tuple[bytes, bytes]]

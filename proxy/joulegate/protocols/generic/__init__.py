@@ -1,12 +1,14 @@
 """Everything that no other protocol knows: relayed, metered, its task unknown.
 
 Model, usage and timings are read where a server puts them in the usual places; the rest is counted in bytes.
-Paths that are known to be no inference keep out of every task's figures.
+Paths that are known to be no inference keep out of every task's figures. Routes that the configuration knows
+(``[[route]]``) come here with the places of their values.
 """
 
 from joulegate.listener import Listener
 from joulegate.model import WorkClass
 from joulegate.ports import Headers, Observer, Route
+from joulegate.protocols.generic.placed import Placed
 
 _PROBES = frozenset({
     "/", "/health", "/healthz", "/livez", "/live", "/ready", "/readyz", "/ping",
@@ -41,4 +43,4 @@ class Plugin:
 
     def observer(self, route: Route, headers: Headers) -> Observer:
         """Give a fresh listener for one exchange."""
-        return Listener(headers, model=route.model)
+        return Placed(headers, route) if route.places else Listener(headers, model=route.model)
