@@ -106,14 +106,14 @@ SETS: dict[str, dict[str, tuple[str, str, dict[str, Any] | None]]] = {
         "anthropic/vllm-real-messages": ("POST", "/v1/messages", VLLM_CHAT),
         "anthropic/vllm-real-messages-stream": ("POST", "/v1/messages", VLLM_CHAT | {"stream": True}),
         "anthropic/vllm-real-count-tokens": ("POST", "/v1/messages/count_tokens", VLLM_CHAT),
-        "vllm/tokenize": ("POST", "/tokenize", {"model": VLLM, "prompt": "Hello"}),
-        "vllm/detokenize": ("POST", "/detokenize", {"model": VLLM, "tokens": [40, 41, 42]}),
-        "vllm/chat-batch": (
+        "llamacpp/vllm-real-tokenize": ("POST", "/tokenize", {"model": VLLM, "prompt": "Hello"}),
+        "llamacpp/vllm-real-detokenize": ("POST", "/detokenize", {"model": VLLM, "tokens": [40, 41, 42]}),
+        "openai/vllm-real-chat-batch": (
             "POST", "/v1/chat/completions/batch",
             VLLM_CHAT | {"messages": [VLLM_CHAT["messages"], VLLM_CHAT["messages"]], "max_tokens": 3},
         ),
-        "vllm/invocations": ("POST", "/invocations", VLLM_CHAT),
-        "vllm/health": ("GET", "/health", None),
+        "sagemaker/vllm-real-chat": ("POST", "/invocations", VLLM_CHAT),
+        "llamacpp/vllm-real-health": ("GET", "/health", None),
     },
     "anthropic": {
         "anthropic/llamacpp-stream": ("POST", "/v1/messages", CHAT | {"stream": True}),
