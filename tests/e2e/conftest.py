@@ -37,19 +37,19 @@ def eventually(find: Callable[[], T | None], what: str, seconds: float = PATIENC
     raise AssertionError(f"still not after {seconds} s: {what}")
 
 
-@pytest.fixture(name="eventually")
+@pytest.fixture(name="eventually", scope="session")
 def eventually_fixture() -> Callable[..., Any]:
     """The function of that name."""
     return eventually
 
 
-@pytest.fixture(name="free_port")
+@pytest.fixture(name="free_port", scope="session")
 def free_port_fixture() -> Callable[[], int]:
     """The function of that name."""
     return free_port
 
 
-@pytest.fixture(name="process")
+@pytest.fixture(name="process", scope="session")
 def process_fixture() -> Callable[..., Any]:
     """The function of that name."""
     return process
@@ -143,14 +143,15 @@ class Joulegate:
 Start = Callable[..., AbstractContextManager[Joulegate]]
 
 
-@pytest.fixture
-def joulegate(tmp_path: Path) -> Start:
+@pytest.fixture(scope="session")
+def joulegate(tmp_path_factory: pytest.TempPathFactory) -> Start:
     """Starts ``joulegate run`` with the text of a configuration after the addresses."""
 
     @contextmanager
     def start(config: str, *, gates: int = 1, env: Mapping[str, str] | None = None) -> Iterator[Joulegate]:
         proxy, admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
-        file, ledger, log = tmp_path / "joulegate.toml", tmp_path / "ledger.db", tmp_path / "joulegate.log"
+        folder = tmp_path_factory.mktemp("joulegate")
+        file, ledger, log = folder / "joulegate.toml", folder / "ledger.db", folder / "joulegate.log"
         file.write_text(
             f'[listen]\naddress = "{proxy}"\nadmin = "{admin}"\ngates = {gates}\n'
             f'[ledger]\npath = "{ledger}"\n{config}'
