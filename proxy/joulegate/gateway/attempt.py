@@ -11,6 +11,7 @@ from functools import partial
 from joulegate.errors import UpstreamError
 from joulegate.gateway.body import BodyTimeout, RequestBody
 from joulegate.gateway.desk import Desk
+from joulegate.gateway.encodings import is_encoded
 from joulegate.gateway.framing import LAST_CHUNK, MalformedBody, chunk, request_lines
 from joulegate.gateway.headers import forwarded, request_head
 from joulegate.gateway.incoming import Incoming
@@ -224,7 +225,7 @@ class Job:
         body, desk = self._small, self._desk
         if not body or not desk.settings.ask_usage or self._target.name in desk.refuses_usage:
             return None
-        if b"content-encoding" in self._head.fields or self._observation.asked().stream is not True:
+        if is_encoded(self._head.fields) or self._observation.asked().stream is not True:
             return None
         return self._observation.rewrite(body)
 

@@ -7,6 +7,7 @@ from msgspec import Struct
 from joulegate.gateway.attempt import Job
 from joulegate.gateway.body import SMALL, BodyTimeout, RequestBody
 from joulegate.gateway.desk import Desk
+from joulegate.gateway.encodings import decoder, is_encoded, plain
 from joulegate.gateway.framing import MalformedBody
 from joulegate.gateway.headers import request_problem
 from joulegate.gateway.heads import RequestHead
@@ -22,7 +23,7 @@ from joulegate.gateway.settings import Target
 from joulegate.gateway.span import Identity, Span
 from joulegate.gateway.tasks import Asks, open_rules
 from joulegate.gateway.wish import Wish
-from joulegate.ports import InferenceProtocol, Route
+from joulegate.ports import Headers, InferenceProtocol, Route
 from joulegate.units import Nanoseconds
 
 _WAYS = 1024
@@ -84,18 +85,25 @@ class Dispatcher:
 
     def _choose(self, head: RequestHead) -> tuple[Chosen, Way]:
         """Give who listens and where the request may go."""
+        if is_encoded(head.fields) and (unfolding := decoder(head.fields)):
+            chosen, way = self._chosen(head, plain(head.headers))
+            chosen.observation.unfold(request=unfolding)
+            return chosen, way
+        return self._chosen(head, head.headers)
+
+    def _chosen(self, head: RequestHead, headers: Headers) -> tuple[Chosen, Way]:
         way = self._ways.get(head.key)
         if way is None or way.plugin is None:
-            return self._ask(head)
+            return self._ask(head, headers)
         try:
-            observer = way.plugin.observer(way.route, head.headers)
+            observer = way.plugin.observer(way.route, headers)
         except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
             del self._ways[head.key]
-            return self._ask(head)
+            return self._ask(head, headers)
         observation = Observation(observer, way.protocol, self._desk.observer_failed)
         return Chosen(way.protocol, way.route, observation), way
 
-    def _ask(self, head: RequestHead) -> tuple[Chosen, Way]:
+    def _ask(self, head: RequestHead, headers: Headers) -> tuple[Chosen, Way]:
         """Ask the rules and each protocol, and remember their answer if it is one."""
         desk = self._desk
         path = head.target.partition("?")[0]
@@ -103,7 +111,7 @@ class Dispatcher:
         seen = upstream_target(candidates[0], path) if candidates else path
         protocols = desk.protocols(candidates)
         rule = ruled(desk.settings.rules, [target.name for target in candidates], head.method, seen)
-        chosen = choose(protocols, head.method, seen, head.headers, desk.observer_failed, rule)
+        chosen = choose(protocols, head.method, seen, headers, desk.observer_failed, rule)
         needs_model = desk.routes.needs_model(candidates)
         target = None if needs_model else desk.routes.choose(candidates, None)
         plugin = protocols.get(chosen.protocol)

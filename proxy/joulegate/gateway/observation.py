@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar, cast
 from msgspec.structs import replace
 
 from joulegate.framing.websocket import Message
+from joulegate.gateway.encodings import Decoder, plain
 from joulegate.gateway.ids import model_name
 from joulegate.gateway.rules import Ruled
 from joulegate.model import Asked, JobSign, ServerTimings, TaskFacts
@@ -115,21 +116,32 @@ def preferring(protocols: Mapping[str, InferenceProtocol], kind: str) -> Mapping
 class Observation:
     """One observer, guarded."""
 
-    __slots__ = ("_asked", "_failed", "_name", "_observer", "failed")
+    __slots__ = ("_answer", "_asked", "_failed", "_name", "_observer", "_request", "failed")
 
     def __init__(self, observer: Observer, name: str, failed: Callable[[str], None]) -> None:
         self._observer = observer
         self._name = name
         self._failed = failed
         self._asked: Asked | None = None
+        self._request: Decoder | None = None
+        self._answer: Decoder | None = None
         self.failed = False
         """The observer raised; from then on it hears nothing."""
+
+    def unfold(self, *, request: Decoder | None = None, answer: Decoder | None = None) -> None:
+        """Let the observer hear what a compressed body says."""
+        self._request = request or self._request
+        self._answer = answer or self._answer
 
     def request_body(self, chunk: bytes) -> None:
         """Take a part of the request body."""
         self._asked = None
         if not self.failed:
-            self._guard(lambda: self._observer.request_body(chunk), None)
+            self._guard(lambda: self._hear_request(chunk), None)
+
+    def _hear_request(self, chunk: bytes) -> None:
+        for piece in (chunk,) if self._request is None else self._request.feed(chunk):
+            self._observer.request_body(piece)
 
     def asked(self) -> Asked:
         """Give what is known of the wish so far, its model fit to be kept."""
@@ -146,13 +158,16 @@ class Observation:
     def response_head(self, status: int, headers: Headers) -> None:
         """Take the head of the answer."""
         if not self.failed:
-            self._guard(lambda: self._observer.response_head(status, headers), None)
+            heard = headers if self._answer is None else plain(headers)
+            self._guard(lambda: self._observer.response_head(status, heard), None)
 
     def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
         """Take a part of the answer; give its content bytes, all of them once nobody listens."""
         if self.failed:
             return len(chunk)
         try:
+            if self._answer is not None:
+                return sum(self._observer.response_body(t, piece) for piece in self._answer.feed(chunk))
             return self._observer.response_body(t, chunk)
         except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
             self._fail()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from joulegate.gateway.answer import AnswerWriter
 from joulegate.gateway.client import ClientConnection
+from joulegate.gateway.encodings import decoder
 from joulegate.gateway.headers import forwarded, status_lines
 from joulegate.gateway.heads import ResponseHead
 from joulegate.gateway.listening import Listening
@@ -87,4 +88,6 @@ class Passage:
         """Let the observer have the head, once the client has been sent it."""
         head, self._unheard = self._unheard, None
         if head is not None:
+            if b"content-encoding" in head.fields:
+                self._observation.unfold(answer=decoder(head.fields))
             self._observation.response_head(head.status, head.headers)

@@ -22,6 +22,10 @@ HEAD = """# Protocols
 What joulegate knows of servers' languages. Whatever no protocol knows is taken by `generic`: relayed and
 metered, its task unknown. `docs/plugins.md` says how to add one.
 
+Bodies compressed with gzip, deflate, Brotli or zstd pass as they came and are read on a copy, requests and
+answers alike; one that unfolds to more than 200 times its bytes (and 1 MiB), or to more than 64 MiB, is
+counted in bytes from there. A compressed request is never rewritten to ask for usage.
+
 *Tested* says what the recordings are that each protocol must pass: exchanges with a **real server**, with a
 **stand-in** of `joulegate.testing`, or **written** from the source or the documentation named.
 """
