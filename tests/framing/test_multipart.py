@@ -84,3 +84,29 @@ def test_an_endless_head_is_given_up() -> None:
     peek.feed(b"----x y\r\n" + b"a: b\r\n" * 20_000)
     peek.feed(b"\r\n\r\nx\r\n" + form((field(b"n"), b"1")))
     assert peek.found().members == {}
+
+
+@given(cuts=st.lists(st.integers(0, 400), max_size=9), other=st.booleans())
+def test_the_beginning_and_the_size_of_a_file_are_kept(cuts: list[int], other: bool) -> None:
+    """If it is asked for, however it is cut; a field of that name is no file."""
+    mark = b"--b\r\nContent-Disposition: form-data; name="
+    file = b"\r\n\0" * 50
+    head = b'"sound"' + (b"" if other else b'; filename="a.wav"') + b"\r\n\r\n"
+    body = mark + head + file + b"\r\n" + mark + b'"n"\r\n\r\n2\r\n--b--\r\n'
+    places = sorted({0, len(body), *(cut % len(body) for cut in cuts)})
+    peek = MultipartPeek(b"multipart/form-data; boundary=b", ["n"], ["sound"])
+    for start, end in itertools.pairwise(places):
+        peek.feed(body[start:end])
+    told = {} if other else {"sound": file}
+    assert peek.found() == ({"n": b'"2"', **told}, {name: len(file) for name in told})
+
+
+def test_no_more_than_the_beginning_of_a_file_is_kept() -> None:
+    """A recording of an hour is as long in memory as one of a second."""
+    peek = MultipartPeek(b"multipart/form-data; boundary=b", [], ["f"])
+    peek.feed(b'--b\r\nContent-Disposition: form-data; name="f"; filename=""\r\n\r\n')
+    for _ in range(100):
+        peek.feed(bytes(10_000))
+    peek.feed(b"\r\n--b--")
+    members, counts = peek.found()
+    assert (len(members["f"]), counts) == (4096, {"f": 1_000_000})

@@ -10,6 +10,7 @@ from joulegate.framing.peek import HeadPeek, JsonPeek, Peek, PointerPeek
 from joulegate.framing.pictures import PicturePeek, size_in
 from joulegate.framing.records import LIMIT, EventSplitter, Frame, LineSplitter
 from joulegate.framing.scan import Found, Scanner
+from joulegate.framing.sound import SoundPeek
 from joulegate.framing.spans import Span, spans
 from joulegate.framing.usage import Accounts
 
@@ -27,6 +28,7 @@ __all__ = [
     "PicturePeek",
     "PointerPeek",
     "Scanner",
+    "SoundPeek",
     "Span",
     "size_in",
     "spans",

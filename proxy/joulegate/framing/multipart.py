@@ -1,4 +1,6 @@
-"""Reads small fields out of a ``multipart/form-data`` body that passes by; files are skipped unread.
+"""Reads small fields out of a ``multipart/form-data`` body that passes by.
+
+Files are skipped unread, but for the beginning and the size of those that are asked for.
 
 The grammar is RFC 7578 over RFC 2046, section 5.1 (https://www.rfc-editor.org/rfc/rfc2046#section-5.1).
 """
@@ -28,9 +30,12 @@ class _Place(Enum):
 class MultipartPeek:
     """Finds text fields by name, whatever the chunking, in constant memory."""
 
-    def __init__(self, content_type: bytes, wanted: Iterable[str]) -> None:
+    def __init__(self, content_type: bytes, wanted: Iterable[str], files: Iterable[str] = ()) -> None:
         match = _BOUNDARY.search(content_type)
         self._wanted = frozenset(wanted)
+        self._files = frozenset(files)
+        self._file: str | None = None
+        self._size = 0
         self._delimiter = b"\r\n--" + ((match[1] or match[2]) if match else b"")
         self._place = _Place.BODY if match else _Place.DONE
         self._held = b"\r\n"  # a boundary at the very start has no line end before it
@@ -48,7 +53,10 @@ class MultipartPeek:
             pass
 
     def found(self) -> Found:
-        """Give the fields that are complete: each as the raw JSON string of its text."""
+        """Give the fields that are complete: each as the raw JSON string of its text.
+
+        Of a file that was asked for, the member is its first bytes and the count its size.
+        """
         return self._found
 
     def _body(self) -> bool:
@@ -76,18 +84,25 @@ class MultipartPeek:
             if len(self._held) > _HEAD_LIMIT:
                 self._place = _Place.DONE
             return False
-        self._name = self._field_name(self._held[:end])
+        self._name, self._file = self._names(self._held[:end])
+        self._size = 0
         self._held = self._held[end + 4 :]
         self._place = _Place.BODY
         self._value = b""
         return True
 
-    def _field_name(self, head: bytes) -> str | None:
+    def _names(self, head: bytes) -> tuple[str | None, str | None]:
+        """Give the name of a wanted field, or of a wanted file."""
         match = _NAME.search(head)
         name = match[1].decode(errors="replace") if match else ""
-        return name if name in self._wanted and not _FILE.search(head) else None
+        if _FILE.search(head):
+            return None, name if name in self._files else None
+        return name if name in self._wanted else None, None
 
     def _take(self, part: bytes) -> None:
+        if self._file is not None:
+            self._size += len(part)
+            self._value += part[: _FIELD_LIMIT - len(self._value)]
         if self._name is None:
             return
         self._value += part
@@ -98,4 +113,7 @@ class MultipartPeek:
         if self._name is not None:
             text = self._value.decode(errors="replace")
             self._found.members[self._name] = msgspec.json.encode(text)
-        self._name = None
+        if self._file is not None:
+            self._found.members[self._file] = self._value
+            self._found.counts[self._file] = self._size
+        self._name = self._file = None

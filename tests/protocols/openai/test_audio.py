@@ -1,11 +1,19 @@
 """Speech in and out."""
 
+import struct
 from collections.abc import Callable
 
+import pytest
+
 from joulegate.model import Fact, FactSource, TaskFacts
-from joulegate.ports import Observer
+from joulegate.ports import InferenceProtocol, Observer
 
 Play = Callable[..., Observer]
+WAVE = (
+    b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16_000, 32_000, 2, 16)
+    + b"data" + struct.pack("<I", 64_000) + bytes(64_000)
+)  # fmt: skip
+TWO_SECONDS = Fact(2 * 10**9, FactSource.DERIVED)
 
 
 def test_speech_is_counted_in_characters(exchange: Play) -> None:
@@ -35,3 +43,33 @@ def test_the_last_event_of_a_transcript_has_its_usage(exchange: Play) -> None:
     )
     observer = exchange("/v1/audio/transcriptions", b"{}", answer, media=b"text/event-stream")
     assert observer.facts() == TaskFacts(prompt_tokens=Fact(3), completion_tokens=Fact(1))
+
+
+@pytest.mark.parametrize(
+    ("media", "sound", "length"),
+    [
+        (b"audio/wav", WAVE, TWO_SECONDS),
+        (b"audio/pcm", bytes(96_000), TWO_SECONDS),
+        (b"audio/mpeg", b"ID3" * 1000, None),
+        (b"audio/wav", b"no file", None),
+    ],
+)
+def test_sounds_that_tell_their_length_are_counted(
+    exchange: Play, media: bytes, sound: bytes, length: Fact | None
+) -> None:
+    """Compressed ones do not."""
+    assert exchange("/v1/audio/speech", b"{}", sound, media=media).facts() == TaskFacts(audio_out=length)
+
+
+def test_a_recording_that_tells_its_length_is_counted(plugin: Callable[[str], InferenceProtocol]) -> None:
+    """Where the server does not say; a failure heard nothing."""
+    openai = plugin("openai")
+    route = openai.matches("POST", "/v1/audio/transcriptions")
+    assert route
+    mark = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    for status, expected in ((200, TWO_SECONDS), (400, None)):
+        observer = openai.observer(route, [(b"Content-Type", b"multipart/form-data; boundary=b")])
+        observer.request_body(mark + WAVE + b"\r\n--b--")
+        observer.response_head(status, [(b"Content-Type", b"application/json")])
+        observer.response_end(complete=True)
+        assert observer.facts() == TaskFacts(audio_in=expected)

@@ -12,9 +12,10 @@ _LISTENERS: dict[str, type[Listener]] = {
     routes.CHAT_BATCH: Chat,
     routes.COMPLETIONS: Completion,
     routes.RESPONSES: Response,
-    routes.SPEECH: Speech,
+    routes.COMPACT: Response,
     **dict.fromkeys(routes.READINGS, Reading),
     **dict.fromkeys(routes.IMAGES, Image),
+    **dict.fromkeys(routes.SPEECH, Speech),
     **dict.fromkeys(routes.TRANSCRIPTS, Transcript),
 }
 

@@ -5,7 +5,8 @@ Known behind any prefix that ends in ``/v1`` (``/v1/…``, ``/openai/v1/…``, a
 names that no other protocol uses. Bare ``/completions`` and ``/embeddings`` are llama.cpp's own routes, with
 other bodies: they are not matched here, see ``protocols.llamacpp``.
 Source: https://platform.openai.com/docs/api-reference; vLLM, LiteLLM, LocalAI and SGLang serve the same, and
-``classify``, ``score``, ``decisions`` and ``systemone`` beside them.
+``classify``, ``score``, ``decisions`` and ``systemone`` beside them; LocalAI has inpainting, upscaling,
+diarization and classification of sounds, vLLM-Omni batches of speech and ``audio/generate``.
 """
 
 import re
@@ -20,21 +21,30 @@ CHAT = "chat.completions"
 CHAT_BATCH = "chat.completions.batch"
 COMPLETIONS = "completions"
 RESPONSES = "responses"
+COMPACT = "responses.compact"
+"""A model makes a long conversation short."""
 READINGS = frozenset({"embeddings", "rerank", "moderations", "classify", "score", "decisions", "systemone"})
 """All their work is in the prompt."""
-IMAGES = frozenset({"images.generations", "images.edits", "images.variations"})
-SPEECH = "audio.speech"
-TRANSCRIPTS = frozenset({"audio.transcriptions", "audio.translations"})
+IMAGES = frozenset({
+    "images.generations", "images.edits", "images.variations", "images.inpainting", "images.upscale",
+})  # fmt: skip
+SPEECH = frozenset({"audio.speech", "audio.generate"})
+TRANSCRIPTS = frozenset({
+    "audio.transcriptions", "audio.translations", "audio.diarization", "audio.classification",
+})  # fmt: skip
 
 _POST = {
     "chat/completions": Route(CHAT, Task.CHAT),
     "chat/completions/batch": Route(CHAT_BATCH, Task.CHAT),
     "completions": Route(COMPLETIONS, Task.TEXT_GENERATION),
     "responses": Route(RESPONSES, Task.CHAT),
+    "responses/compact": Route(COMPACT, Task.SUMMARIZATION),
     "embeddings": Route("embeddings", Task.EMBEDDINGS),
     "images/generations": Route("images.generations", Task.IMAGE_GENERATION),
     "images/edits": Route("images.edits", Task.IMAGE_EDIT),
     "images/variations": Route("images.variations", Task.IMAGE_EDIT),
+    "images/inpainting": Route("images.inpainting", Task.IMAGE_EDIT),
+    "images/upscale": Route("images.upscale", Task.IMAGE_EDIT),
     "rerank": Route("rerank", Task.RERANK),
     "reranking": Route("rerank", Task.RERANK),
     "moderations": Route("moderations", Task.MODERATION),
@@ -42,9 +52,13 @@ _POST = {
     "score": Route("score", Task.RERANK),
     "decisions": Route("decisions", Task.TEXT_CLASSIFICATION),
     "systemone": Route("systemone", Task.TEXT_CLASSIFICATION),
-    "audio/speech": Route(SPEECH, Task.SPEECH_SYNTHESIS),
+    "audio/speech": Route("audio.speech", Task.SPEECH_SYNTHESIS),
+    "audio/speech/batch": Route("audio.speech", Task.SPEECH_SYNTHESIS),
+    "audio/generate": Route("audio.generate", Task.SPEECH_SYNTHESIS),
     "audio/transcriptions": Route("audio.transcriptions", Task.SPEECH_RECOGNITION),
     "audio/translations": Route("audio.translations", Task.SPEECH_RECOGNITION),
+    "audio/diarization": Route("audio.diarization"),
+    "audio/classification": Route("audio.classification"),
 }
 """Routes that make a model work."""
 
@@ -55,7 +69,7 @@ _MODELS = Route("models", work=WorkClass.PROBE, reads_body=False)
 _GATE = re.compile(r"(?:/[^/]+)*?/v[12]/(?P<rest>[^?]+?)/?")
 _NAMED = re.compile(r"(?:/[^/]+)*?/(?:deployments|engines)/(?P<model>[^/]+)/(?P<rest>.+?)/?")
 _ADMIN_POST = re.compile(
-    r"responses/(?:input_tokens|compact|[^/]+/cancel)|files(?:/.*)?|uploads(?:/.*)?|batches(?:/.*)?"
+    r"responses/(?:input_tokens|[^/]+/cancel)|files(?:/.*)?|uploads(?:/.*)?|batches(?:/.*)?"
     r"|(?:chat/)?completions/(?:de)?render|responses/render|chat/completions/[^/]+|(?:de)?tokenize"
 )
 _READ = re.compile(r"models(?:/.+)?")
