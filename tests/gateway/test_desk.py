@@ -59,11 +59,21 @@ async def test_observers_are_counted_and_named_once(desk: Any) -> None:
     with structlog.testing.capture_logs() as logs:
         for protocol in ("a", "a", "b"):
             one.observer_failed(protocol)
-        one.usage_refused("u")
-        one.usage_refused("u")
+        one.usage_refused("u", "r")
+        one.usage_refused("u", "r")
     assert one.parse_failures == 3
     assert events(logs) == ["observer.failed", "observer.failed", "usage.refused"]
-    assert one.refuses_usage == {"u"}
+    assert one.usage_refusals.knows("u", "r")
+
+
+async def test_a_server_that_comes_back_may_be_asked_for_usage_again(desk: Any) -> None:
+    """What it refused before it was lost is forgotten when it is reached."""
+    one, _ = desk
+    one.usage_refused("u", "r")
+    one.failed("u", Outcome.UPSTREAM_REFUSED, "refused")
+    assert one.usage_refusals.knows("u", "r")
+    one.reached("u")
+    assert not one.usage_refusals.knows("u", "r")
 
 
 async def test_the_gate_is_quiet_when_nothing_is_under_way(desk: Any) -> None:

@@ -397,8 +397,9 @@ async def test_what_the_client_did_not_ask_for_is_filtered(start: Any, serve: An
     assert (status, body, fields["transfer-encoding"]) == (200, b"abc!", "chunked")
 
 
+@pytest.mark.parametrize("status", ["400 Bad Request", "422 Unprocessable Entity", "500 Oh"])
 async def test_an_upstream_that_refuses_to_count_is_asked_without_it_once(
-    start: Any, serve: Any, known: Any
+    start: Any, serve: Any, known: Any, status: str
 ) -> None:
     """The client never sees the refusal of what it did not ask for, and it does not happen twice."""
     bodies = []
@@ -407,7 +408,7 @@ async def test_an_upstream_that_refuses_to_count_is_asked_without_it_once(
         while request := await peer.request():
             bodies.append(request.body)
             if b"stream_options" in request.body:
-                await peer.answer(b'{"error":"unknown field stream_options"}', status="400 Bad Request")
+                await peer.answer(b'{"error":"unknown field stream_options"}', status=status)
             else:
                 await peer.answer(b"fixed")
 

@@ -24,7 +24,15 @@ def test_the_framing_is_told_both_sides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "named"), [([b"unknown: stream_", b"options"], True), ([b"bad prompt"], False)]
+    ("parts", "named"),
+    [
+        ([b"unknown: stream_", b"options"], True),
+        ([b"[{'type': 'extra_forbidden', 'loc': ('body', 'stream_options'), 'msg': 'Extra"], True),
+        ([b"Failed to deserialize the JSON body into the target type: unknown field `stream_options`"], True),
+        ([b"extraneous key [include_usage] is not permitted"], True),
+        ([b"bad prompt"], False),
+        ([b""], False),
+    ],
 )
 def test_a_refusal_is_read_whole(parts: list[bytes], named: bool) -> None:
     """What it refuses may stand across two parts."""

@@ -22,7 +22,7 @@ from joulegate.gateway.routing import upstream_target
 from joulegate.gateway.settings import Target
 from joulegate.gateway.upstream import UpstreamConnection
 from joulegate.model import Outcome
-from joulegate.ports import Rewrite
+from joulegate.ports import Rewrite, Route
 from joulegate.units import NANO, Nanoseconds
 
 STALE = Nanoseconds(NANO)
@@ -34,8 +34,8 @@ class Job:
     """One request with all that is decided about it, until the client has an answer."""
 
     __slots__ = (
-        "_arrived", "_begun", "_body", "_client", "_desk", "_dialect", "_exchange", "_extra", "_head",
-        "_kept", "_observation", "_rewrite", "_small", "_target", "_task",
+        "_arrived", "_begun", "_body", "_client", "_desk", "_exchange", "_extra", "_head",
+        "_kept", "_observation", "_rewrite", "_route", "_small", "_target", "_task",
     )  # fmt: skip
 
     def __init__(
@@ -43,7 +43,7 @@ class Job:
         desk: Desk,
         incoming: Incoming,
         target: Target,
-        dialect: str,
+        route: Route,
         observation: Observation,
         exchange: Exchange,
         extra: bytes,
@@ -55,7 +55,7 @@ class Job:
         self._body = incoming.body
         self._arrived = incoming.arrived
         self._target = target
-        self._dialect = dialect
+        self._route = route
         self._observation = observation
         self._exchange = exchange
         self._extra = extra
@@ -91,7 +91,7 @@ class Job:
         if exchange.span.closed:
             self._end()
         elif exchange.usage_refused:
-            desk.usage_refused(self._target.name)
+            desk.usage_refused(self._target.name, self._route.name)
             self._rewrite = self._kept = None
             self._connect()
         elif self._stale():
@@ -223,7 +223,9 @@ class Job:
         An answer in one piece has its usage by itself.
         """
         body, desk = self._small, self._desk
-        if not body or not desk.settings.ask_usage or self._target.name in desk.refuses_usage:
+        if not body or not desk.settings.ask_usage:
+            return None
+        if desk.usage_refusals.knows(self._target.name, self._route.name):
             return None
         if is_encoded(self._head.fields) or self._observation.asked().stream is not True:
             return None
@@ -242,7 +244,8 @@ class Job:
         )
 
     def _refuse(self, outcome: Outcome, refusal: Refusal) -> None:
-        message = response(refusal, self._dialect, method=self._head.method, close=True, extra=self._extra)
+        method, dialect = self._head.method, self._route.dialect
+        message = response(refusal, dialect, method=method, close=True, extra=self._extra)
         self._exchange.refuse(outcome, refusal.status, partial(self._client.send, message))
 
     def broken(self) -> None:

@@ -10,6 +10,7 @@ from joulegate.gateway.follow import Follower
 from joulegate.gateway.jobs import Jobs, origin
 from joulegate.gateway.observation import Chosen, preferring
 from joulegate.gateway.pool import Pool
+from joulegate.gateway.refusals import UsageRefusals
 from joulegate.gateway.relay import Exchange
 from joulegate.gateway.routing import Routes
 from joulegate.gateway.scout import Scout
@@ -66,8 +67,7 @@ class Desk:
             clock,
             self.observer_failed,
         )
-        self.refuses_usage: set[str] = set()
-        """Upstreams that do not know how to be asked for usage."""
+        self.usage_refusals = UsageRefusals(clock)
         self.draining = False
         self.parse_failures = 0
         self.active: set[Exchange] = set()
@@ -143,17 +143,17 @@ class Desk:
             self._silent.add(protocol)
             self._log.warning("observer.failed", protocol=protocol, exc_info=True)
 
-    def usage_refused(self, upstream: str) -> None:
+    def usage_refused(self, upstream: str, route: str) -> None:
         """Remember that this upstream cannot be asked for usage."""
-        if upstream not in self.refuses_usage:
-            self.refuses_usage.add(upstream)
-            self._log.warning("usage.refused", upstream=upstream)
+        if self.usage_refusals.refused(upstream, route):
+            self._log.warning("usage.refused", upstream=upstream, route=route)
 
     def reached(self, upstream: str) -> None:
         """Note that a connection was opened."""
         if upstream in self._lost:
             self._lost.discard(upstream)
             self.scout.note(upstream, up=True)
+            self.usage_refusals.forget(upstream)
             self._log.info("upstream.recovered", upstream=upstream)
 
     def failed(self, upstream: str, outcome: Outcome, detail: str) -> None:

@@ -209,7 +209,7 @@ class Dispatcher:
         ear = desk.ear(chosen, identity, target, incoming.head.target, incoming.head.headers)
         passage = Passage(incoming.client, wish, Span(desk.sink, identity, observation, ear), observation)
         exchange = Exchange(incoming.client, wish, passage, desk.settings.timeouts, desk.clock)
-        job = Job(desk, incoming, target, chosen.route.dialect, observation, exchange, wish.extra)
+        job = Job(desk, incoming, target, chosen.route, observation, exchange, wish.extra)
         try:
             job.begin()
         except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)

@@ -8,9 +8,11 @@ from joulegate.model import Outcome
 from joulegate.units import Nanoseconds
 
 _SMALL = 64 * 1024
-_USAGE = b"stream_options"
-REFUSALS = (400, 422)
-"""Status of a server that does not know a field of the request."""
+_USAGE = (b"stream_options", b"include_usage")
+"""What a refusal names: pydantic's ``extra_forbidden`` with its place, serde's ``unknown field``, OpenAI's
+``Unrecognized request argument supplied``, Bedrock's ``extraneous key [include_usage]``."""
+REFUSALS = (400, 422, 500)
+"""Status of a server that does not know a field of the request; 500 where a gateway hides its 400."""
 
 
 class Wish(Struct, frozen=True):
@@ -57,7 +59,8 @@ class Refusal:
 
     def names_usage(self) -> bool:
         """Say whether it is the asking for usage that is refused."""
-        return _USAGE in b"".join(self.parts)
+        whole = b"".join(self.parts)
+        return any(name in whole for name in _USAGE)
 
 
 class Deadline:
