@@ -1,7 +1,9 @@
 """When windows and requests are settled."""
 
+from collections import Counter
 from typing import Any
 
+from joulegate.attribution.group import PIECE
 from joulegate.model import Outcome
 from joulegate.units import MICRO
 
@@ -92,3 +94,45 @@ def test_a_short_settlement_delay_is_kept(bench: Any, make: Any) -> None:
         one.advance(t)
 
     assert one.run.settled["a"].final
+
+
+class Watched:
+    """A rule that notes how many windows it was shown at once, and how often each."""
+
+    def __init__(self, rule: Any) -> None:
+        self._rule = rule
+        self.shown: Counter[int] = Counter()
+        self.most = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rule, name)
+
+    def share(self, scene: Any) -> Any:
+        self.shown.update(scene.starts)
+        self.most = max(self.most, len(scene.spans))
+        return self._rule.share(scene)
+
+
+def test_a_crowd_is_looked_at_in_pieces_and_each_window_twice(bench: Any, make: Any) -> None:
+    """Once when it is new and once when it is booked; every request gets both figures and the books close."""
+    one = bench("step-clock", settle=4)
+    one.settler.sample(make.reading(0, 0))
+    watched = one.settler._groups[0].rule = Watched(one.settler._groups[0].rule)
+    for tenth in range(100):
+        t = tenth / 10
+        one.feed([make.reading(t + i / 50, 100 * (t + i / 50)) for i in range(1, 5)])
+        for place in range(150 if tenth < 60 else 0):
+            key, start = f"{tenth}-{place}", t + place / 2000
+            one.feed([make.opened(key, start), make.closed(key, start + 0.02, 20, 100)])
+        if tenth % 2:
+            one.advance(t + 0.1)
+    crowded = [watched.shown[start] for start in sorted(watched.shown)[10:15]]
+    run = one.drain(12)
+
+    assert max(crowded) <= 2
+    assert watched.most < 3 * PIECE
+    assert len(run.settled) == 150 * 60
+    assert len(run.provisional) > 100 * 60
+    assert sum(figure.energy for figure in run.settled.values()) == sum(w.requests for w in run.windows)
+    assert all(books.error() == 0 for books in run.windows)
+    assert sum(books.counter for books in run.windows) == 998 * MICRO

@@ -21,7 +21,7 @@ def test_prompts_are_estimated_from_their_bytes(make: Any) -> None:
     """After five requests with usage the line through them is used."""
     habits = Habits()
     for place, body in enumerate([500, 1000, 2000, 4000, 8000]):
-        habits.learn(ended(make, str(place), body, body // 5 - 20))
+        habits.learn([ended(make, str(place), body, body // 5 - 20)])
 
     assert habits.prompts(np.array([3000.0]))[0] == pytest.approx(580, rel=0.01)
 
@@ -36,7 +36,7 @@ def test_bytes_a_token_are_learned(make: Any) -> None:
     habits = Habits()
     one = Span(make.opened("a", 0.0), 0, 0)
     one.take(make.closed("a", 1.0, 10, 100))
-    habits.learn(one)
+    habits.learn([one])
 
     assert habits.bytes_per_token == pytest.approx(4.0)
 
@@ -46,7 +46,7 @@ def test_an_answer_that_was_cut_teaches_nothing(make: Any) -> None:
     habits = Habits()
     one = Span(make.opened("a", 0.0), 0, 0)
     one.take(SpanClosed(SpanId("a"), Nanoseconds(10**9), Outcome.CANCELLED, response_bytes=10**6))
-    habits.learn(one)
+    habits.learn([one])
 
     assert habits.bytes_per_token == pytest.approx(4.2)
 
@@ -70,3 +70,17 @@ def test_hidden_caches_make_prompts_doubtful(make: Any) -> None:
 
     assert habits.hides_cache
     assert not Habits().hides_cache
+
+
+def test_it_is_the_same_whether_they_come_one_by_one_or_at_once(make: Any) -> None:
+    """Each counts a little less than the one after it, in whatever parcels they are learned."""
+    spans = [ended(make, str(i), 300 + 50 * i, 60 + i, out=5 + i, took=0.1 + 0.02 * i) for i in range(40)]
+    single, many = Habits(), Habits()
+    for span in spans:
+        single.learn([span])
+    many.learn(spans)
+    sizes = np.array([100.0, 900.0, 4000.0])
+
+    assert many.prompts(sizes) == pytest.approx(single.prompts(sizes))
+    assert many.bytes_per_token == pytest.approx(single.bytes_per_token)
+    assert many.latency.line() == pytest.approx(single.latency.line())

@@ -37,8 +37,8 @@ def test_whole_answers_keep_time(make: Any) -> None:
         out = 50 + 20 * i
         one = Span(make.opened(str(i), 0.1 * i, stream=False), 0, 0)
         one.take(make.closed(str(i), 0.1 * i + 0.01 + 0.02 * out, 10, out))
-        habits.learn(one)
         spans.append(one)
+    habits.learn(spans)
     clock = clock_of(Answers(spans, habits), habits, 0.0, 5.0)
 
     assert np.diff(clock.at(np.array([1.5, 2.5])))[0] == pytest.approx(50, rel=0.1)

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from joulegate.attribution.habits import Habits
-from joulegate.attribution.rows import ENCODES, Table, marked, table
+from joulegate.attribution.rows import CHUNKED, ENCODES, Table, marked, table
 from joulegate.attribution.spans import Span
 from joulegate.attribution.stepclock import Floats, Ints, Stream
 
@@ -40,13 +40,15 @@ class Counts(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """The tokens of one request."""
+    """The tokens of one stream."""
 
     prompt: float
     context: float
     out: float
     guessed_prompt: bool
     guessed_out: bool
+    prefill: float
+    """What the server says its prefill took, in s; not a number if it does not."""
 
 
 class Answers:
@@ -56,24 +58,18 @@ class Answers:
         self.spans = spans
         self.rows = table(spans)
         self.counts = count(self.rows, habits)
-        known = np.where(self.counts.guessed_out, np.nan, self.counts.out).tolist()
+        self.streaming = np.flatnonzero(marked(self.rows, CHUNKED))
+        """Places of those that stream."""
+        counts, places = self.counts.of(self.streaming), self.streaming.tolist()
+        columns = [getattr(counts, name).tolist() for name in Counts.__struct_fields__]
+        prefill = self.rows["prefill"][self.streaming].tolist()
+        self.told = [Told(*told) for told in zip(*columns, prefill, strict=True)]
+        """What is known of each of those."""
         self.streams: dict[int, Stream] = {
-            place: Stream(span.chunks()[0] - CHUNK_DELAY, None if out != out else out)
-            for place, (span, out) in enumerate(zip(spans, known, strict=True))
-            if span.times
+            place: Stream(spans[place].arrivals() - CHUNK_DELAY, None if told.guessed_out else told.out)
+            for place, told in zip(places, self.told, strict=True)
         }
         """The chunks of those that stream, by their place."""
-
-    def told(self, place: int) -> Told:
-        """Give the tokens of one of them."""
-        counts = self.counts
-        return Told(
-            prompt=float(counts.prompt[place]),
-            context=float(counts.context[place]),
-            out=float(counts.out[place]),
-            guessed_prompt=bool(counts.guessed_prompt[place]),
-            guessed_out=bool(counts.guessed_out[place]),
-        )
 
 
 def count(rows: Table, habits: Habits) -> Counts:

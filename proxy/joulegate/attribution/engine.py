@@ -142,7 +142,7 @@ class Settler:
         if home is None:
             self._homeless[span.opened.id] = span
         else:
-            home.spans[span.opened.id] = span
+            home.spans.add(span)
             self._owners[span.opened.id] = home
 
     def _take(self, span: Span, event: SpanEvent) -> None:
@@ -186,7 +186,7 @@ class Settler:
             settled, books = group.take()
             self._settled += settled
             self._books += books
-            homeless += [span for span in group.spans.values() if not span.done]
+            homeless += [span for span in group.spans if not span.done]
         self._owners.clear()
         for span in sorted(homeless, key=lambda span: span.place):
             self._house(span)

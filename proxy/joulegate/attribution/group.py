@@ -1,39 +1,42 @@
 """Settlement of one group of devices: those that share upstreams.
 
 Windows are shared by the rule in force, and booked when all that can be known about them is known or their
-time is up. What is booked stays.
+time is up. What is booked stays. A crowd of requests is looked at in pieces, so that no call takes long.
 """
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from joulegate.attribution.books import Window, book, preview, verdicts
+from joulegate.attribution import previews
+from joulegate.attribution.books import Verdicts, Window, book, verdicts
 from joulegate.attribution.crowd import Crowd
 from joulegate.attribution.cutting import Cutter
-from joulegate.attribution.figures import final_figures, provisional_figures
+from joulegate.attribution.figures import final_figures
 from joulegate.attribution.idle import IdlePower
-from joulegate.attribution.observe import Observer
+from joulegate.attribution.observe import CONTEXT, Observer
+from joulegate.attribution.roster import Roster
 from joulegate.attribution.rules import Rule
 from joulegate.attribution.scene import Scene
-from joulegate.attribution.spans import BLOCKS, Span
-from joulegate.attribution.stepclock import Floats
+from joulegate.attribution.spans import Span
+from joulegate.attribution.terms import PATIENCE, Terms
 from joulegate.attribution.timeline import Timeline
 from joulegate.model import Settled, WindowBooks
 from joulegate.units import NANO
 
-PATIENCE = 120 * NANO
-"""ns: how long a window waits for requests that do not end, and a request for a counter that is gone."""
 SWIFT = NANO
 """ns after the end of a request until its figure, for rules that learn nothing."""
 REFIT = 10 * NANO
 """ns between two fits; less if figures are to be final sooner."""
-BUSY = 1000
-"""Requests above which provisional figures are given out every three seconds, not every second."""
 CROWDED = 2000
-"""Requests above which a fit looks again only at windows that are new or due: it has seen the others."""
+"""Requests above which windows are looked at twice only, a few at a time: when they are new and when they are
+due. Below it, a fit looks again at all windows, and a provisional figure at all windows of its request."""
 SEASONED = 12
-"""Fits after which the last half minute teaches a crowd's fit nothing: windows that are due are enough."""
+"""Fits after which new windows teach a crowd's fit nothing: windows that are due are enough."""
+PIECE = 3000
+"""Requests of a crowd that are looked at in one go, about: some tens of ms."""
+MANY = 10
+"""New windows that are worth a look: the requests around them are looked at too."""
 
 
 class Group:
@@ -46,13 +49,16 @@ class Group:
         self.observer = observer
         self.rule = rule
         self.idle = idle
-        self.spans: dict[str, Span] = {}
+        self.spans = Roster()
         self._windows: list[Window] = []
         self._settle = settle
+        self._terms = Terms(settle, SWIFT, observer.origin, learns=rule.learns)
         self._cutter = Cutter(timelines)
         self._seen_until = 0
+        self._crowded_since: int | None = None
         self._fits = 0
         self._next_look: int | None = None
+        self._due_at: int | None = None
         self._next_preview = 0
         self._settled: list[Settled] = []
         self._books: list[WindowBooks] = []
@@ -67,27 +73,49 @@ class Group:
         """Close the windows that the counters have passed and settle what is due."""
         self._windows += self._cutter.closed(now)
         self.observer.slow = self._cutter.by_power
+        self._mind_the_crowd()
         if self._time_to_look(now):
-            self._book(self._due(now), now)
-            self._finish(now)
-        self._preview(now)
+            self._learn(now)
+            self._due_at = now
+        self._book_due(now)
+        if self._crowded_since is None:
+            self._preview(now)
+        else:
+            self._glimpse(now)
         if self._windows and self._windows[0].final:
             self._forget()
 
     def hand_over(self, now: int) -> None:
         """Book what is closed, because other groups take over from here."""
+        self._learn(now)
         self._book([window for window in self._windows if not window.final], now)
-        self._finish(now)
+        self._finish(self._ended(), now)
 
     def drain(self, now: int) -> None:
         """Settle all: no more readings will come."""
         self._windows += self._cutter.closed(now)
         self._windows += self._cutter.rest()
-        self._book([window for window in self._windows if not window.final], now)
-        self._finalize(list(self.spans.values()))
+        self._learn(now)
+        self._mind_the_crowd()
+        while pending := [window for window in self._windows if not window.final]:
+            self._book(pending[: self._piece()], now)
+        self._finalize(list(self.spans))
         self._forget()
 
     # --- what is due
+
+    def _mind_the_crowd(self) -> None:
+        if len(self.spans) <= CROWDED:
+            self._crowded_since = None
+        elif self._crowded_since is None:
+            self._crowded_since = self._windows[-1].end if self._windows else 0
+            self._seen_until = max(self._seen_until, self._crowded_since)
+
+    def _piece(self) -> int:
+        """Give how many windows are looked at in one go."""
+        if self._crowded_since is None:
+            return max(len(self._windows), 1)
+        return max(1, PIECE * len(self._windows) // len(self.spans))
 
     def _time_to_look(self, now: int) -> bool:
         every = min(REFIT, max(self._settle, SWIFT)) if self.rule.learns else SWIFT // 2
@@ -99,62 +127,64 @@ class Group:
         return True
 
     def _due(self, now: int) -> list[Window]:
-        crowd = self._crowd(self.spans.values())
-        pending = [window for window in self._windows if not window.final]
-        return [w for w in pending if now >= self._due_time(w, crowd.ends[crowd.touching(w)])]
+        """Give windows that are due: all, or of a crowd the first that are looked at in one go."""
+        old = now - self._terms.hasty + round(self.observer.reach * NANO)
+        pending = [window for window in self._windows if not window.final and window.start <= old]
+        piece = self._piece()
+        for some in (pending[at : at + piece] for at in range(0, len(pending), piece)):
+            crowd = self._crowd(self._near(some))
+            due = [w for w in some if now >= self._terms.due(w, crowd.ends[crowd.touching(w)])]
+            if due:
+                return due
+        return []
 
-    def _due_time(self, window: Window, ends: Floats) -> float:
-        """Give when a window is booked, by the ends of the requests that touch it; some still run."""
-        hasty = self._settle if self.rule.learns else SWIFT
-        if len(ends) == 0:
-            return window.end + hasty
-        closed = ends[np.isfinite(ends)]
-        last_call = window.end + PATIENCE
-        if len(closed):
-            last_call = min(last_call, self._ns(float(closed.min())) + self._settle)
-        if len(closed) < len(ends) or self.rule.learns:
-            return last_call
-        return min(last_call, self._ns(float(closed.max())) + hasty)
+    # --- learning and booking
 
-    # --- booking
+    def _learn(self, now: int) -> None:
+        """Let the rule fit; below a crowd it looks at all windows first."""
+        if not self.rule.learns:
+            return
+        self._fits += 1
+        if self._crowded_since is None and (scene := self._scene(self._windows, now)) is not None:
+            self.rule.look(scene)
+        self.rule.learn(self.idle.group(), now)
+        self.observer.lag = self.observer.lag if self.rule.lag is None else self.rule.lag
+
+    def _book_due(self, now: int) -> None:
+        """Book what was due at the last look, a piece at a time."""
+        if self._due_at is None:
+            return
+        due = self._due(self._due_at)
+        self._book(due, now)
+        if due and self._crowded_since is not None:
+            self._finish([span for span in self._near(due) if span.end is not None and not span.done], now)
+        else:
+            self._due_at = None
+            self._finish(self._ended(), now)
 
     def _book(self, due: Sequence[Window], now: int) -> None:
         windows = _stretch(self._windows, due)
-        scene = self._learn(windows, now) if self.rule.learns else None
-        scene = scene or self._scene(windows, now)
+        scene = self._scene(windows, now)
         if scene is None:
             return
+        if self.rule.learns and self._crowded_since is not None:
+            self.rule.look(scene)
         chosen = {id(window) for window in due}
         busy = scene.cells.sum_by_window(scene.active()) / np.diff(scene.cells.bounds)
-        accounts = verdicts(scene, self.rule.share(scene))
-        scene.note()
+        accounts = self._shared(scene)
         places = [place for place, window in enumerate(windows) if id(window) in chosen]
         for place in places:
             self.idle.learn(windows[place], float(busy[place]))
         self._books.extend(book(windows, accounts, places))
         self._note_measured(due)
 
-    def _learn(self, due: Sequence[Window], now: int) -> Scene | None:
-        """Let the rule look and fit; give the scene of the windows that are due if it still holds."""
-        fresh = [window for window in self._windows if window.start >= self._seen_until]
-        crowded = len(self.spans) > CROWDED
-        young = [fresh] if self._fits < SEASONED else []
-        self._fits += 1
-        stretches: Sequence[Sequence[Window]] = [*young, due] if crowded else [self._windows]
-        scene = None
-        for windows in stretches:
-            scene = self._scene(windows, now)
-            if scene is not None:
-                self.rule.look(scene)
-                self._seen_until = max(self._seen_until, windows[-1].end)
-        self.rule.learn(self.idle.group(), now)
-        before = self.observer.lag
-        self.observer.lag = before if self.rule.lag is None else self.rule.lag
-        return scene if crowded and self.observer.lag == before else None
+    def _shared(self, scene: Scene) -> Verdicts:
+        scene.note()
+        return verdicts(scene, self.rule.share(scene))
 
     def _note_measured(self, windows: Sequence[Window]) -> None:
         """Note who lies in time whose energy is known, even if it was charged nothing."""
-        crowd = Crowd(self.spans.values(), self.observer.origin, 0.0)
+        crowd = Crowd(self._near(windows), self.observer.origin, 0.0)
         for window in windows:
             for span in crowd.within(window) if window.known else ():
                 span.measured = True
@@ -163,7 +193,7 @@ class Group:
         if not windows:
             return None
         return self.observer.scene(
-            windows, self.spans.values(), now, self.idle.group(), idle_known=self.idle.certain
+            windows, self._near(windows), now, self.idle.group(), idle_known=self.idle.certain
         )
 
     # --- figures
@@ -173,49 +203,51 @@ class Group:
         cursor = self._cutter.cursor
         if now < self._next_preview or cursor is None:
             return
-        self._next_preview = now + SWIFT * (1 if len(self.spans) < BUSY else 3)
-        fresh = [
-            span
-            for span in self.spans.values()
-            if not span.previewed and span.end is not None
-            and self._ns(span.end) + SWIFT <= now and self._ns(span.end) <= cursor
-        ]  # fmt: skip
-        crowd = self._crowd(fresh)
+        self._next_preview = now + SWIFT
+        spans = previews.fresh(self.spans, self._s(min(now - SWIFT, cursor)))
+        crowd = self._crowd(spans)
         windows = _stretch(
             self._windows, [w for w in self._windows if not w.final and crowd.touching(w).any()]
         )
-        for span in fresh:
-            span.previewed = True
-        self._settled += self._provisional([span for span in fresh if not span.done], windows, now)
-
-    def _provisional(self, spans: Sequence[Span], windows: Sequence[Window], now: int) -> list[Settled]:
-        ahead, others = np.zeros(len(spans)), np.zeros((len(spans), BLOCKS))
         scene = self._scene(windows, now)
-        if scene is not None:
-            scene.note()
-            energy, alternatives = preview(windows, verdicts(scene, self.rule.share(scene)))
-            places = {id(span): place for place, span in enumerate(scene.spans)}
-            there = np.array([places.get(id(span), -1) for span in spans], dtype=np.int64)
-            known = there >= 0
-            ahead[known] = energy[there[known]]
-            if alternatives is not None:
-                others[known] = alternatives[there[known]]
-        return provisional_figures(spans, ahead, others, self.rule.name)
+        accounts = None if scene is None else self._shared(scene)
+        self._settled += previews.expected(spans, windows, accounts, self.rule.name)
 
-    def _finish(self, now: int) -> None:
-        crowd = self._crowd([span for span in self.spans.values() if span.end is not None and not span.done])
+    def _glimpse(self, now: int) -> None:
+        """Look at windows of a crowd when they are new, once, and give out figures as far as they go."""
+        new = [w for w in self._windows if w.start >= self._seen_until and w.end + SWIFT <= now]
+        if len(new) < min(self._piece(), MANY):
+            return
+        windows = new[: self._piece()]
+        scene = self._scene(windows, now)
+        if scene is None:
+            return
+        self._seen_until = windows[-1].end
+        if self.rule.learns and self._fits < SEASONED:
+            self.rule.look(scene)
+        previews.glimpse(windows, self._shared(scene))
+        since = self._s(self._crowded_since or 0)
+        whole = [span for span in scene.spans if span.start >= since]
+        spans = previews.fresh(whole, self._s(min(now - SWIFT, self._seen_until)))
+        self._settled += previews.glimpsed(spans, self.rule.name)
+
+    def _ended(self) -> list[Span]:
+        return [span for span in self.spans if span.end is not None and not span.done]
+
+    def _finish(self, spans: Sequence[Span], now: int) -> None:
+        """Settle those of these requests, which have ended, of which no energy is to come."""
+        crowd = self._crowd(spans)
         pending = [window for window in self._windows if not window.final]
         waits = crowd.waiting(pending, self._cutter.cursor)
         late = waits & (now - crowd.ends * NANO - self.observer.origin > PATIENCE + self._settle)
-        lost = [crowd.spans[place] for place in np.flatnonzero(late).tolist()]
         self._finalize([crowd.spans[place] for place in np.flatnonzero(~waits | late).tolist()])
-        for span in lost:
-            self._give_up(span)
+        self._give_up([crowd.spans[place] for place in np.flatnonzero(late).tolist()])
 
-    def _give_up(self, span: Span) -> None:
-        """Forget a request that was settled with what is known, because its counter does not come back."""
-        del self.spans[span.opened.id]
-        self._cutter.blind_until = max(self._cutter.blind_until, self._ns(span.end or 0.0))
+    def _give_up(self, spans: Sequence[Span]) -> None:
+        """Forget requests that were settled with what is known, because their counter does not come back."""
+        self.spans.remove(spans)
+        ends = [self._ns(span.end or 0.0) for span in spans]
+        self._cutter.blind_until = max([self._cutter.blind_until, *ends])
 
     def _finalize(self, spans: Sequence[Span]) -> None:
         ready = [span for span in spans if span.closed is not None and not span.done]
@@ -225,22 +257,33 @@ class Group:
 
     def _forget(self) -> None:
         """Drop booked windows and the requests that no open window or request can need."""
-        while self._windows and self._windows[0].final:
-            self._windows.pop(0)
+        booked = next((at for at, w in enumerate(self._windows) if not w.final), len(self._windows))
+        del self._windows[:booked]
         oldest = self._windows[0].start if self._windows else self._cutter.cursor
-        if oldest is None or not self.spans:
-            return
-        horizon = min(
-            [(oldest - self.observer.origin) / NANO, *(s.start for s in self.spans.values() if not s.done)]
-        )
-        for key in [key for key, s in self.spans.items() if s.done and (s.end or 0.0) < horizon]:
-            del self.spans[key]
+        if oldest is not None:
+            self.spans.forget(min(self._s(oldest), self.spans.first_start()))
+
+    # --- who is there
+
+    def _near(self, windows: Sequence[Window]) -> list[Span]:
+        """Give the requests that matter for consecutive windows; images queue behind earlier ones."""
+        if not windows:
+            return []
+        start = self._s(windows[0].start) - self.observer.reach - CONTEXT
+        end = self._s(windows[-1].end)
+        there = self.spans.near(start, end)
+        queues = there if self._crowded_since is None else self.observer.drawn(there)
+        queued = min((span.start for span in queues if not span.times), default=start)
+        return there if queued >= start else self.spans.near(queued, end)
 
     def _crowd(self, spans: Iterable[Span]) -> Crowd:
         return Crowd(spans, self.observer.origin, self.observer.reach)
 
     def _ns(self, t: float) -> int:
         return self.observer.origin + round(t * NANO)
+
+    def _s(self, t: int) -> float:
+        return (t - self.observer.origin) / NANO
 
 
 def _stretch(windows: Sequence[Window], some: Sequence[Window]) -> Sequence[Window]:

@@ -1,10 +1,13 @@
 """What is learned of one upstream from the requests that ended: it fills in what others do not tell."""
 
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 
 import numpy as np
 
+from joulegate.attribution.latency import KEPT as LATENCIES
 from joulegate.attribution.latency import Latency
+from joulegate.attribution.rows import CHUNKED, FINISHED, marked, table
 from joulegate.attribution.spans import Floats, Span
 
 USUAL_LINE = (-70.0, 1 / 4.2)
@@ -29,7 +32,7 @@ class Habits:
         self.step: float | None = None
         """Typical length of a step in s."""
         self.per_step = 1.0
-        self._prompts = [0.0] * 5
+        self._prompts = np.zeros(5)
         self._seen = 0
         self.latency = Latency()
         self._bytes = 0.0
@@ -39,16 +42,23 @@ class Habits:
         self._hidden: OrderedDict[str, bool] = OrderedDict()
         self._paces: OrderedDict[str, float] = OrderedDict()
 
-    def learn(self, span: Span) -> None:
-        """Take a request that has ended."""
-        if span.prompt_tokens:
-            self._learn_prompt(float(span.opened.body_bytes), float(span.prompt_tokens))
-        if span.finished and not span.times and span.completion_tokens and span.prompt_tokens and span.end:
-            prompt = max(span.prompt_tokens - span.cached_tokens, 1)
-            self.latency.learn(span.id, span.end - span.start, span.completion_tokens - 1, prompt)
-        if span.completion_tokens and span.response_bytes and span.finished:
-            self._bytes = FADE * self._bytes + span.response_bytes
-            self._tokens = FADE * self._tokens + span.completion_tokens
+    def learn(self, spans: Sequence[Span]) -> None:
+        """Take requests that have ended."""
+        rows = table(spans)
+        told = rows[rows["prompt"] > 0]
+        self._learn_prompts(told["body"], told["prompt"])
+        finished = marked(rows, FINISHED) & (rows["out"] > 0)
+        whole = finished & ~marked(rows, CHUNKED) & (rows["prompt"] > 0)
+        for place in np.flatnonzero(whole)[-LATENCIES:].tolist():
+            row = rows[place]
+            prompt = max(float(row["prompt"] - row["cached"]), 1.0)
+            self.latency.learn(
+                spans[place].id, float(row["end"] - row["start"]), float(row["out"]) - 1, prompt
+            )
+        texts = rows[finished & (rows["response"] > 0)]
+        weights = _fading(len(texts))
+        self._bytes = FADE ** len(texts) * self._bytes + float(weights @ texts["response"])
+        self._tokens = FADE ** len(texts) * self._tokens + float(weights @ texts["out"])
 
     def learn_prefill(self, span: Span, per_token: float) -> None:
         """Take the seconds that each prompt token of a request took, once a request."""
@@ -96,11 +106,11 @@ class Habits:
             return None
         return float(np.clip(np.percentile(list(self._tau), TAU_PERCENTILE), *TAU_RANGE))
 
-    def _learn_prompt(self, size: float, tokens: float) -> None:
-        weight = 1 / max(size, 50.0)
-        row = (1.0, size, tokens, size * size, size * tokens)
-        self._prompts = [FADE * old + weight * new for old, new in zip(self._prompts, row, strict=True)]
-        self._seen += 1
+    def _learn_prompts(self, sizes: Floats, tokens: Floats) -> None:
+        weights = _fading(len(sizes)) / np.maximum(sizes, 50.0)
+        columns = np.stack([np.ones(len(sizes)), sizes, tokens, sizes * sizes, sizes * tokens])
+        self._prompts = FADE ** len(sizes) * self._prompts + columns @ weights
+        self._seen += len(sizes)
 
     def _line(self) -> tuple[float, float]:
         w, x, y, xx, xy = self._prompts
@@ -109,3 +119,9 @@ class Habits:
             return float(y / w), 0.0
         slope = max(0.0, (w * xy - x * y) / spread)
         return float((y - slope * x) / w), float(slope)
+
+
+def _fading(count: int) -> Floats:
+    """Give how much each of so many requests counts after the last of them."""
+    weights: Floats = np.power(FADE, np.arange(count - 1, -1, -1))
+    return weights

@@ -1,5 +1,6 @@
 """From spans and windows to a scene: who did what when, by all that is known now."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -37,6 +38,9 @@ ENGINE_DELAY = 0.05
 """s after the end of a request within which its last work is done."""
 
 
+UNKNOWN_SETUP = UpstreamSetup()
+
+
 class Observer:
     """Builds the scenes of one group and learns each upstream's habits on the way."""
 
@@ -61,6 +65,8 @@ class Observer:
         self._queue_pays = queue_pays
         self._strangers = strangers or Strangers()
         self.habits: dict[str, Habits] = {}
+        self._ended: list[Span] = []
+        """Requests that nothing was learned of yet."""
 
     @property
     def lags(self) -> tuple[float, ...]:
@@ -73,15 +79,33 @@ class Observer:
         return self.lags[-1] + ENGINE_DELAY
 
     def ended(self, span: Span) -> None:
-        """Learn from a request that has ended; usage that cannot be true is counted and not believed."""
+        """Take note of a request that has ended; usage that cannot be true is counted and not believed."""
         self.lies += span.lies
         if span.works():
-            self._habits(self.track_name(span)).learn(span)
+            self._ended.append(span)
+
+    def _learn_ended(self) -> None:
+        """Learn from all that have ended since the last scene, at once."""
+        by_track: defaultdict[str, list[Span]] = defaultdict(list)
+        for span in self._ended:
+            by_track[self.track_name(span)].append(span)
+        for name, spans in by_track.items():
+            self._habits(name).learn(spans)
+        self._ended.clear()
 
     def track_name(self, span: Span) -> str:
         """Give the track of a request: its upstream and the kind of its work."""
-        setup = self.upstreams.get(span.opened.upstream, UpstreamSetup())
-        return f"{span.opened.upstream}/{span.kind(setup.kind)}"
+        return f"{span.opened.upstream}/{self.kind(span)}"
+
+    def drawn(self, spans: Iterable[Span]) -> list[Span]:
+        """Give those of these requests that are for images."""
+        painters = {name for name, setup in self.upstreams.items() if setup.kind == Kind.IMAGE}
+        some = [span for span in spans if span.drawn or span.opened.upstream in painters]
+        return [span for span in some if self.kind(span) is Kind.IMAGE]
+
+    def kind(self, span: Span) -> Kind:
+        """Give the kind of work of a request."""
+        return span.kind(self.upstreams.get(span.opened.upstream, UNKNOWN_SETUP).kind)
 
     def scene(
         self,
@@ -95,6 +119,7 @@ class Observer:
         """Give what is known now of consecutive windows."""
         if self.slow and self.lag < SLOW_LAGS[0]:
             self.lag = SLOW_USUAL
+        self._learn_ended()
         bounds = [(window.start - self.origin) / NANO - self.lag for window in windows]
         bounds.append((windows[-1].end - self.origin) / NANO - self.lag)
         near, rows = _near(list(spans), bounds[0], bounds[-1])
@@ -133,11 +158,16 @@ class Observer:
         return np.stack([shown, np.array(totals) / MICRO])
 
     def _members(self, spans: Sequence[Span], works: Sequence[bool]) -> dict[str, list[Span]]:
-        members: dict[str, list[Span]] = {}
+        members: defaultdict[tuple[str, bool], list[Span]] = defaultdict(list)
         for span, worked in zip(spans, works, strict=True):
             if worked:
-                members.setdefault(self.track_name(span), []).append(span)
-        return dict(sorted(members.items()))
+                members[span.opened.upstream, span.drawn].append(span)
+        tracks: defaultdict[str, list[Span]] = defaultdict(list)
+        for some in members.values():
+            tracks[self.track_name(some[0])] += some
+        for name in tracks:
+            tracks[name].sort(key=lambda span: span.place)
+        return dict(sorted(tracks.items()))
 
     def _track(self, name: str, spans: Sequence[Span], cells: Cells, now: float) -> Track:
         if self._queue_pays:

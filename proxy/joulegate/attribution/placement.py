@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from joulegate.attribution.counts import Answers, Bools, Counts, encodes
 from joulegate.attribution.habits import Habits
 from joulegate.attribution.placed import SHORTEST, Placed, joined, prefill_steps
-from joulegate.attribution.rows import FINISHED, STREAMED, Table, marked
+from joulegate.attribution.rows import CHUNKED, FINISHED, STREAMED, Table, marked
 from joulegate.attribution.spans import Span
 from joulegate.attribution.stepclock import Floats, Ints, StepClock
 from joulegate.attribution.streams import StreamPlacer
@@ -43,8 +43,7 @@ class Placer:
     def place(self, answers: Answers) -> Placed:
         """Place all of them: streamed ones first, for they claim the steps in which they were prefilled."""
         ends = self._ends(answers.rows)
-        chunked = np.zeros(len(answers.spans), dtype=bool)
-        chunked[list(answers.streams)] = True
+        chunked = marked(answers.rows, CHUNKED)
         order = np.lexsort((answers.rows["place"], ends))
         others = order[~chunked[order]]
         encoded = encodes(answers.rows[others])

@@ -31,7 +31,6 @@ from joulegate.model import (
     SpanFirstByte,
     SpanJob,
     SpanOpened,
-    TaskFacts,
 )
 from joulegate.units import NANO
 
@@ -46,6 +45,8 @@ MOST_BYTES = 2**32 - 1
 BLOCKS = 6
 """Blocks of the past that the jackknife leaves out in turn."""
 NO_ENERGY: Floats = np.zeros(BLOCKS)
+NO_TIMES, NO_SIZES = array("d"), array("I")
+NO_TIMINGS = ServerTimings()
 
 
 class Kind(StrEnum):
@@ -58,47 +59,59 @@ class Kind(StrEnum):
 class Span:
     """One request as it becomes known. Every fact is ``None`` until then."""
 
+    closed: SpanClosed | None = None
+    end: float | None = None
+    left: float | None = None
+    first_byte: float | None = None
+    running: float | None = None
+    is_job = False
+    times, sizes = NO_TIMES, NO_SIZES
+    """Of its chunks: arrivals in s, and content bytes."""
+    seen = 0
+    """Content bytes that came."""
+    finished = False
+    """The server did the whole work."""
+    orphaned = False
+    """The gate died while the request was open."""
+    lies = False
+    """The server reported counts that cannot be true."""
+    prompt_tokens: int | None = None
+    """As the server reported them, as far as that can be true; so too the next two."""
+    completion_tokens: int | None = None
+    cached_tokens = 0
+    wasted = 0
+    measured = False
+    alternatives: Floats = NO_ENERGY
+    """Energy by the fits that leave out a block of the past each, in J."""
+    ahead = 0.0
+    """Energy in J of all its windows at the first sight of each."""
+    ahead_alternatives: Floats = NO_ENERGY
+    service = 0.0
+    """Time on the device in s, as last seen."""
+    guessed = False
+    """Its prompt tokens were estimated."""
+    unsure_cache = False
+    """Its server often caches prompts without saying so."""
+    previewed = False
+    """A provisional figure was given out."""
+    done = False
+    """The final figure was given out."""
+    _row: bytes | None = None
+
     def __init__(self, opened: SpanOpened, origin: int, place: int) -> None:
         self.opened = opened
+        self.id = opened.id
         self.origin = origin
         self.place = place
         """Order of arrival: the order of ties."""
         self.start = self._seconds(opened.t)
-        self.first_byte: float | None = None
-        self.running: float | None = None
-        self.is_job = False
-        self.times = array("d")
-        self.sizes = array("I")
-        self.seen = 0
-        """Content bytes that came."""
-        self._row: bytes | None = None
-        self.closed: SpanClosed | None = None
-        self.end: float | None = None
-        self.left: float | None = None
+        self.drawn = bool(opened.asked.steps or opened.asked.width)
+        """It shows signs of images."""
         self.booked: dict[DeviceId, int] = {}
         self.static: dict[DeviceId, int] | None = {}
         """What the devices drew just for being awake; ``None`` where a part of the energy was not split."""
-        self.wasted = 0
-        self.measured = False
-        self.alternatives: Floats = NO_ENERGY
-        """Energy by the fits that leave out a block of the past each, in J."""
         self.methods: dict[str, int] = {}
         """Microjoules booked by each method."""
-        self.service = 0.0
-        """Time on the device in s, as last seen."""
-        self.guessed = False
-        """Its prompt tokens were estimated."""
-        self.unsure_cache = False
-        """Its server often caches prompts without saying so."""
-        self.previewed = False
-        """A provisional figure was given out."""
-        self.done = False
-        """The final figure was given out."""
-
-    @property
-    def id(self) -> str:
-        """Give the request's id."""
-        return self.opened.id
 
     def take(self, event: SpanEvent) -> None:
         """Take an event of this request; a second one of the same kind changes nothing."""
@@ -115,9 +128,13 @@ class Span:
             case _:
                 pass
 
-    def chunks(self) -> tuple[Floats, Floats]:
-        """Give arrival times in s and content bytes so far of the chunks."""
-        return np.array(self.times), np.cumsum(self.sizes, dtype=np.float64)
+    def arrivals(self) -> Floats:
+        """Give when the chunks came, in s."""
+        return np.array(self.times)
+
+    def content(self) -> Floats:
+        """Give the content bytes until each chunk."""
+        return np.add.accumulate(np.array(self.sizes), dtype=np.float64)
 
     def charge(
         self,
@@ -139,6 +156,12 @@ class Span:
         if others is not None:
             self.alternatives = self.alternatives + others
 
+    def glimpse(self, energy: float, others: Floats | None) -> None:
+        """Add what a window is thought to hold of it at first sight, in J."""
+        self.ahead += energy
+        if others is not None:
+            self.ahead_alternatives = self.ahead_alternatives + others
+
     @property
     def row(self) -> bytes:
         """Give the request as a row of numbers, as it is known now."""
@@ -150,9 +173,7 @@ class Span:
         """Give the kind of work: the upstream's, or as the request's own facts say."""
         if declared in (Kind.LLM, Kind.IMAGE):
             return Kind(declared)
-        asked, facts = self.opened.asked, self.closed.facts if self.closed else None
-        drawn = facts is not None and (facts.pixels or facts.images or facts.steps)
-        return Kind.IMAGE if drawn or asked.steps or asked.width else Kind.LLM
+        return Kind.IMAGE if self.drawn else Kind.LLM
 
     @property
     def queued(self) -> bool:
@@ -161,24 +182,13 @@ class Span:
 
     def works(self) -> bool:
         """Say whether the request can have caused any work on the device."""
-        if self.queued:
+        closed = self.closed
+        if self.queued or self.opened.work_in(closed.facts if closed else None) in WORKLESS:
             return False
-        if self.opened.work_in(self.closed.facts if self.closed else None) in WORKLESS:
-            return False
-        if self.closed is None:
+        if closed is None:
             return True
-        refused = self.closed.outcome is Outcome.CLIENT_ERROR and not self.times
-        return not refused and self.closed.outcome not in NEVER_STARTED
-
-    @property
-    def orphaned(self) -> bool:
-        """Say whether the gate died while the request was open."""
-        return self.closed is not None and self.closed.outcome is Outcome.ORPHANED
-
-    @property
-    def finished(self) -> bool:
-        """Say whether the server did the whole work."""
-        return self.closed is not None and self.closed.outcome is Outcome.OK
+        refused = closed.outcome is Outcome.CLIENT_ERROR and not self.times
+        return not refused and closed.outcome not in NEVER_STARTED
 
     @property
     def streamed(self) -> bool:
@@ -188,28 +198,6 @@ class Span:
         if self.closed is not None:
             return self.closed.streamed
         return bool(self.opened.asked.stream)
-
-    @property
-    def prompt_tokens(self) -> int | None:
-        """Give the prompt tokens that the server reported."""
-        return _count(self.closed.facts.prompt_tokens) if self.closed else None
-
-    @property
-    def completion_tokens(self) -> int | None:
-        """Give the completion tokens that the server reported."""
-        return _count(self.closed.facts.completion_tokens) if self.closed else None
-
-    @property
-    def cached_tokens(self) -> int:
-        """Give the prompt tokens that the server says it did not compute."""
-        return (_count(self.closed.facts.cached_prompt_tokens) if self.closed else None) or 0
-
-    @property
-    def lies(self) -> bool:
-        """Say whether the server reported counts that cannot be true."""
-        facts = self.closed.facts if self.closed else TaskFacts()
-        told = (facts.prompt_tokens, facts.completion_tokens, facts.cached_prompt_tokens)
-        return any(fact is not None and _count(fact) is None for fact in told)
 
     @property
     def response_bytes(self) -> int:
@@ -235,6 +223,8 @@ class Span:
             return
         kept = fresh > newest if fresh[0] <= newest else fresh >= newest
         counted = np.clip(np.array(sizes[:count], dtype=np.int64)[kept], 0, MOST_BYTES)
+        if not self.times:
+            self.times, self.sizes = array("d"), array("I")
         self.times.frombytes(fresh[kept].tobytes())
         self.sizes.frombytes(counted.astype(np.uint32).tobytes())
         self.seen += int(counted.sum())
@@ -249,10 +239,18 @@ class Span:
         self.closed = event
         self.end = max(self._seconds(event.t), self.start)
         self.left = None if event.client_left is None else self._seconds(event.client_left)
+        self.finished = event.outcome is Outcome.OK
+        self.orphaned = event.outcome is Outcome.ORPHANED
+        facts = event.facts
+        self.drawn = self.drawn or bool(facts.pixels or facts.images or facts.steps)
+        told = (facts.prompt_tokens, facts.completion_tokens, facts.cached_prompt_tokens)
+        self.prompt_tokens, self.completion_tokens, cached = map(_count, told)
+        self.cached_tokens = cached or 0
+        self.lies = any(fact is not None and not 0 <= fact.value <= MAX_TOKENS for fact in told)
 
     def _packed(self) -> bytes:
         closed, asked = self.closed, self.opened.asked
-        timings = closed.timings if closed else ServerTimings()
+        timings = closed.timings if closed else NO_TIMINGS
         prompt, out = self.prompt_tokens, self.completion_tokens
         return packed(
             self.start,

@@ -187,24 +187,34 @@ def _running_sum(streams: Sequence[Stream], edges: Floats, silent: Floats, *, sp
 
     The maximum would count jitter: 31 % error in place of 6.5 % on mixed prompts.
     """
-    total, running = np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
-    for stream in streams:
-        if len(stream.times) >= 3:
-            _tick(stream, edges, total, running, speculative=speculative)
+    streams = [stream for stream in streams if len(stream.times) >= 3]
+    if not streams:
+        return np.concatenate([[0.0], np.cumsum(silent)])
+    low = np.searchsorted(edges, [stream.times[0] for stream in streams])
+    high = np.searchsorted(edges, [stream.times[-1] for stream in streams]) - 1
+    counts = np.maximum(high - low, -1) + 1
+    counts = np.where(counts > 1, counts, 0)
+    place = np.repeat(np.arange(len(streams)), counts)
+    tick = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(low, counts)
+    factors = [1.0 if speculative else pace(stream) for stream in streams]
+    steps = _read_all(streams, factors, place, edges[tick])
+    inside = np.flatnonzero(place[1:] == place[:-1])
+    total = np.bincount(tick[inside], np.diff(steps)[inside], len(edges) - 1)
+    running = np.bincount(tick[inside], minlength=len(edges) - 1)
     rate = np.where(running > 0, total / np.maximum(running, 1), silent)
     return np.concatenate([[0.0], np.cumsum(rate)])
 
 
-def _tick(stream: Stream, edges: Floats, total: Floats, running: Floats, *, speculative: bool) -> None:
-    low, high = np.searchsorted(edges, stream.times[[0, -1]])
-    high = int(high) - 1
-    low = int(low)
-    if high <= low:
-        return
-    factor = 1.0 if speculative else pace(stream)
-    steps = np.interp(edges[low : high + 1], stream.times, np.arange(len(stream.times)) * factor)
-    total[low:high] += np.diff(steps)
-    running[low:high] += 1
+def _read_all(streams: Sequence[Stream], factors: Sequence[float], place: Ints, times: Floats) -> Floats:
+    """Give the steps that streams had done at instants within them.
+
+    All are read by one interpolation: each stream's times are moved into a range of their own.
+    """
+    base = min(float(stream.times[0]) for stream in streams)
+    apart = max(float(stream.times[-1]) for stream in streams) - base + 1.0
+    keys = np.concatenate([stream.times - base + at * apart for at, stream in enumerate(streams)])
+    done = [np.arange(len(one.times)) * factor for one, factor in zip(streams, factors, strict=True)]
+    return np.interp(times - base + place * apart, keys, np.concatenate(done))
 
 
 def pace(stream: Stream) -> float:

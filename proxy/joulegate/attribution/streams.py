@@ -9,7 +9,6 @@ from msgspec import Struct
 from joulegate.attribution.counts import Answers, Told
 from joulegate.attribution.habits import Habits
 from joulegate.attribution.placed import SHORTEST, Curve, Placed, prefill_steps
-from joulegate.attribution.rows import Table
 from joulegate.attribution.spans import Span
 from joulegate.attribution.stepclock import Floats, StepClock, Stream, pace
 
@@ -52,24 +51,24 @@ class StreamPlacer:
         ``ends`` are when the work of each request ended, in s.
         """
         clean, lumpy = [], []
-        for place, stream in answers.streams.items():
-            span, told, row = answers.spans[place], answers.told(place), answers.rows[place]
-            end = float(ends[place])
+        last = ends[answers.streaming].tolist()
+        for (place, stream), told, end in zip(answers.streams.items(), answers.told, last, strict=True):
+            span = answers.spans[place]
             if not self._clock.speculative and (stream.lumpiness or 1.0) >= LUMPY:
-                lumpy.append(self._lumpy_stream(span, told, stream, row, end))
+                lumpy.append(self._lumpy_stream(span, told, stream, end))
             else:
-                clean.append(self._stream(span, told, stream, row, end))
+                clean.append(self._stream(span, told, stream, end))
         return [self._of_streams(clean), self._of_streams(lumpy)]
 
-    def _stream(self, span: Span, told: Told, stream: Stream, row: Table, end: float) -> "OneStream":
+    def _stream(self, span: Span, told: Told, stream: Stream, end: float) -> "OneStream":
         first = float(stream.times[0])
-        start = self._start_before(span, first, told, row)
+        start = self._start_before(span, first, told)
         if span.finished:
             end = min(end, float(stream.times[-1]) + LATE_CHUNK)
-        prompt, start = self._uncached(span, told, start, first, row)
+        prompt, start = self._uncached(span, told, start, first)
         if span.finished and told.prompt > CACHED_PROMPT:
             self._habits.learn_cache(span, hidden=prompt < told.prompt)
-        sizes = span.chunks()[1]
+        sizes = span.content()
         share = sizes / sizes[-1] if sizes[-1] > 0 else np.arange(1, len(sizes) + 1) / len(sizes)
         factor = 1.0 if self._clock.speculative else pace(stream)
         steps = np.arange(len(sizes), dtype=np.float64) * factor
@@ -77,14 +76,14 @@ class StreamPlacer:
         doubtful = told.guessed_prompt or told.guessed_out
         return OneStream(span, told, start, first, end, prompt, told.out, 0.0, doubtful, curve)
 
-    def _lumpy_stream(self, span: Span, told: Told, stream: Stream, row: Table, end: float) -> "OneStream":
+    def _lumpy_stream(self, span: Span, told: Told, stream: Stream, end: float) -> "OneStream":
         """Place a stream whose chunks were coalesced on their way: the clock knows better than they do."""
         clock = self._clock
         ahead = told.out * span.sizes[0] / span.seen if span.seen else 1.0
         first = float(stream.times[0])
         earlier = clock.at(stream.times[:1]) - max(ahead - 1, 0) / clock.per_step
         prefilled = min(max(span.start + SHORTEST, float(clock.when(earlier)[0])), first)
-        start = self._start_before(span, prefilled, told, row)
+        start = self._start_before(span, prefilled, told)
         decode = max(told.out - 1, 1)
         last = clock.when(clock.at(np.array([prefilled])) + decode)
         end = max(prefilled, min(end, float(last[0])))
@@ -110,11 +109,10 @@ class StreamPlacer:
             hidden_cache=self._habits.hides_cache,
         )
 
-    def _start_before(self, span: Span, prefilled: float, told: Told, row: Table) -> float:
+    def _start_before(self, span: Span, prefilled: float, told: Told) -> float:
         """Give the start of a prefill that ended at a step end that was seen, and claim that step."""
-        reported = float(row["prefill"])
-        if not math.isnan(reported):
-            return max(span.start, prefilled - max(reported, SHORTEST))
+        if not math.isnan(told.prefill):
+            return max(span.start, prefilled - max(told.prefill, SHORTEST))
         clock = self._clock
         steps = max(1, math.ceil(told.prompt / self._budget))
         place = clock.first_end(prefilled - 0.6 * clock.step)
@@ -132,15 +130,13 @@ class StreamPlacer:
             self._habits.learn_prefill(span, (took - self._clock.step) / prompt)
             self._tau = self._habits.tau
 
-    def _uncached(
-        self, span: Span, told: Told, start: float, prefilled: float, row: Table
-    ) -> tuple[float, float]:
+    def _uncached(self, span: Span, told: Told, start: float, prefilled: float) -> tuple[float, float]:
         """Give the tokens that were computed and when that began.
 
         A prefill that went far too fast found a cached prefix, unless it had begun in the step before: the
         budget of a step is shared with all who decode or prefill in it.
         """
-        if not math.isnan(float(row["prefill"])) or told.prompt <= CACHED_PROMPT:
+        if not math.isnan(told.prefill) or told.prompt <= CACHED_PROMPT:
             return told.prompt, start
         steps = max(1, math.ceil(told.prompt / self._budget))
         seen = self._seen(start, prefilled, steps)

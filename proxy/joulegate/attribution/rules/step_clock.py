@@ -77,6 +77,8 @@ class Rule:
         self._fit: Fit | None = None
         self._scan = LagScan()
         self._plain = Tokens()
+        self._looked_at: tuple[Scene, Matrix] | None = None
+        """What is shared next has often been looked at just before."""
         self._misfit = 0.0
         """Median residual of a row, as part of its energy."""
 
@@ -88,6 +90,7 @@ class Rule:
     def look(self, scene: Scene) -> None:
         """Note what happened in each window; a later look knows more and replaces an earlier one."""
         matrix = columns(scene)
+        self._looked_at = scene, matrix
         self._note(scene, matrix)
         self._scan.look(scene, matrix, self._coefficients(matrix.names)[0])
 
@@ -97,9 +100,10 @@ class Rule:
 
     def share(self, scene: Scene) -> Shares:
         """Give each window's energy by the modelled cost of the work in it, scaled to the counter."""
+        looked, self._looked_at = self._looked_at, None
         if self._misfit > MISFIT:
             return self._plain.share(scene)
-        matrix = columns(scene)
+        matrix = looked[1] if looked is not None and looked[0] is scene else columns(scene)
         x, without = self._coefficients(matrix.names)
         fixed = (1 + CLOCKS_UP) * scene.idle_power
         work, presence = matrix.claims.value[:, :-1], matrix.claims.value[:, -1]

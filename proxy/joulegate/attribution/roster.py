@@ -1,0 +1,106 @@
+"""The requests of a group by time, so that those near a stretch of it are found without a look at all."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from joulegate.attribution.spans import Span
+
+BLOCK = 256
+"""Requests that are passed over at once."""
+
+
+class Block(Struct):
+    """Requests that came one after the other and have all ended."""
+
+    spans: list[Span]
+    start: float
+    end: float
+
+
+class Roster:
+    """Requests in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._spans: dict[str, Span] = {}
+        self._blocks: deque[Block] = deque()
+        self._loose: list[Span] = []
+        """Not in a block: those that came last, and those that ran longer than the others of their time."""
+
+    def add(self, span: Span) -> None:
+        """Take a request in."""
+        self._spans[span.id] = span
+        self._loose.append(span)
+
+    def get(self, key: str) -> Span | None:
+        """Give a request by its id."""
+        return self._spans.get(key)
+
+    def near(self, start: float, end: float) -> list[Span]:
+        """Give the requests that were there at some time of a stretch, in s, in the order of arrival."""
+        self._pack()
+        blocks = [block.spans for block in self._blocks if block.start <= end and block.end >= start]
+        found = [span for spans in [*blocks, self._loose] for span in spans if _near(span, start, end)]
+        found.sort(key=lambda span: span.place)
+        return found
+
+    def forget(self, horizon: float) -> None:
+        """Drop those that are done and ended before an instant; a few may stay longer."""
+        while self._blocks and self._blocks[0].end < horizon and all(s.done for s in self._blocks[0].spans):
+            self._drop(self._blocks.popleft().spans)
+        gone = [span for span in self._loose if _is_over(span, horizon)]
+        if gone:
+            self._loose = [span for span in self._loose if not _is_over(span, horizon)]
+            self._drop(gone)
+
+    def remove(self, spans: Iterable[Span]) -> None:
+        """Drop some requests at once."""
+        for span in spans:
+            del self._spans[span.id]
+            for block in self._blocks:
+                if span in block.spans:
+                    block.spans.remove(span)
+            if span in self._loose:
+                self._loose.remove(span)
+
+    def first_start(self) -> float:
+        """Give when the first of those began that are not done, about; infinity if all are."""
+        loose = min((span.start for span in self._loose if not span.done), default=float("inf"))
+        for block in self._blocks:
+            if not all(span.done for span in block.spans):
+                return min(loose, block.start)
+        return loose
+
+    def __iter__(self) -> Iterator[Span]:
+        return iter(self._spans.values())
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def _pack(self) -> None:
+        """Put those that have ended into blocks, as soon as there are enough for one."""
+        if len(self._loose) < 2 * BLOCK:
+            return
+        ended = [span for span in self._loose if span.end is not None]
+        whole = len(ended) // BLOCK * BLOCK
+        if whole:
+            packed = {id(span) for span in ended[:whole]}
+            self._loose = [span for span in self._loose if id(span) not in packed]
+            self._blocks.extend(_block(ended[at : at + BLOCK]) for at in range(0, whole, BLOCK))
+
+    def _drop(self, spans: Iterable[Span]) -> None:
+        for span in spans:
+            self._spans.pop(span.id, None)
+
+
+def _block(spans: list[Span]) -> Block:
+    return Block(spans, min(span.start for span in spans), max(span.end or 0.0 for span in spans))
+
+
+def _near(span: Span, start: float, end: float) -> bool:
+    return span.start <= end and (span.end is None or span.end >= start)
+
+
+def _is_over(span: Span, horizon: float) -> bool:
+    return span.done and (span.end or 0.0) < horizon

@@ -1,0 +1,36 @@
+"""When a window is booked: what is booked stays, so it waits for all that can become known about it."""
+
+import numpy as np
+
+from joulegate.attribution.books import Window
+from joulegate.attribution.stepclock import Floats
+from joulegate.units import NANO
+
+PATIENCE = 120 * NANO
+"""ns: how long a window waits for requests that do not end, and a request for a counter that is gone."""
+
+
+class Terms:
+    """The terms of one group; all times in ns."""
+
+    def __init__(self, settle: int, swift: int, origin: int, *, learns: bool) -> None:
+        self._settle = settle
+        self._origin = origin
+        self._learns = learns
+        self.hasty = settle if learns else swift
+        """How long a window waits at least after the last end in it: for the fit, if the rule learns."""
+
+    def due(self, window: Window, ends: Floats) -> float:
+        """Give when a window is booked, by the ends in s of the requests that touch it; some still run."""
+        if len(ends) == 0:
+            return window.end + self.hasty
+        closed = ends[np.isfinite(ends)]
+        last_call = float(window.end + PATIENCE)
+        if len(closed):
+            last_call = min(last_call, self._ns(float(closed.min())) + self._settle)
+        if len(closed) < len(ends) or self._learns:
+            return last_call
+        return min(last_call, self._ns(float(closed.max())) + self.hasty)
+
+    def _ns(self, t: float) -> int:
+        return self._origin + round(t * NANO)

@@ -1,0 +1,31 @@
+"""When a window is booked."""
+
+import math
+
+import numpy as np
+import pytest
+
+from joulegate.attribution.books import Window
+from joulegate.attribution.terms import PATIENCE, Terms
+from joulegate.units import NANO
+
+WINDOW = Window(10 * NANO, 11 * NANO, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("ends", "learns", "due"),
+    [
+        ([], True, 11 + 30),
+        ([], False, 11 + 1),
+        ([12.0, 20.0], True, 12 + 30),
+        ([12.0, 20.0], False, 20 + 1),
+        ([12.0, 90.0], False, 12 + 30),
+        ([12.0, math.inf], False, 12 + 30),
+        ([math.inf], True, 11 + PATIENCE / NANO),
+    ],
+)
+def test_a_window_waits_but_not_for_ever(ends: list[float], learns: bool, due: float) -> None:
+    """The first that ended has waited long enough after the delay; nobody waits for who never ends."""
+    terms = Terms(30 * NANO, NANO, 0, learns=learns)
+
+    assert terms.due(WINDOW, np.array(ends)) == pytest.approx(due * NANO)
