@@ -22,6 +22,7 @@ from joulegate.channel.frames import (
     Settled,
     Splitter,
     Welcome,
+    Whole,
 )
 from joulegate.model import (
     Asked,
@@ -43,7 +44,7 @@ from joulegate.units import Nanoseconds
 
 ID, T = SpanId("r-1"), Nanoseconds(5)
 OPENED = SpanOpened(ID, T, "llm", "openai", Task.CHAT, asked=Asked(model="gemma", stream=True))
-EVENTS = [
+EVENTS: list[Any] = [
     OPENED,
     SpanFirstByte(ID, T),
     SpanChunks(ID, [T, Nanoseconds(6)], [3, 0]),
@@ -57,6 +58,7 @@ EVENTS = [
         client_left=Nanoseconds(4),
     ),
 ]
+EVENTS.append(Whole(OPENED, EVENTS[-1]))
 REPORT = GateReport("gate-0", 42, in_flight=(("llm", 3),), dropped_events=1)
 
 

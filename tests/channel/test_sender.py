@@ -25,6 +25,13 @@ def ids(notes: Any) -> list[str]:
     return [event.id for _, event in notes.events]
 
 
+async def connected(gate: EventSender) -> None:
+    """Wait until a gate has its meter."""
+    async with asyncio.timeout(5):
+        while not gate.connected:
+            await asyncio.sleep(0)
+
+
 async def retains(gate: EventSender, spans: int) -> None:
     """Wait until a gate keeps this many spans."""
     async with asyncio.timeout(5):
@@ -120,6 +127,37 @@ async def test_a_broken_connection_to_the_same_meter_counts_nothing_twice(
         task.cancel()
         await asyncio.wait([task])
     assert ids(notes) == ["a"] * 3 + ["b"] * 3
+
+
+async def test_a_request_in_one_event_outlives_its_meter(bench: Any, make_notes: Any, words: Any) -> None:
+    """It is kept and sent again as a whole, and the next meter hears both of its events."""
+    first, second = make_notes(), make_notes()
+    async with bench.gate() as gate:
+        async with bench.meter(first):
+            await connected(gate)
+            gate.emit(words.opened("a"))
+            gate.emit(words.closed("a"))
+            await first.until(lambda: len(first.events) == 2)
+            assert len(gate._retained.sequences()) == 1
+        async with bench.meter(second):
+            await second.until(lambda: len(second.events) == 2)
+            second.settled.add("a")
+    assert [event for _, event in second.events] == [words.opened("a"), words.closed("a")]
+
+
+async def test_a_request_held_back_is_not_lost_with_its_meter(
+    bench: Any, make_notes: Any, words: Any
+) -> None:
+    """What had not been sent is kept for the next one."""
+    first, second = make_notes(), make_notes()
+    async with bench.gate() as gate:
+        async with bench.meter(first):
+            await connected(gate)
+            gate.emit(words.opened("a"))
+        async with bench.meter(second):
+            await second.until(lambda: ids(second) == ["a"])
+            gate.emit(words.closed("a"))
+            await second.until(lambda: ids(second) == ["a"] * 2)
 
 
 async def test_an_outage_beyond_the_bounds_is_counted_and_said_once(

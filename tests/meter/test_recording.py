@@ -225,6 +225,21 @@ def test_a_request_under_way_at_the_end_has_no_end() -> None:
     assert told[-1].end == Summary(Reason.DONE, 10.0, requests=1, readings=1, clipped=0, left_out=0)
 
 
+def test_a_request_told_of_in_one_event_is_the_same_in_a_trace() -> None:
+    """Its end brings the first byte."""
+    rows = []
+    for last in ([SpanFirstByte(SpanId("a"), at(12)), closed("a", 13)], [closed("a", 13, first_byte=at(12))]):
+        found = recording()
+        found.sample(reading(10))
+        for event in [opened("a", 11), *last]:
+            found.event(event)
+        found.finish(Reason.DONE, Nanoseconds(END))
+        rows.append([bytes(line.trace) for line in lines(found) if line.trace])
+
+    assert rows[0] == rows[1]
+    assert any(b'"ev":"first_byte"' in row for row in rows[1])
+
+
 def test_a_request_that_was_over_before_is_left_out() -> None:
     """Its end was only told late."""
     found = recording()

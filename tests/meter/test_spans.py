@@ -41,6 +41,18 @@ def span(words: Any, settled: Settled | None = None, **closed: object) -> Span:
     return found
 
 
+def test_an_end_may_bring_the_first_byte(words: Any) -> None:
+    """Of a request that a gate told of in one event."""
+    one = Span(SpanId("a"), "gate")
+    one.take(words.opened("a", 2))
+    one.take(words.closed("a", 5, first_byte=3 * 10**9))
+    one.settle(words.settled("a"))
+    record = writer().record(one, OFFSET)
+
+    assert record is not None
+    assert record.first_byte == 10**9
+
+
 def test_events_in_any_order_make_the_record(words: Any) -> None:
     """Times are durations and one wall-clock stamp; emissions are those in force at the end."""
     record = writer().record(span(words), OFFSET)

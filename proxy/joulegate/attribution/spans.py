@@ -239,6 +239,8 @@ class Span:
         self.closed = event
         self.end = max(self._seconds(event.t), self.start)
         self.left = None if event.client_left is None else self._seconds(event.client_left)
+        if self.first_byte is None and event.first_byte is not None:
+            self.first_byte = self._seconds(event.first_byte)
         self.finished = event.outcome is Outcome.OK
         self.orphaned = event.outcome is Outcome.ORPHANED
         facts = event.facts

@@ -12,8 +12,9 @@ from typing import TypeAlias, TypeVar, cast
 import msgspec
 from msgspec import Raw, Struct
 
+from joulegate.channel.packing import PackedChunks, packed_chunks
 from joulegate.errors import JoulegateError
-from joulegate.model import GateReport, SpanEvent, SpanId
+from joulegate.model import GateReport, SpanChunks, SpanClosed, SpanEvent, SpanId, SpanOpened
 
 MAX_FRAME = 1 << 20
 """Longest body in bytes. A length beyond it is garbage: honest gates batch far below."""
@@ -37,6 +38,18 @@ class Hello(Struct, frozen=True, tag="hello"):
 
     instance: str
     report: GateReport
+
+
+class Whole(Struct, frozen=True, tag="whole", gc=False):
+    """A request from beginning to end."""
+
+    opened: SpanOpened
+    closed: SpanClosed
+
+    @property
+    def id(self) -> SpanId:
+        """Identity of the request."""
+        return self.opened.id
 
 
 class Events(Struct, frozen=True, tag="events"):
@@ -73,7 +86,9 @@ MeterFrame: TypeAlias = Welcome | Settled
 _ENCODER = msgspec.msgpack.Encoder()
 _GATE_FRAMES: msgspec.msgpack.Decoder[GateFrame] = msgspec.msgpack.Decoder(GateFrame)
 _METER_FRAMES: msgspec.msgpack.Decoder[MeterFrame] = msgspec.msgpack.Decoder(MeterFrame)
-_EVENTS: msgspec.msgpack.Decoder[SpanEvent] = msgspec.msgpack.Decoder(SpanEvent)
+_EVENTS: msgspec.msgpack.Decoder[SpanEvent | Whole | PackedChunks] = msgspec.msgpack.Decoder(
+    SpanEvent | Whole | PackedChunks
+)
 
 
 def pack(frame: GateFrame | MeterFrame) -> bytes:
@@ -92,14 +107,14 @@ def unpack_meter(body: bytes) -> MeterFrame:
     return _unpack(_METER_FRAMES, body)
 
 
-def pack_event(event: SpanEvent) -> bytes:
+def pack_event(event: SpanEvent | Whole) -> bytes:
     """Give an event as MessagePack of at most ``MAX_EVENT`` bytes.
 
     What a hostile client or server put into it may not be sendable (lone surrogates, integers beyond 64
     bits, a model name of 1 MB): then it is tamed, not lost. Raises ``FrameError`` if even that is too long.
     """
     try:
-        packed = _ENCODER.encode(event)
+        packed = _ENCODER.encode(packed_chunks(event) if isinstance(event, SpanChunks) else event)
     except (UnicodeEncodeError, OverflowError):
         packed = _ENCODER.encode(_tamed(event))
     if len(packed) > MAX_EVENT:
@@ -109,9 +124,15 @@ def pack_event(event: SpanEvent) -> bytes:
     return packed
 
 
-def unpack_event(packed: Raw | bytes) -> SpanEvent:
+def unpack_event(packed: Raw | bytes) -> SpanEvent | Whole:
     """Read one event. Raises ``FrameError``, for example for a kind of event that this version lacks."""
-    return _unpack(_EVENTS, packed)
+    event = _unpack(_EVENTS, packed)
+    if not isinstance(event, PackedChunks):
+        return event
+    try:
+        return event.chunks()
+    except ValueError as error:
+        raise FrameError(f"not an event of this channel: {error}") from error
 
 
 def settled_frames(ids: Iterable[SpanId]) -> Sequence[bytes]:

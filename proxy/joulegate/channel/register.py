@@ -7,7 +7,16 @@ from uuid import uuid4
 import psutil
 from msgspec import Raw, Struct
 
-from joulegate.channel.frames import Events, FrameError, Hello, Welcome, pack, settled_frames, unpack_event
+from joulegate.channel.frames import (
+    Events,
+    FrameError,
+    Hello,
+    Welcome,
+    Whole,
+    pack,
+    settled_frames,
+    unpack_event,
+)
 from joulegate.log import logger
 from joulegate.model import GateReport, SpanEvent, SpanId, SpanOpened
 from joulegate.ports import EventHandler
@@ -135,13 +144,17 @@ class Register:
                 self._owners[event.id] = gate.id
             if is_new:
                 gate.received = sequence
+                if isinstance(event, Whole):
+                    self._handler.event(gate.id, event.opened)
+                    event = event.closed
                 self._handler.event(gate.id, event)
         except Exception:  # one bad event must not cut a gate off, or be sent again for ever
             self._reject()
 
-    def _begins(self, event: SpanEvent) -> bool:
+    def _begins(self, event: SpanEvent | Whole) -> bool:
         """Say whether a span begins with this event, under this meter."""
-        return isinstance(event, SpanOpened) and self._began is not None and event.t >= self._began
+        opened = event.opened if isinstance(event, Whole) else event
+        return isinstance(opened, SpanOpened) and self._began is not None and opened.t >= self._began
 
     def _tell(self, gate: Gate, ids: Iterable[SpanId]) -> None:
         if gate.send is None:

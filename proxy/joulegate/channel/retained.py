@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from joulegate.channel.frames import FrameError, pack_event
+from joulegate.channel.frames import FrameError, Whole, pack_event
 from joulegate.model import JobNote, SpanChunks, SpanClosed, SpanEvent, SpanId, SpanOpened
 
 PER_EVENT = 250
@@ -43,7 +43,7 @@ class Retained:
         self._closed: OrderedDict[SpanId, None] = OrderedDict()
         self._chunks: OrderedDict[int, None] = OrderedDict()
 
-    def add(self, event: SpanEvent) -> int | None:
+    def add(self, event: SpanEvent | Whole) -> int | None:
         """Keep an event; give its sequence number, or ``None`` if it had to be dropped."""
         try:
             packed = pack_event(event)
@@ -92,20 +92,20 @@ class Retained:
         """More than half of a bound is in use."""
         return self._size > self._bounds.size // 2 or len(self._spans) > self._bounds.spans // 2
 
-    def _span_of(self, event: SpanEvent) -> list[int] | None:
+    def _span_of(self, event: SpanEvent | Whole) -> list[int] | None:
         """Give the span of an event. One that was given up takes no more: a part of it would mislead.
 
         What a gate heard of a job that it did not submit is a span of its own.
         """
-        if isinstance(event, SpanOpened) or (isinstance(event, JobNote) and not event.own):
+        if isinstance(event, SpanOpened | Whole) or (isinstance(event, JobNote) and not event.own):
             return self._spans.setdefault(event.id, [])
         return self._spans.get(event.id)
 
-    def _put(self, event: SpanEvent, span: list[int], packed: bytes) -> None:
+    def _put(self, event: SpanEvent | Whole, span: list[int], packed: bytes) -> None:
         self._events[self._last] = (event.id, packed)
         self._size += len(packed) + PER_EVENT
         span.append(self._last)
-        if isinstance(event, SpanClosed) or (isinstance(event, JobNote) and not event.own):
+        if isinstance(event, SpanClosed | Whole) or (isinstance(event, JobNote) and not event.own):
             self._closed[event.id] = None
         if isinstance(event, SpanChunks):
             self._chunks[self._last] = None

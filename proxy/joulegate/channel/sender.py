@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TypeAlias
 from uuid import uuid4
 
@@ -20,6 +20,7 @@ from joulegate.channel.frames import (
     pack,
     unpack_meter,
 )
+from joulegate.channel.gathering import Gathering, Told
 from joulegate.channel.retained import Bounds, Retained
 from joulegate.channel.stream import FrameReader
 from joulegate.log import logger
@@ -30,8 +31,9 @@ Connector: TypeAlias = Callable[[], Awaitable[tuple[asyncio.StreamReader, asynci
 
 BATCH = 1 << 16
 """Bytes of events in one frame: more would hold the meter's loop for longer than a few milliseconds."""
-FLUSH_EVERY = 0.02
-"""Seconds between two flushes: one write carries the events of all requests of that time."""
+FLUSH_EVERY = 0.05
+"""Seconds between two flushes: one write carries the events of all requests of that time. A request that
+begins is held back for two of them, for most end within that time and then cost one event."""
 REPORT_EVERY = 1.0
 WELCOME_WITHIN = 5.0
 FIRST_RETRY, LAST_RETRY = 0.05, 1.0
@@ -50,6 +52,7 @@ class EventSender:
         self._report = report
         self._instance = uuid4().hex
         self._retained = Retained(bounds or Bounds())
+        self._gathering = Gathering()
         self._unsent: deque[int] = deque()
         self._connected = False
         self._overflowing = False
@@ -73,22 +76,26 @@ class EventSender:
     @property
     def retained_spans(self) -> int:
         """Spans that wait for their settlement."""
-        return self._retained.spans
+        return self._retained.spans + len(self._gathering)
 
     def emit(self, event: SpanEvent) -> None:
         """Take one event. Never blocks and never raises; what overflows the bounds is counted."""
-        sequence = self._retained.add(event)
-        self._watch_overflow()
-        if sequence is None:
-            return
         self._flushed.clear()
-        if self._connected:
-            self._unsent.append(sequence)
-            self._wake.set()
+        self._tell(self._gathering.take(event) if self._connected else (event,))
+        self._wake.set()
 
     async def flushed(self) -> None:
         """Wait until a meter was sent every event so far; for ever if no meter comes."""
+        self._tell(self._gathering.release())
         await self._flushed.wait()
+
+    def _tell(self, events: Sequence[Told]) -> None:
+        """Keep events, and send them if somebody is there."""
+        for event in events:
+            sequence = self._retained.add(event)
+            self._watch_overflow()
+            if sequence is not None and self._connected:
+                self._unsent.append(sequence)
 
     async def run(self) -> None:
         """Connect, send, and connect again, until cancelled. No error ends it: requests need no meter."""
@@ -141,10 +148,12 @@ class EventSender:
                 writer.write(pack(Events(batch)))
                 await writer.drain()
                 self._retained.handed_over(batch[-1][0])
-            self._wake.clear()
-            self._flushed.set()
-            await self._wake.wait()
+            if not self._gathering:
+                self._wake.clear()
+                self._flushed.set()
+                await self._wake.wait()
             await asyncio.sleep(FLUSH_EVERY)
+            self._tell(self._gathering.moment())
 
     async def _send_reports(self, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -173,6 +182,7 @@ class EventSender:
     def _lost(self, error: Exception, *, news: bool) -> None:
         """Note that there is no meter; at the start that is no news for the seconds that one takes."""
         self._connected = False
+        self._tell(self._gathering.release())
         self._unsent.clear()
         if self._retained.spans:
             self._flushed.clear()  # what the lost meter had is to be sent again

@@ -25,6 +25,7 @@ from joulegate.model import (
     SourceFailure,
     SpanClosed,
     SpanEvent,
+    SpanFirstByte,
     SpanId,
     SpanOpened,
     UpstreamSetup,
@@ -147,6 +148,8 @@ class Recording:
         if isinstance(event, SpanOpened):
             self.open(event, is_answered=False)
         elif isinstance(event, SpanClosed):
+            if event.first_byte is not None:
+                self.event(SpanFirstByte(event.id, event.first_byte))
             self._close(event)
         elif not isinstance(event, JobNote) and (request := self._requests.get(event.id)) is not None:
             self._held += request.take(event, self._until)

@@ -52,6 +52,7 @@ class Span(Struct, gc=False):
                 self.first_byte = self.first_byte or event.t
             case SpanClosed():
                 self.closed = self.closed or event
+                self.first_byte = self.first_byte or event.first_byte
             case SpanJob():
                 self.is_job = True
             case _:

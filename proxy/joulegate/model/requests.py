@@ -260,6 +260,8 @@ class SpanClosed(Struct, frozen=True, tag="closed", omit_defaults=True, gc=False
     """Time that the gate itself took from the request's head to sending the upstream's."""
     overhead_response: Nanoseconds | None = None
     """Time that the gate itself took from the answer's head to the client's."""
+    first_byte: Nanoseconds | None = None
+    """When the first content byte came, of a request that is told of in one event."""
     job: str | None = None
     """The server's id of the job that this request was."""
     stages: tuple[Stage, ...] = ()
