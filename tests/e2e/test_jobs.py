@@ -1,0 +1,227 @@
+"""Jobs: a request that was answered in milliseconds carries the energy of its run."""
+
+import asyncio
+import json
+import os
+import sys
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from aiohttp import ClientSession, WSMsgType
+
+from joulegate.testing.nvml import Control, Gpu
+
+pytestmark = pytest.mark.e2e
+
+CONFIG = """
+[attribution]
+settle = "2 s"
+[[upstream]]
+name = "comfy"
+url = "{url}"
+kind = "{kind}"
+gpus = [0]
+{more}
+"""
+CLOSE = 0.2
+"""Energy of a job beside what the counter drew while it ran: their edges are 20 to 100 ms apart."""
+
+
+class Comfy(NamedTuple):
+    """The running image server."""
+
+    url: str
+    pid: int
+
+
+@pytest.fixture
+def comfy(free_port: Any, process: Any, tmp_path: Path, request: Any) -> Iterator[Comfy]:
+    """A server that speaks as ComfyUI does; a test may ask for one from before the jobs API."""
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "joulegate.testing.comfyui", "--port", url.rpartition(":")[2]]
+    command += ["--no-jobs-api"] if getattr(request, "param", None) == "old" else []
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    with process(command, tmp_path / "comfy.log", f"{url}/system_stats", environment) as pid:
+        yield Comfy(url, pid)
+
+
+def graph(seed: int, *, steps: int = 16, side: int = 512) -> dict[str, Any]:
+    """Give the graph of the documentation: text to image."""
+    return {
+        "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd15.safetensors"}},
+        "5": {"class_type": "EmptyLatentImage", "inputs": {"width": side, "height": side, "batch_size": 2}},
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a lighthouse", "clip": ["4", 1]}},
+        "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "blurry", "clip": ["4", 1]}},
+        "3": {
+            "class_type": "KSampler",
+            "inputs": {
+                "seed": seed, "steps": steps, "model": ["4", 0], "positive": ["6", 0],
+                "negative": ["7", 0], "latent_image": ["5", 0],
+            },
+        },
+        "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["4", 2]}},
+        "9": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["8", 0]}},
+    }  # fmt: skip
+
+
+def ask(url: str, body: object = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    fields = {"Content-Type": "application/json"} if data else {}
+    request = urllib.request.Request(url, data, fields)  # noqa: S310 (loopback only)
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 (loopback only)
+        text = answer.read()
+    return json.loads(text) if text else None
+
+
+class Client:
+    """Submits jobs through joulegate, and knows from the server itself when they have ended."""
+
+    def __init__(self, proxy: str, server: str, eventually: Callable[..., Any], control: Control) -> None:
+        self.proxy, self.server = proxy, server
+        self._eventually = eventually
+        self._control = control
+        self.drawn: dict[str, int] = {}
+        """Microjoules that the counter went up by while each job ran."""
+        self.posted: dict[str, float] = {}
+        """Seconds that its POST took."""
+
+    def run(self, graph: dict[str, Any], during: Callable[[str], None] = lambda _: None, **more: Any) -> str:
+        """Submit a job and wait for its end; ``during`` is called with its id at once."""
+        before, began = self._control.counter(0), time.monotonic()
+        job: str = ask(f"{self.proxy}/prompt", {"prompt": graph, **more})["prompt_id"]
+        self.posted[job] = time.monotonic() - began
+        during(job)
+        self._eventually(lambda: ask(f"{self.server}/history/{job}").get(job), f"{job} ends")
+        time.sleep(0.1)  # the fake GPU's power follows the process each 20 ms
+        self.drawn[job] = self._control.counter(0) - before
+        return job
+
+
+def polled(client: Client) -> Callable[[str], None]:
+    """Give a client that polls the history through joulegate until the job has ended."""
+
+    def during(job: str) -> None:
+        client._eventually(lambda: ask(f"{client.proxy}/history/{job}").get(job), "the history has it")
+
+    return during
+
+
+def interrupted(client: Client) -> Callable[[str], None]:
+    """Give a client that stops its job in the middle."""
+
+    def during(job: str) -> None:
+        shown = f"{client.server}/queue"
+        client._eventually(lambda: ask(shown)["queue_running"] or None, "it runs")
+        time.sleep(0.3)
+        ask(f"{client.proxy}/interrupt", {"prompt_id": job})
+
+    return during
+
+
+class Listener:
+    """A client's websocket through joulegate, in a thread of its own."""
+
+    def __init__(self, proxy: str, client_id: str) -> None:
+        self._url = f"{proxy}/ws?clientId={client_id}"
+        self._ready = threading.Event()
+        self._over = threading.Event()
+        self.previews = 0
+        self.kinds: list[str] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Listener":
+        self._thread.start()
+        assert self._ready.wait(30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        asyncio.run(self._listen())
+
+    async def _listen(self) -> None:
+        async with ClientSession() as session, session.ws_connect(self._url, max_msg_size=0) as ws:
+            self._ready.set()
+            async for message in ws:
+                if message.type is WSMsgType.TEXT:
+                    event = json.loads(message.data)
+                    self.kinds.append(event["type"])
+                    if event["type"] == "executing" and event["data"]["node"] is None:
+                        return
+                elif message.type is WSMsgType.BINARY:
+                    self.previews += 1
+
+
+@pytest.mark.parametrize("comfy", ["new", "old"], indirect=True)
+def test_a_job_carries_the_energy_of_its_run(
+    comfy: Comfy, joulegate: Any, library: Path, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    """Whether its client listens, polls or is silent, over two gates; stopped; and all of it cached."""
+    control = Control(tmp_path / "gpus", [Gpu("GPU-0", watts=0)])
+    first = control.counter(0)
+    with ExitStack() as stack:
+        config = CONFIG.format(url=comfy.url, kind="image", more="")
+        running = stack.enter_context(joulegate(config, gates=2, env=control.environment(library)))
+        client = Client(running.proxy, comfy.url, eventually, control)
+        with control.follow(0, [comfy.pid], idle_watts=40, watts_per_core=200):
+            me = uuid.uuid4().hex
+            with Listener(running.proxy, me) as listener:
+                listened = client.run(graph(1), client_id=me)
+            jobs = {
+                "listened": listened,
+                "polled": client.run(graph(2), polled(client)),
+                "silent": client.run(graph(3)),
+                "interrupted": client.run(graph(4, steps=200), interrupted(client)),
+                "cached": client.run(graph(3)),
+            }
+            views = {
+                name: eventually(lambda job=job: final(running, job), f"{name} is final")
+                for name, job in jobs.items()
+            }
+        control.power(0, 0)
+        drawn = control.counter(0) - first
+        eventually(lambda: booked(running, drawn), "the books are those of the counter")
+    assert listener.previews == 16
+    assert "execution_success" in listener.kinds
+    told = [(name, client.posted[jobs[name]], view["duration_seconds"], view["energy_joules"],
+             client.drawn[jobs[name]] / 1e6) for name, view in views.items()]  # fmt: skip
+    print("\njob, POST s, run s, joules, counter's joules:", *told, sep="\n")
+    for name in ("listened", "polled", "silent", "interrupted"):
+        view, drawn = views[name], client.drawn[jobs[name]] / 1e6
+        assert client.posted[jobs[name]] < view["duration_seconds"]
+        assert view["energy_joules"] == pytest.approx(drawn, rel=CLOSE), name
+    assert [views[name]["outcome"] for name in jobs] == ["ok", "ok", "ok", "cancelled", "ok"]
+    assert views["cached"]["energy_joules"] < 0.1 * views["silent"]["energy_joules"]
+    assert views["cached"]["facts"]["steps"][0] == 0
+    check_nodes(views["listened"])
+    assert {view["model"] for view in views.values()} == {"sd15.safetensors"}
+
+
+def final(running: Any, job: str) -> dict[str, Any] | None:
+    view: dict[str, Any] | None = running.json(f"/v1/requests/{job}")
+    return view if view and view["state"] == "final" else None
+
+
+def booked(running: Any, drawn: int) -> bool | None:
+    """Say whether all that was drawn is in the books; they balance at every moment."""
+    (device,) = running.status()["devices"]
+    unattributed = sum(energy for _, energy in device["unattributed"])
+    assert device["requests"] + device["idle"] + unattributed == device["measured"]
+    return True if device["measured"] == drawn else None
+
+
+def check_nodes(view: dict[str, Any]) -> None:
+    """The steps of the job share its energy, most of it the sampler's."""
+    nodes = {node["kind"]: node for node in view["nodes"]}
+    assert sum(node["joules"] for node in view["nodes"]) == pytest.approx(view["energy_joules"], rel=1e-9)
+    assert nodes["KSampler"]["joules"] > 0.8 * view["energy_joules"]
+    assert {"CheckpointLoaderSimple", "KSampler", "VAEDecode", "SaveImage"} <= nodes.keys()
