@@ -122,11 +122,11 @@ def test_there_is_a_bound_to_the_jobs_that_are_known(monkeypatch: pytest.MonkeyP
 
 
 def test_a_work_beside_the_exchange_is_a_request_of_its_own() -> None:
-    """One answer may accept several jobs: each has its own record, told once."""
+    """One answer may accept several jobs: each has its own record; polls say nothing of it."""
     _, sink, ear = made(follow=inquiries)
     work = Work(Task.IMAGE_GENERATION, Asked(model="flux"))
     ear.tell(ns(1), [JobSign("1", ACCEPTED, work=work), JobSign("2", ACCEPTED, work=work)])
-    ear.tell(ns(2), [JobSign("1", RUNNING, work=work)])
+    ear.tell(ns(2), [JobSign("1", RUNNING)])
     opened = [event for event in sink.events if isinstance(event, SpanOpened)]
     assert [(one.tenant, one.asked.model, one.upstream) for one in opened] == [
         ("research", "flux", "comfy")

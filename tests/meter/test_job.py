@@ -115,6 +115,18 @@ def test_steps_take_from_their_mark_to_the_next() -> None:
     assert (closed.status, closed.t, closed.job) == (200, ns(5.5), "j")
 
 
+def test_of_steps_that_began_in_one_instant_the_last_told_took_the_time() -> None:
+    """Several messages may come in one packet."""
+    job = told(
+        note(1, ACCEPTED, own=True),
+        *(note(2, RUNNING, node=name, pushed=True) for name in ("4", "6", "5", "3")),
+        note(5, RUNNING, node="8", pushed=True),
+        note(6, DONE, pushed=True),
+    )
+    stages = job.closed(SpanClosed(SpanId("a"), ns(1), Outcome.OK), ns(6), Outcome.OK).stages
+    assert [(stage.node.name, stage.time) for stage in stages if stage.time] == [("3", ns(3)), ("8", ns(1))]
+
+
 def test_later_facts_add_to_earlier_ones() -> None:
     """The submission knows the size, the end knows the count."""
     job = told(

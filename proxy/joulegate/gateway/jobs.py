@@ -123,7 +123,7 @@ class Jobs:
             return
         key = origin.upstream, sign.job
         known = self._known.get(key)
-        if sign.submitted or (sign.work is not None and known is None):
+        if sign.submitted or sign.work is not None:
             self._begin(identity, origin, t, sign)
             return
         if known is None:

@@ -69,7 +69,7 @@ def opened(
     route = identity.route
     if asked.model is None and identity.model is not None:
         asked = replace(asked, model=identity.model)
-    work, task = work or asked.work or route.work, task or route.task
+    work, task = work or asked.work or route.work, task or asked.task or route.task
     if work is WorkClass.INFERENCE:
         task = task_of(identity.tasks, asked.model) or identity.task or task
     return SpanOpened(

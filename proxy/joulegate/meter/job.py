@@ -180,7 +180,7 @@ class Job(Struct, gc=False):
         self.skipped.update(sign.skipped[:MOST_NODES])
         if sign.node is not None and len(self.marks) < MOST_NODES and (t, sign.node) not in self.marks:
             self.marks.append((t, sign.node))
-            self.marks.sort()
+            self.marks.sort(key=lambda mark: mark[0])  # of those of one instant the first told began first
 
     def _timed(self, end: Nanoseconds) -> tuple[Stage, ...]:
         """Give each step with its time: from its mark to the next one."""

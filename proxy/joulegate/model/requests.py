@@ -118,6 +118,8 @@ class Asked(Struct, frozen=True, omit_defaults=True, gc=False):
     images: int | None = None
     work: WorkClass | None = None
     """What the body asks for, where it is not what the route is usually for."""
+    task: Task | None = None
+    """Likewise."""
 
 
 class Outcome(StrEnum):

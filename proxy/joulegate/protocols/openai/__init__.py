@@ -1,10 +1,16 @@
 """The OpenAI-compatible family: the routes that most inference servers have in common."""
 
+import re
+from collections.abc import Sequence
+from urllib.parse import quote
+
 from joulegate.listener import Listener, Reading
 from joulegate.ports import Headers, Observer, Route
 from joulegate.protocols.openai import routes
 from joulegate.protocols.openai.audio import Speech, Transcript
 from joulegate.protocols.openai.images import Image
+from joulegate.protocols.openai.jobs import Batch, Listed, Stored, Video
+from joulegate.protocols.openai.realtime import Realtime
 from joulegate.protocols.openai.text import Chat, Completion, Response
 
 _LISTENERS: dict[str, type[Listener]] = {
@@ -13,6 +19,11 @@ _LISTENERS: dict[str, type[Listener]] = {
     routes.COMPLETIONS: Completion,
     routes.RESPONSES: Response,
     routes.COMPACT: Response,
+    routes.VIDEOS: Video,
+    routes.BATCHES: Batch,
+    routes.JOB: Stored,
+    routes.JOBS: Listed,
+    routes.REALTIME: Realtime,
     **dict.fromkeys(routes.READINGS, Reading),
     **dict.fromkeys(routes.IMAGES, Image),
     **dict.fromkeys(routes.SPEECH, Speech),
@@ -30,3 +41,8 @@ class Plugin:
     def observer(self, route: Route, headers: Headers) -> Observer:
         """Give a fresh listener for one exchange."""
         return _LISTENERS.get(route.name, Listener)(headers, model=route.model)
+
+    def inquiries(self, path: str, job: str) -> Sequence[str]:
+        """Give the address of a video, a batch or a response beside the route that took it."""
+        stem = re.sub(r"/(videos|batches|responses)(?:/.*)?$", r"/\1", path)
+        return (f"{stem}/{quote(job, safe='')}",)

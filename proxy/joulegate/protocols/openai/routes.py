@@ -32,6 +32,10 @@ SPEECH = frozenset({"audio.speech", "audio.generate"})
 TRANSCRIPTS = frozenset({
     "audio.transcriptions", "audio.translations", "audio.diarization", "audio.classification",
 })  # fmt: skip
+VIDEOS = "videos"
+BATCHES = "batches"
+REALTIME = "realtime"
+JOB, JOBS = "job", "jobs"
 
 _POST = {
     "chat/completions": Route(CHAT, Task.CHAT),
@@ -59,21 +63,35 @@ _POST = {
     "audio/translations": Route("audio.translations", Task.SPEECH_RECOGNITION),
     "audio/diarization": Route("audio.diarization"),
     "audio/classification": Route("audio.classification"),
+    "videos": Route(VIDEOS, Task.VIDEO_GENERATION),
+    "videos/edits": Route(VIDEOS, Task.VIDEO_GENERATION),
+    "videos/extensions": Route(VIDEOS, Task.VIDEO_GENERATION),
+    "batches": Route(BATCHES),
 }
 """Routes that make a model work."""
 
-_BARE = _POST.keys() - {"completions", "embeddings", "classify", "score", "decisions", "systemone"}
+_NOT_BARE = frozenset(name for name in _POST if name.startswith(("videos", "batches")))
+_BARE = (
+    _POST.keys() - _NOT_BARE - {"completions", "embeddings", "classify", "score", "decisions", "systemone"}
+)
 
 _ADMIN = Route("admin", work=WorkClass.ADMIN, reads_body=False)
+_REALTIME = Route(REALTIME, work=WorkClass.ADMIN, reads_body=False)
+_JOB = Route(JOB, work=WorkClass.ADMIN, reads_body=False)
+_JOBS = Route(JOBS, work=WorkClass.ADMIN, reads_body=False)
+_REMIX = re.compile(r"videos/[^/]+/remix")
+_JOB_POST = re.compile(r"(?:responses|batches)/[^/]+/cancel")
+_JOB_READ = re.compile(r"(?:responses|batches|videos)/[^/]+")
+_JOBS_READ = re.compile(r"batches|videos")
 _MODELS = Route("models", work=WorkClass.PROBE, reads_body=False)
 _GATE = re.compile(r"(?:/[^/]+)*?/v[12]/(?P<rest>[^?]+?)/?")
 _NAMED = re.compile(r"(?:/[^/]+)*?/(?:deployments|engines)/(?P<model>[^/]+)/(?P<rest>.+?)/?")
 _ADMIN_POST = re.compile(
-    r"responses/(?:input_tokens|[^/]+/cancel)|files(?:/.*)?|uploads(?:/.*)?|batches(?:/.*)?"
+    r"responses/(?:input_tokens|[^/]+/cancel)|files(?:/.*)?|uploads(?:/.*)?|batches(?:/.*)?|realtime/.+"
     r"|(?:chat/)?completions/(?:de)?render|responses/render|chat/completions/[^/]+|(?:de)?tokenize"
 )
 _READ = re.compile(r"models(?:/.+)?")
-_ADMIN_READ = re.compile(r"(?:files|batches|uploads|responses|chat/completions)(?:/.*)?")
+_ADMIN_READ = re.compile(r"(?:files|batches|uploads|responses|videos|realtime|chat/completions)(?:/.*)?")
 
 
 def match(method: str, path: str) -> Route | None:
@@ -84,11 +102,24 @@ def match(method: str, path: str) -> Route | None:
     if rest is None:
         return None
     if method == "POST":
-        route = _POST.get(rest) or (_ADMIN if _ADMIN_POST.fullmatch(rest) else None)
+        route = _POST.get(rest) or _of_a_job(rest)
         return replace(route, model=model) if route and model else route
     if _READ.fullmatch(rest):
         return _MODELS
+    if rest == REALTIME and method == "GET":
+        return _REALTIME
+    if _JOB_READ.fullmatch(rest) or _JOBS_READ.fullmatch(rest):
+        return _JOB if "/" in rest else _JOBS
     return _ADMIN if _ADMIN_READ.fullmatch(rest) else None
+
+
+def _of_a_job(rest: str) -> Route | None:
+    """Give the route of a ``POST`` that makes no model work by itself, or a video of another one."""
+    if _JOB_POST.fullmatch(rest):
+        return _JOB
+    if _REMIX.fullmatch(rest):
+        return _POST[VIDEOS]
+    return _ADMIN if _ADMIN_POST.fullmatch(rest) else None
 
 
 def _rest(path: str) -> tuple[str | None, str | None]:

@@ -13,10 +13,11 @@ from msgspec.structs import replace
 
 from joulegate.asking import ask_for_usage
 from joulegate.framing import Found
-from joulegate.framing.values import flag, whole, word
-from joulegate.listener import Listener
-from joulegate.model import Asked, Fact, FactSource, TaskFacts
+from joulegate.framing.values import decode, flag, whole, word
+from joulegate.listener import Listener, Members
+from joulegate.model import Asked, Fact, FactSource, JobSign, TaskFacts
 from joulegate.ports import Headers, Rewrite
+from joulegate.protocols.openai.jobs import MEMBERS, sign
 
 _STRING = rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
 _MODEL = re.compile(rb'"model"\s*:\s*("[^"\\]{1,512}")')
@@ -136,14 +137,62 @@ class Completion(Generation):
 
 
 class Response(Generation):
-    """``/responses``: named events; the last one repeats the whole answer and holds its usage."""
+    """``/responses``: named events; the last one repeats the whole answer and holds its usage.
 
+    One in the background is a job: its answer comes at once, and its stream may be left.
+    """
+
+    answers = Generation.answers | MEMBERS
     texts = texts(b"delta")
+
+    def __init__(self, headers: Headers, *, model: str | None = None) -> None:
+        super().__init__(headers, model=model)
+        self._begun: JobSign | None = None
+        """A stream in the background that has not ended."""
+        self._signs: list[JobSign] = []
+
+    def event(self, data: bytes) -> int:
+        """Take one event of the stream; its first one says whether it is in the background."""
+        if b'"background"' in data:
+            self._stage(data)
+        return super().event(data)
 
     def repeats(self, head: bytes) -> bool:
         """Only deltas are new."""
         return b".delta" not in head
 
+    def long_event(self, found: Found) -> None:
+        """Take usage; so long an event is the last, with the whole answer."""
+        super().long_event(found)
+        self._begun = None
+
+    def document(self, found: Found) -> None:
+        """Take a response that has not been made yet: a job."""
+        super().document(found)
+        job = sign(found.members, submitted=True)
+        if job is not None and job.state.outcome is None:
+            self._signs.append(job)
+
+    def response_end(self, *, complete: bool) -> None:
+        """Take it that the work goes on without the client, if that left a stream in the background."""
+        super().response_end(complete=complete)
+        if self._begun is not None and not complete:
+            self._signs.append(self._begun)
+
+    def jobs(self) -> list[JobSign]:
+        """Give what was learnt since the last call."""
+        signs, self._signs = self._signs, []
+        return signs
+
     def facts(self) -> TaskFacts:
         """Give the work done: a response has no choices."""
         return self.accounts.facts
+
+    def _stage(self, data: bytes) -> None:
+        members = decode(data, Members)
+        response = decode(members["response"], Members) if members and "response" in members else None
+        if response is None:
+            return
+        job = sign(response, submitted=True)
+        goes_on = job is not None and job.state.outcome is None
+        self._begun = job if goes_on and flag(bytes(response.get("background", b""))) else None
