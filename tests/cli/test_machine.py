@@ -1,10 +1,13 @@
 """The doctor's look at the machine."""
 
 import socket
+import ssl
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import trustme
 
 from joulegate.cli.findings import Finding, Mark
 from joulegate.cli.machine import _nvidia_driver, look, smallest_step
@@ -113,3 +116,29 @@ def test_servers_are_asked_what_they_are(tmp_path: Path) -> None:
     assert found["upstream text"].found == f"{url}: vLLM 0.33.0; models: qwen"
     assert found["upstream gone"].mark is Mark.NOTE
     assert "refused" in found["upstream gone"].found
+
+
+def test_a_certificate_that_is_not_accepted(tmp_path: Path) -> None:
+    """A server that is there and not believed is bad: waiting does not help, its authority does."""
+    authority, file = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    with Quiet(("127.0.0.1", 0), Vllm) as server:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"https://127.0.0.1:{server.server_port}"
+        upstreams = (UpstreamConfig("known", url, ca_file=str(file)), UpstreamConfig("unknown", url))
+        found = looked(config(tmp_path, upstream=upstreams))
+        server.shutdown()
+    assert found["upstream known"].mark is Mark.GOOD
+    assert found["upstream unknown"].mark is Mark.BAD
+    assert "its certificate is not accepted" in found["upstream unknown"].found
+    assert "ca_file" in found["upstream unknown"].found
+
+
+class Quiet(ThreadingHTTPServer):
+    """Says nothing of handshakes that fail."""
+
+    def handle_error(self, *_: object) -> None:
+        pass

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import platform
 import socket
+import ssl
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -11,12 +12,13 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
+from joulegate import trust
 from joulegate.cli import admin
 from joulegate.cli.findings import Finding, Mark
 from joulegate.clock import monotonic
 from joulegate.config.addresses import address, endpoint
 from joulegate.config.environment import ledger_path
-from joulegate.config.structs import Config
+from joulegate.config.structs import Config, UpstreamConfig
 from joulegate.errors import JoulegateError
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -143,7 +145,7 @@ def _upstreams(config: Config) -> Iterator[Finding]:
     for upstream, server in zip(config.upstream, asyncio.run(survey(config.upstream)), strict=True):
         subject = f"upstream {upstream.name}"
         if server is None:
-            yield _unreached(subject, upstream.url)
+            yield _unreached(subject, upstream)
             continue
         models = ", ".join(server.models[:4]) + (" …" if len(server.models) > 4 else "")
         what = server.text() or "answers; server type not known"
@@ -153,14 +155,21 @@ def _upstreams(config: Config) -> Iterator[Finding]:
         )
 
 
-def _unreached(subject: str, url: str) -> Finding:
-    place = endpoint(url)
-    reason = "accepts connections and does not answer"
+def _unreached(subject: str, upstream: UpstreamConfig) -> Finding:
+    place = endpoint(upstream.url)
     try:
-        socket.create_connection((place.host, place.port), timeout=_PATIENCE).close()
+        with socket.create_connection((place.host, place.port), timeout=_PATIENCE) as connection:
+            if place.scheme == "https":
+                tls = trust.context(upstream.ca_file)
+                tls.wrap_socket(connection, server_hostname=place.host).close()
+    except ssl.SSLError as error:
+        return Finding(subject, Mark.BAD, f"{upstream.url}: {trust.reason(error)}", "requests get 502")
     except OSError as error:
-        reason = error.strerror or str(error)
-    return Finding(subject, Mark.NOTE, f"{url}: {reason}", "start the server; joulegate waits for it")
+        reason = trust.reason(error)
+    else:
+        reason = "accepts connections and does not answer"
+    found = f"{upstream.url}: {reason}"
+    return Finding(subject, Mark.NOTE, found, "start the server; joulegate waits for it")
 
 
 def _leavings(config: Config) -> Iterator[Finding]:
