@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--terrain", action="store_true", help="draw with adaptive-terrain-diffusion")
     arguments = parser.parse_args()
-    server = Server(Terrain() if arguments.terrain else Denoiser())
+    server = Server(Terrain(), "terrain-diffusion") if arguments.terrain else Server(Denoiser())
     web.run_app(server.application(), host=arguments.host, port=arguments.port, print=None)
 
 
