@@ -102,6 +102,8 @@ def _service(status: MeterStatus) -> Iterator[Sample]:
         yield "inflight_requests", (clean(upstream.name),), upstream.in_flight
         if upstream.up is not None:
             yield "upstream_up", (clean(upstream.name), clean(upstream.kind)), int(upstream.up)
+        if upstream.keeps_working is not None:
+            yield "upstream_keeps_working", (clean(upstream.name),), int(upstream.keeps_working)
     yield "settlement_pending_requests", (), status.pending
     yield "gates_connected", (), len(connected)
     yield "loop_lag_seconds", (), max((gate.loop_lag for gate in connected), default=0)

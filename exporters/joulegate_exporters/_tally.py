@@ -38,6 +38,7 @@ HISTOGRAMS: Mapping[str, tuple[int, ...]] = {
 }
 
 CLIENT_LEFT = "client_left"
+SERVER_WENT_ON = "server_went_on"
 WASTE: Mapping[Outcome, str] = {
     Outcome.UPSTREAM_ERROR: "upstream_error",
     Outcome.UPSTREAM_TRUNCATED: "truncated",
@@ -59,7 +60,7 @@ class Tally:
         self.histograms: dict[str, Buckets] = {name: {} for name in HISTOGRAMS}
         self._guards = {label.name: Guard(label.bound) for label in (MODEL, TENANT, UPSTREAM)}
         self._expected: tuple[Parts, Masses] = ((), ())
-        for reason in (CLIENT_LEFT, *WASTE.values()):
+        for reason in (CLIENT_LEFT, SERVER_WENT_ON, *WASTE.values()):
             self._rise("wasted_energy_joules_total", (reason,), 0)
 
     def expect(self, parts: Parts, masses: Masses) -> None:
@@ -126,7 +127,8 @@ class Tally:
             energy += part
         tenant = self._guards["tenant"].admit(balance.tenant or "none")
         self._rise("tenant_energy_joules_total", (tenant, task), energy)
-        self._rise("wasted_energy_joules_total", (CLIENT_LEFT,), balance.wasted)
+        left = SERVER_WENT_ON if balance.outcome is Outcome.OVERRAN else CLIENT_LEFT
+        self._rise("wasted_energy_joules_total", (left,), balance.wasted)
         if reason := WASTE.get(balance.outcome):
             self._rise("wasted_energy_joules_total", (reason,), energy - balance.wasted)
         for basis, mass in balance.emissions:

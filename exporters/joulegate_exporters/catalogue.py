@@ -61,7 +61,11 @@ TASK = Label(
 MODEL = Label("model", 64, "the model that answered, else the one asked for; `unknown`; `other`")
 UPSTREAM = Label("upstream", 32, "name of the server in the configuration")
 TENANT = Label("tenant", 128, "who pays, known by credential; `none`; `other`")
-OUTCOME = Label("outcome", 12, "how the request ended")
+OUTCOME = Label(
+    "outcome",
+    13,
+    "how the request ended; `cancelled`: its client left; `overran`: and its server worked on",
+)
 COMPONENT = Label("component", 3, "`gpu`, `cpu`, `dram`")
 SHARE = Label("share", 3, "`active`, `idle` (drawn just for being awake), `unsplit`")
 GPU = Label("gpu", 16, "index of the GPU; `cpu0`, `dram0`, … for other metered devices")
@@ -70,7 +74,10 @@ NAME = Label("name", 16, "product name of the device")
 BUCKET = Label("bucket", 3, "`request`, `idle`, `unattributed`")
 BOOKS_REASON = Label("reason", 8, "`foreign`, `crash`, `restart`, `meter`; `other`")
 WASTE_REASON = Label(
-    "reason", 5, "`client_left`, `upstream_error`, `truncated`, `upstream_failed`, `orphaned`"
+    "reason",
+    6,
+    "`client_left` (until the server stopped), `server_went_on` (it did not), `upstream_error`, "
+    "`truncated`, `upstream_failed`, `orphaned`",
 )
 CODE = Label("code", 32, "error code of the driver; `other`")
 REJECT_REASON = Label("reason", 8, "why a reading made no sense; `other`")
@@ -188,6 +195,8 @@ FAMILIES: tuple[Family, ...] = (
     # the service
     Family("inflight_requests", _G, "Requests under way.", METER, (UPSTREAM,)),
     Family("upstream_up", _G, "Whether a server answers; absent until known.", METER, (UPSTREAM, KIND)),
+    Family("upstream_keeps_working", _G, "Whether a server was last seen to work on for a client that had "
+           "left; absent until seen either way.", METER, (UPSTREAM,)),
     Family("settlement_pending_requests", _G, "Requests that ended and have no final figure yet.", METER),
     Family("gates_connected", _G, "Gates that are connected to the meter.", METER),
     Family("channel_dropped_events_total", _C, "Events that gates dropped because their buffer was full.",

@@ -17,7 +17,7 @@ EVENTS = frozenset(
         "channel.connected", "channel.lost", "channel.overflowed", "channel.recovered", "channel.refused",
         "source.chosen", "source.lost", "source.recovered",
         "request.failed", "observer.failed", "usage.refused",
-        "upstream.lost", "upstream.recovered", "upstream.mapped", "upstream.recognised",
+        "upstream.lost", "upstream.recovered", "upstream.mapped", "upstream.recognised", "upstream.overran",
         "ledger.failed", "ledger.recovered", "ledger.opened",
         "books.unbalanced", "books.resumed", "books.reconciled", "settlement.failed", "processes.failed",
         "recording.failed",

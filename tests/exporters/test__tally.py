@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from joulegate.model import Outcome, Task, TaskTotals, WorkClass
-from joulegate.testing.records import record
+from joulegate.testing.records import RECORD, record
 from joulegate.units import Microjoules, Nanoseconds
 from joulegate_exporters._tally import HISTOGRAMS, WASTE, Tally, bounded, by_class, folded
 
@@ -41,8 +41,9 @@ def test_bucket_of_a_value(make_record, duration, bucket):
 
 def test_every_outcome_is_waste_or_not():
     """The outcomes whose energy is not waste are those in which somebody got an answer, or had left."""
-    received = {Outcome.OK, Outcome.CLIENT_ERROR, Outcome.CANCELLED, Outcome.CLIENT_TIMEOUT}
-    assert set(Outcome) - set(WASTE) == received
+    received = {Outcome.OK, Outcome.CLIENT_ERROR}
+    left = {Outcome.CANCELLED, Outcome.OVERRAN, Outcome.CLIENT_TIMEOUT}
+    assert set(Outcome) - set(WASTE) == received | left
 
 
 @given(st.lists(st.tuples(st.sampled_from(WorkClass), st.sampled_from(Task), st.integers(0, 10**9))))
@@ -68,3 +69,13 @@ def test_only_models_with_a_place_have_a_kind():
         replace(row, task=Task.RERANK),
     ]
     assert tally.model_kinds(rows) == {("known", "multi-purpose"): 1}
+
+
+@pytest.mark.parametrize(("outcome", "reason"), [("cancelled", "client_left"), ("overran", "server_went_on")])
+def test_waste_says_whose_doing_it_is(outcome, reason):
+    """What was burnt after the client left is the client's until the server should have stopped."""
+    tally = Tally()
+    settled = replace(RECORD.settled, wasted=Microjoules(7))
+    tally.record(record(settled=settled, outcome=Outcome(outcome)))
+    wasted = tally.counters["wasted_energy_joules_total"]
+    assert {labels: energy for labels, energy in wasted.items() if energy} == {(reason,): 7}

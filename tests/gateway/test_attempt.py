@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from joulegate.config.addresses import Endpoint
+from joulegate.gateway import aftercare
 from joulegate.gateway.settings import Target
 from joulegate.model import Outcome, Phase, SpanClosed, SpanOpened
 from joulegate.testing.upstream import Peer, ScriptedUpstream, echo
+from joulegate.units import Nanoseconds
 
 
 async def test_a_request_goes_on_byte_for_byte(start: Any, serve: Any) -> None:
@@ -366,3 +368,71 @@ async def test_redirects_and_cookies_are_the_clients_own(start: Any, serve: Any)
         assert (await client.answer())[0] == 302
     assert all(request.all(b"cookie") == [] for request in upstream.requests)
     assert len(upstream.requests) == 2
+
+
+async def test_a_server_that_works_on_without_its_client_is_found_out(
+    start: Any, serve: Any, target: Any, soon: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is cut at once, the span lasts until the server has stopped, and the report names it."""
+    monkeypatch.setattr(aftercare, "GRACE", 0)
+    looks: list[bytes] = []
+    cut = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        request = await peer.request()
+        assert request
+        if request.target == b"/slots":
+            looks.append(request.line)
+            await peer.answer(b"[]" if len(looks) > 2 else b'[{"is_processing":true}]')
+            return
+        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await peer.chunks(b"data: 1\n\n", last=False)
+        await peer.left()
+        cut.set()
+
+    bench = await start(target(await serve(script), kind="llamacpp"))
+    client = await bench.client()
+    await client.ask(body=b'{"stream":true}')
+    await client.head()
+    assert not looks, "the server is not watched before the client has left"
+    client.reset()
+    async with soon():
+        closed = await bench.events.closed()
+        await cut.wait()
+    assert closed.outcome is Outcome.OVERRAN
+    assert closed.client_left is not None
+    assert closed.t - closed.client_left >= 10**8, "it was looked at three times, a tenth of a second apart"
+    assert len(looks) == 3
+    (report,) = bench.gate.report().upstreams
+    assert report.keeps_working is True
+    assert len(bench.events.of(SpanClosed)) == 1
+    assert bench.gate.report().in_flight == (("upstream", 0),)
+
+
+async def test_a_gate_that_ends_closes_what_it_watches(
+    start: Any, serve: Any, target: Any, soon: Any
+) -> None:
+    """A span whose server works on is closed before the gate is gone."""
+    watched = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        request = await peer.request()
+        assert request
+        if request.target == b"/slots":
+            await peer.answer(b'[{"is_processing":true}]')
+            watched.set()
+            return
+        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await peer.left()
+
+    bench = await start(target(await serve(script), kind="llamacpp"))
+    client = await bench.client()
+    await client.ask(body=b"{}")
+    await client.head()
+    client.reset()
+    async with soon():
+        await watched.wait()
+    assert bench.events.of(SpanClosed) == []
+    await bench.gate.drain(Nanoseconds(0))
+    (closed,) = bench.events.of(SpanClosed)
+    assert closed.outcome is Outcome.CANCELLED

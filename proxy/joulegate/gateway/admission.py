@@ -30,6 +30,10 @@ class Admission:
         """Count a request that no upstream was asked for."""
         self._refused[reason] += 1
 
+    def works_on(self, upstream: str) -> int:
+        """Give the requests in flight to one upstream."""
+        return self._in_flight[upstream]
+
     def total(self) -> int:
         """Give all requests in flight."""
         return self._in_flight.total()

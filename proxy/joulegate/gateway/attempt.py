@@ -20,6 +20,8 @@ from joulegate.gateway.relay import Exchange
 from joulegate.gateway.responses import Refusal, failure, response
 from joulegate.gateway.routing import upstream_target
 from joulegate.gateway.settings import Target
+from joulegate.gateway.span import Ending
+from joulegate.gateway.stops import Left
 from joulegate.gateway.upstream import UpstreamConnection
 from joulegate.model import Outcome
 from joulegate.ports import Rewrite, Route
@@ -84,6 +86,14 @@ class Job:
     def answer_begins(self) -> None:
         """Let go of what could have been sent again."""
         self._small = self._rewrite = self._kept = None
+
+    def client_left(self, ending: Ending) -> bool:
+        """Have the server stopped and watched, if it can be."""
+        desk, span, now = self._desk, self._exchange.span, self._desk.clock()
+        path = upstream_target(self._target, self._head.target.partition("?")[0])
+        left = Left(path, self._head.fields)
+        depart = partial(span.depart, now, ending)
+        return desk.aftercare[self._target.name].take(desk.kind(self._target.name), left, now, depart)
 
     def settled(self) -> None:
         """Go on after an attempt: to the end, to another attempt, or to an answer of the gate's own."""

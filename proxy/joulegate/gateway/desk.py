@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from joulegate.gateway.admission import Admission
+from joulegate.gateway.aftercare import Aftercare
 from joulegate.gateway.ear import Ear
 from joulegate.gateway.errands import Errands
 from joulegate.gateway.follow import Follower
@@ -67,6 +69,7 @@ class Desk:
             clock,
             self.observer_failed,
         )
+        self.aftercare = {target.name: self._aftercare(target) for target in settings.upstreams}
         self.usage_refusals = UsageRefusals(clock)
         self.draining = False
         self.parse_failures = 0
@@ -112,12 +115,33 @@ class Desk:
         if not self._handling and not self.active:
             self._quiet.set()
 
+    # --- clients that left ---------------------------------------------------------------------------
+
+    def _aftercare(self, target: Target) -> Aftercare:
+        return Aftercare(
+            self.pools[target.name],
+            self.errands,
+            self.clock,
+            partial(self.admission.works_on, target.name),
+            partial(self._works_on, target.name),
+            alone=self.settings.gates == 1,
+        )
+
+    def _works_on(self, upstream: str, keeps_working: bool) -> None:  # noqa: FBT001, RUF100 (an answer)
+        """Note whether a server worked on for a client that had left; the first time is logged."""
+        if self.scout.note_work(upstream, keeps_working=keeps_working) and keeps_working:
+            self._log.warning("upstream.overran", upstream=upstream, kind=self.kind(upstream))
+
     # --- which protocols --------------------------------------------------------------------------------
 
     def protocols(self, candidates: Sequence[Target]) -> Mapping[str, InferenceProtocol]:
         """Give the protocols in the order in which these upstreams, if of one kind, want them asked."""
         kinds = {self._kinds[target.name] for target in candidates}
         return self._orders[kinds.pop()] if len(kinds) == 1 else self._protocols
+
+    def kind(self, upstream: str) -> str:
+        """Give what an upstream is, as far as that is known."""
+        return self._kinds[upstream]
 
     def recognise(self, upstream: str, kind: str) -> None:
         """Note what an upstream is."""

@@ -151,6 +151,12 @@ class Exchange:
             self.connection.resume()
             return
         self._drop_upstream()
+        if may_finish and self.carrier is not None:
+            ending = Ending(Outcome.CANCELLED, self._writer.status or None, self.phase, now)
+            if self.carrier.client_left(ending):
+                self._deadline.disarm()
+                self._settle()
+                return
         self._close(Outcome.CANCELLED, self._writer.status)
 
     # --- the upstream's connection -----------------------------------------------------------------------

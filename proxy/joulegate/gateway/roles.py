@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from joulegate.gateway.heads import ResponseHead
+from joulegate.gateway.span import Ending
 from joulegate.model import Outcome
 from joulegate.units import Nanoseconds
 
@@ -24,6 +25,10 @@ class Carrier(Protocol):
 
     def answer_begins(self) -> None:
         """Learn that the client gets this answer: the request is not sent again."""
+        ...
+
+    def client_left(self, ending: Ending) -> bool:
+        """Learn that the connection was cut because the client is gone; say whether the rest is cared for."""
         ...
 
     def settled(self) -> None:

@@ -53,9 +53,11 @@ class Scout:
             if not up:
                 self._again[upstream].set()
 
-    def note_work(self, upstream: str, *, keeps_working: bool) -> None:
-        """Learn whether a server works on for clients that have left."""
-        self._known[upstream] = replace(self._known[upstream], keeps_working=keeps_working)
+    def note_work(self, upstream: str, *, keeps_working: bool) -> bool:
+        """Learn whether a server works on for clients that have left; say whether that is news."""
+        known = self._known[upstream]
+        self._known[upstream] = replace(known, keeps_working=keeps_working)
+        return known.keeps_working is not keeps_working
 
     async def run(self) -> None:
         """Look until cancelled: at the start until each server is ready, and after each loss."""

@@ -1,5 +1,6 @@
 """What one gate is told to do: the configuration with every quantity and address taken apart."""
 
+import os
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -62,6 +63,8 @@ class GateSettings(Struct, frozen=True):
     """Requests may be rewritten to ask for token counts."""
     tenants: Tenants = Tenants()
     tasks: tuple[TaskRule, ...] = ()
+    gates: int = 1
+    """Gates on this host that serve the same upstreams."""
     rules: tuple[RouteRule, ...] = ()
 
 
@@ -80,6 +83,7 @@ def settings_from(config: Config, keys: Mapping[str, str]) -> GateSettings:
         ask_usage=config.respond.ask_usage,
         tenants=Tenants.of(keys),
         tasks=tuple(map(rule, config.task)),
+        gates=config.listen.gates or os.cpu_count() or 1,
         rules=tuple(map(route_rule, config.route)),
     )
 

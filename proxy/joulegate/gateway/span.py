@@ -1,6 +1,7 @@
 """The events of one request: opened once, closed once, whatever happens."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from msgspec import Struct
@@ -85,6 +86,10 @@ def opened(
         tenant=identity.tenant,
         client_request_id=identity.client_request_id,
     )
+
+
+Departure = Callable[[Nanoseconds, Outcome], None]
+"""Tells when, and how, a request really ended whose client had left before."""
 
 
 class Told(Protocol):
@@ -177,8 +182,11 @@ class Span:
 
     def close(self, t: Nanoseconds, ending: Ending) -> None:
         """Tell that the request is over; only the first call does."""
-        if self._closed:
-            return
+        if not self._closed:
+            self.depart(t, ending)(t, ending.outcome)
+
+    def depart(self, t: Nanoseconds, ending: Ending) -> Departure:
+        """Hear no more, and give what tells that the request is over: its server may still be at work."""
         self.open(t)
         self._closed = True
         self.flush(t)
@@ -187,11 +195,15 @@ class Span:
         if self.ear:
             self.ear.tell(t, observation.jobs())
             self.ear.end(t, ending.outcome)
+        return partial(self._tell, ending)
+
+    def _tell(self, ending: Ending, t: Nanoseconds, outcome: Outcome) -> None:
+        observation = self._observation
         self._sink.emit(
             SpanClosed(
                 id=self._identity.id,
                 t=t,
-                outcome=ending.outcome,
+                outcome=outcome,
                 status=ending.status,
                 phase=ending.phase,
                 streamed=observation.streamed(),

@@ -27,7 +27,9 @@ from joulegate.units import Nanoseconds
 
 UNREACHED = {Outcome.UPSTREAM_REFUSED}
 """Ends of requests that say that their server is not there."""
-SILENT = {Outcome.CANCELLED, Outcome.CLIENT_TIMEOUT, Outcome.ORPHANED, Outcome.UPSTREAM_TIMEOUT}
+SILENT = {
+    Outcome.CANCELLED, Outcome.OVERRAN, Outcome.CLIENT_TIMEOUT, Outcome.ORPHANED, Outcome.UPSTREAM_TIMEOUT,
+}  # fmt: skip
 """Ends of requests that say nothing about their server."""
 GATES = 64
 """Gates that are shown; of those that are gone the oldest are forgotten first."""

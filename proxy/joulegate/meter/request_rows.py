@@ -30,7 +30,7 @@ from joulegate.replay.rows import (
 from joulegate.replay.traces import CLIENT_LEFT
 from joulegate.units import Nanoseconds, seconds
 
-LEFT = {Outcome.CANCELLED, Outcome.CLIENT_TIMEOUT, Outcome.ORPHANED}
+LEFT = {Outcome.CANCELLED, Outcome.OVERRAN, Outcome.CLIENT_TIMEOUT, Outcome.ORPHANED}
 """Ends without anybody to answer: what the format calls 499."""
 USUAL_STATUS = {Outcome.OK: 200, Outcome.CLIENT_ERROR: 400}
 BAD_GATEWAY = 502

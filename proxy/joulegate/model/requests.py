@@ -132,6 +132,8 @@ class Outcome(StrEnum):
     """The server answered 5xx."""
     CANCELLED = "cancelled"
     """The client left first."""
+    OVERRAN = "overran"
+    """The client left first, and the server went on working for it."""
     CLIENT_TIMEOUT = "client_timeout"
     UPSTREAM_REFUSED = "upstream_refused"
     UPSTREAM_RESET = "upstream_reset"

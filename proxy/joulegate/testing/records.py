@@ -86,7 +86,7 @@ STATUS = MeterStatus(
     degraded="",
     devices=(DEVICE,),
     upstreams=(
-        UpstreamStatus("text", "http://127.0.0.1:8000", "llamacpp", 3, ("0",), up=True),
+        UpstreamStatus("text", "http://127.0.0.1:8000", "llamacpp", 3, ("0",), up=True, keeps_working=False),
         UpstreamStatus("image", "http://127.0.0.1:8001", "auto", 0, ("0",), up=None),
     ),
     gates=(GateStatus("gate-0", 41, True, 3, 5, 1, Nanoseconds(2_000_000)),),

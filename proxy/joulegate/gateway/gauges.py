@@ -1,0 +1,91 @@
+"""How many requests a server works on, as far as it says so itself. Pure.
+
+Read only for a short time after a client has left, to see that its request ends too. The servers' own gauges:
+llama.cpp's ``/slots``, the Prometheus pages of vLLM and TGI, SGLang's ``/get_load``, AUTOMATIC1111's
+``/progress``, KoboldCpp's ``/api/extra/perf``.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from joulegate.gateway.signs import Answer
+from joulegate.model import ServerKind
+
+Read = Callable[[Answer], int | None]
+
+PROGRESS = "/sdapi/v1/progress?skip_current_image=true"
+_SAMPLE = re.compile(rb"^([A-Za-z_:][A-Za-z0-9_:]*)(?:\{[^\n]*\})?[ \t]+([0-9.eE+]+)", re.MULTILINE)
+
+
+def gauge(kind: str) -> tuple[str, Read] | None:
+    """Give the path to ask and what reads the answer; ``None`` for a server that does not say."""
+    return _GAUGES.get(kind)
+
+
+def document(answer: Answer) -> Any:
+    """Give the JSON of a good answer, or ``None``."""
+    if answer.status != 200:
+        return None
+    try:
+        return msgspec.json.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _slots(answer: Answer) -> int | None:
+    slots = document(answer)
+    if not isinstance(slots, list):
+        return None
+    return sum(isinstance(slot, dict) and slot.get("is_processing") is True for slot in slots)
+
+
+def _loads(answer: Answer) -> int | None:
+    loads = document(answer)
+    rows = loads if isinstance(loads, list) else [loads]
+    counts = [row.get("num_reqs") for row in rows if isinstance(row, dict)]
+    known = [count for count in counts if isinstance(count, int) and count >= 0]
+    return sum(known) if known else None
+
+
+def _progress(answer: Answer) -> int | None:
+    members = document(answer)
+    state = members.get("state") if isinstance(members, dict) else None
+    jobs = state.get("job_count") if isinstance(state, dict) else None
+    return None if not isinstance(jobs, int) else int(jobs > 0)
+
+
+def _perf(answer: Answer) -> int | None:
+    members = document(answer)
+    if not isinstance(members, dict) or "idle" not in members:
+        return None
+    queue = members.get("queue")
+    waiting = queue if isinstance(queue, int) else 0
+    return max(waiting, int(not members["idle"]))
+
+
+def _page(*names: bytes) -> Read:
+    """Give what adds up samples of a Prometheus page; ``None`` if the first of the names is missing."""
+
+    def read(answer: Answer) -> int | None:
+        if answer.status != 200:
+            return None
+        found = [(name, float(value)) for name, value in _SAMPLE.findall(answer.body) if name in names]
+        if not any(name == names[0] for name, _ in found):
+            return None
+        return round(sum(value for _, value in found if value < _ABSURD))
+
+    return read
+
+
+_ABSURD = 1e9
+_GAUGES: Mapping[str, tuple[str, Read]] = {
+    ServerKind.LLAMACPP: ("/slots", _slots),
+    ServerKind.VLLM: ("/metrics", _page(b"vllm:num_requests_running", b"vllm:num_requests_waiting")),
+    ServerKind.TGI: ("/metrics", _page(b"tgi_batch_current_size", b"tgi_queue_size")),
+    ServerKind.SGLANG: ("/get_load", _loads),
+    ServerKind.A1111: (PROGRESS, _progress),
+    ServerKind.KOBOLDCPP: ("/api/extra/perf", _perf),
+}
