@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from joulegate.model import Balance, Component, Outcome, RequestRecord, Share, TaskTotals, WorkClass
+from joulegate.model import Alike, Balance, Component, Outcome, Share, TaskTotals, WorkClass
 from joulegate.units import Micrograms, Microjoules
 from joulegate_exporters._labels import OTHER, Guard
 from joulegate_exporters.catalogue import (
@@ -67,16 +67,16 @@ class Tally:
         """Learn which energies and emissions a coming record will have: zeros that begin its series."""
         self._expected = (parts, masses)
 
-    def record(self, record: RequestRecord) -> None:
-        """Take one final record."""
-        task, model = self.add(record.balance())
-        if record.settled.energy is not None:
-            self._observe("request_energy_joules", (task, model), record.settled.energy)
-        self._observe("request_duration_seconds", (task, model), record.duration)
-        if record.overhead_request is not None:
-            self._observe("proxy_overhead_seconds", ("request",), record.overhead_request)
-        if record.overhead_response is not None:
-            self._observe("proxy_overhead_seconds", ("response",), record.overhead_response)
+    def records(self, group: Alike) -> None:
+        """Take final records that share their words."""
+        task, model = self.add(group.sums)
+        for name, labels, values in (
+            ("request_energy_joules", (task, model), [one.settled.energy for one in group.records]),
+            ("request_duration_seconds", (task, model), [one.duration for one in group.records]),
+            ("proxy_overhead_seconds", ("request",), [one.overhead_request for one in group.records]),
+            ("proxy_overhead_seconds", ("response",), [one.overhead_response for one in group.records]),
+        ):
+            self._observe(name, labels, [max(value, 0) for value in values if value is not None])
 
     def add(self, balance: Balance) -> tuple[str, str]:
         """Add sums, and give the labels ``task`` and ``model`` under which they went."""
@@ -153,11 +153,13 @@ class Tally:
         known = counts.get(labels, 0)
         counts[labels] = known + amount if amount > 0 else known
 
-    def _observe(self, name: str, labels: Labels, value: int) -> None:
-        value = max(value, 0)
-        buckets = self._buckets(name, labels)
-        buckets[bisect_left(HISTOGRAMS[name], value)] += 1
-        buckets[-1] += value
+    def _observe(self, name: str, labels: Labels, values: Sequence[int]) -> None:
+        if not values:
+            return
+        buckets, bounds = self._buckets(name, labels), HISTOGRAMS[name]
+        for value in values:
+            buckets[bisect_left(bounds, value)] += 1
+        buckets[-1] += sum(values)
 
     def _buckets(self, name: str, labels: Labels) -> list[int]:
         buckets = self.histograms[name].get(labels)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from joulegate.model import Balance, DeviceId, MeterStatus, RequestRecord, Share, WindowBooks
+from joulegate.model import Alike, Balance, DeviceId, MeterStatus, Outcome, RequestRecord, Share, WindowBooks
 from joulegate.units import Micrograms, Microjoules
 from joulegate_exporters._status import gpu_labels, samples
 from joulegate_exporters._tally import Buckets, Counts, Masses, Parts, Tally, by_class, folded
@@ -40,7 +40,13 @@ class Plugin:
 
     def settled(self, record: RequestRecord) -> None:
         """Take one final record."""
-        self._tally.record(record)
+        self._tally.records(Alike(record.balance(), [record]))
+
+    def settled_together(self, groups: Sequence[Alike]) -> None:
+        """Take final records by their words, with their sums."""
+        # Refused ones last: their names take no place, so they must find those of the others.
+        for group in sorted(groups, key=lambda group: group.sums.outcome is Outcome.CLIENT_ERROR):
+            self._tally.records(group)
 
     def booked(self, books: WindowBooks) -> None:
         """Check the books of one closed window; their sums come with the status."""

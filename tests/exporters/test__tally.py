@@ -3,12 +3,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from joulegate.model import Outcome, Task, TaskTotals, WorkClass
+from joulegate.model import Outcome, Task, TaskTotals, WorkClass, alike
 from joulegate.testing.records import RECORD, record
 from joulegate.units import Microjoules, Nanoseconds
 from joulegate_exporters._tally import HISTOGRAMS, WASTE, Tally, bounded, by_class, folded
 
 LABELS = st.tuples(st.sampled_from("ab"), st.sampled_from("cd"), st.sampled_from("ef"))
+
+
+def take(tally, *records):
+    for group in alike(records):
+        tally.records(group)
+
+
+WHOLE = [Outcome.OK, Outcome.CANCELLED, Outcome.UPSTREAM_ERROR]
+
+
+@given(st.lists(st.tuples(st.sampled_from(WHOLE), st.sampled_from("ab"), st.integers(0, 10**9))))
+def test_together_is_the_same_as_one_by_one(works):
+    """Sums and observations do not depend on how many come at once."""
+    records = [
+        record(outcome=outcome, model=model, energy=size, duration=Nanoseconds(size), overhead_request=size)
+        for outcome, model, size in works
+    ]
+    one_by_one, together = Tally(), Tally()
+    for single in records:
+        take(one_by_one, single)
+    take(together, *records)
+    assert together.counters == one_by_one.counters
+    assert together.histograms == one_by_one.histograms
 
 
 @given(st.dictionaries(LABELS, st.integers(0, 10**18)), st.integers(0, 3))
@@ -32,7 +55,7 @@ def test_bounding_keeps_the_sum(pairs, bound):
 def test_bucket_of_a_value(make_record, duration, bucket):
     """A bucket holds what is at most its bound, as ``le`` says; the last one holds the rest."""
     tally = Tally()
-    tally.record(make_record(duration=Nanoseconds(duration)))
+    take(tally, make_record(duration=Nanoseconds(duration)))
     (observed,) = tally.histograms["request_duration_seconds"].values()
     assert observed.index(1) == bucket
     assert len(observed) == len(HISTOGRAMS["request_duration_seconds"]) + 2
@@ -51,7 +74,7 @@ def test_each_class_of_work_has_its_sum(works):
     """Probes and loads never enter inference, whatever their task says, and nothing is lost."""
     tally = Tally()
     for work, task, energy in works:
-        tally.record(record(energy=energy, work=work, task=task))
+        take(tally, record(energy=energy, work=work, task=task))
     sums = by_class(tally.counters["energy_joules_total"])
     for work in WorkClass:
         assert sums[work.value,] == sum(energy for kind, _, energy in works if kind is work)
@@ -60,7 +83,7 @@ def test_each_class_of_work_has_its_sum(works):
 def test_only_models_with_a_place_have_a_kind():
     """A kind is shown of models that have a label and whose kind is known."""
     tally = Tally()
-    tally.record(record(model="known"))
+    take(tally, record(model="known"))
     row = TaskTotals(Task.CHAT, "known", 1, Microjoules(1), None, "multi-purpose")
     rows = [
         row,
@@ -76,6 +99,6 @@ def test_waste_says_whose_doing_it_is(outcome, reason):
     """What was burnt after the client left is the client's until the server should have stopped."""
     tally = Tally()
     settled = replace(RECORD.settled, wasted=Microjoules(7))
-    tally.record(record(settled=settled, outcome=Outcome(outcome)))
+    take(tally, record(settled=settled, outcome=Outcome(outcome)))
     wasted = tally.counters["wasted_energy_joules_total"]
     assert {labels: energy for labels, energy in wasted.items() if energy} == {(reason,): 7}

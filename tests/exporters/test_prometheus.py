@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from joulegate.model import Component, DeviceId, Fact, Outcome, Task, TaskFacts, WindowBooks, WorkClass
+from joulegate.model import Component, DeviceId, Fact, Outcome, Task, TaskFacts, WindowBooks, WorkClass, alike
 from joulegate.units import Microjoules, Nanoseconds
 from joulegate_exporters.catalogue import FAMILIES, PREFIX, by_name
 from joulegate_exporters.prometheus import Plugin
@@ -372,6 +372,14 @@ def test_long_life(make_record, status, steps):
     assert sum(plugin.freeze(status).counters["energy_joules_total"].values()) == charged
 
 
+def test_a_name_that_a_server_refused_comes_after_those_that_it_knows(make_record):
+    """Whatever came first: of records that are taken together, a refused one may have a known name."""
+    plugin = Plugin()
+    refused = make_record(model="m", outcome=Outcome.CLIENT_ERROR)
+    plugin.settled_together(alike([refused, make_record(model="m")]))
+    assert {labels[1] for labels in plugin._tally.counters["requests_total"]} == {"m"}
+
+
 def test_cost(make_record, status):
     """A record costs little on the meter's loop, and a page of a busy node renders fast and small."""
     plugin = Plugin()
@@ -383,8 +391,7 @@ def test_cost(make_record, status):
     for record in records:
         plugin.settled(record)
     start = time.perf_counter()
-    for record in records:
-        plugin.settled(record)
+    plugin.settled_together(alike(records))
     each = (time.perf_counter() - start) / len(records)
     start = time.perf_counter()
     frozen = plugin.freeze(status)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.ledger.rows import BooksTotal, added, key, recorded, unfinished
-from joulegate.model import Component, DeviceId, RequestRecord, Share, WindowBooks
+from joulegate.ledger.rows import BooksTotal, added, key, recorded, summed, unfinished
+from joulegate.model import Component, DeviceId, RequestRecord, Share, WindowBooks, alike
 from joulegate.units import Microjoules, Nanoseconds
 
 GPU = DeviceId("GPU-0")
@@ -64,3 +64,17 @@ def test_energy_of_lost_requests_is_nobodys_request() -> None:
     """It counts in the sums of energy and not in the number of requests."""
     balance = unfinished(Component.GPU, Microjoules(9))
     assert (balance.requests, balance.energy) == (0, ((Component.GPU, Share.UNSPLIT, 9),))
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), amounts | st.none()), min_size=1, max_size=20))
+def test_records_added_at_once_are_the_sum_of_their_balances(
+    make_record: Callable[..., RequestRecord], given: list[tuple[str, Microjoules | None]]
+) -> None:
+    """By their words, in the order in which these came."""
+    records = [make_record(str(place), energy, model=model) for place, (model, energy) in enumerate(given)]
+    groups = alike(records)
+
+    assert [group.sums.model for group in groups] == list(dict.fromkeys(model for model, _ in given))
+    for group in groups:
+        assert list(group.records) == [one for one in records if one.model == group.sums.model]
+        assert group.sums == summed([one.balance() for one in group.records])

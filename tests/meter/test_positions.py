@@ -31,6 +31,20 @@ def test_a_window_waits_for_the_older_one() -> None:
     assert positions.reached([GPU], Nanoseconds(30))
 
 
+def test_what_all_devices_have_passed_is_known() -> None:
+    """The slowest decides; before anything is booked it is nothing."""
+    positions, other = Positions("boot"), DeviceId("other")
+    assert positions.reached_by_all() == 0
+    positions.sample(sample(1, 100))
+    positions.sample(EnergySample(other, Nanoseconds(1), counter=Microjoules(5)))
+    positions.book([window(1, 10, 4)], Nanoseconds(30))
+    assert positions.reached_by_all() == 1
+    positions.book(
+        [WindowBooks(other, Nanoseconds(1), Nanoseconds(7), *[Microjoules(0)] * 3)], Nanoseconds(30)
+    )
+    assert positions.reached_by_all() == 7
+
+
 def test_a_window_whose_turn_never_comes_is_booked_all_the_same() -> None:
     """No energy waits for ever."""
     positions = Positions("boot")

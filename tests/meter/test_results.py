@@ -7,9 +7,19 @@ from joulegate.budgets.windows import Budgets
 from joulegate.config import BudgetConfig
 from joulegate.ledger.sqlite import Ledger
 from joulegate.meter.results import Results
-from joulegate.meter.settlement import Settlement
-from joulegate.model import Balance, Device, MeterStatus, RequestRecord, TaskFacts, WindowBooks, WorkClass
+from joulegate.meter.settlement import Settlement, Settlements
+from joulegate.model import (
+    Alike,
+    Balance,
+    Device,
+    MeterStatus,
+    RequestRecord,
+    TaskFacts,
+    WindowBooks,
+    WorkClass,
+)
 from joulegate.ports import DeviceHealth
+from joulegate.testing.records import record
 from joulegate.units import Microwatts, Nanoseconds
 
 
@@ -37,6 +47,31 @@ class Heard:
 
     def render(self, frozen: object, accept: str) -> tuple[bytes, str]:
         return b"", "text/plain"
+
+
+class Sums(Heard):
+    """An exporter that takes records together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.groups: list[Alike] = []
+
+    def settled_together(self, groups: list[Alike]) -> None:
+        self.groups += groups
+
+
+def test_an_exporter_of_sums_gets_records_by_their_words() -> None:
+    """All of one settlement at once, and none of them a second time."""
+    heard, plain = Sums(), Heard()
+    ledger = Ledger.open(":memory:")
+    found = Results(ledger, Budgets([]), [heard, plain])
+    records = tuple(record(model=model) for model in "aba")
+    found.take(Settlements(records=records), {})
+    ledger.close()
+
+    assert [(group.sums.model, len(group.records)) for group in heard.groups] == [("a", 2), ("b", 1)]
+    assert heard.records == []
+    assert plain.records == list(records)
 
 
 def health(resets: int, idle_power: int | None) -> DeviceHealth:

@@ -8,7 +8,7 @@ import msgspec
 
 from joulegate.ledger.backlog import Backlog
 from joulegate.ledger.rows import BooksTotal, Entry, Reading, added, key, recorded, summed
-from joulegate.model import Balance, BudgetCharge, DeviceId, RequestRecord
+from joulegate.model import Balance, BudgetCharge, DeviceId, RequestRecord, alike
 from joulegate.units import Nanoseconds
 
 MODELS = 1_000
@@ -97,7 +97,7 @@ class Writer:
             self._connection.executemany("INSERT OR IGNORE INTO jobs VALUES (?, ?)", jobs)
 
     def _settle(self, entries: Sequence[Entry]) -> None:
-        self._total(entry.record.balance() for entry in entries)
+        self._total(group.sums for group in alike(entry.record for entry in entries))
         self._charge(charge for entry in entries for charge in entry.charges)
 
     def _total(self, balances: Iterable[Balance]) -> None:

@@ -42,6 +42,10 @@ class Positions:
         """Say whether all energy of these devices up to an instant is booked."""
         return all(self._of(device).end >= t for device in devices)
 
+    def reached_by_all(self) -> Nanoseconds:
+        """Give the instant up to which all energy of every device is booked; 0 before any is."""
+        return min((position.end for position in self._devices.values()), default=Nanoseconds(0))
+
     def readings(self) -> tuple[Reading, ...]:
         """Give the reading of each device at its position, as far as one is known."""
         return tuple(

@@ -8,7 +8,7 @@ from joulegate.ledger.sqlite import Ledger
 from joulegate.log import logger
 from joulegate.meter.settlement import Settlements
 from joulegate.meter.totals import Accounts, Totals
-from joulegate.model import Balance, Device, DeviceId, SpanClosed, SpanOpened
+from joulegate.model import Balance, Device, DeviceId, SpanClosed, SpanOpened, alike
 from joulegate.ports import DeviceHealth, Exporter
 from joulegate.units import Microwatts
 
@@ -56,8 +56,7 @@ class Results:
             self._log.error("books.unbalanced", device=window.device, missing_microjoules=window.error())
         self._book(new)
         entries = tuple(Entry(record, self.budgets.charges(record)) for record in new.records)
-        for entry in entries:
-            self._enter(entry)
+        self._enter(entries)
         if entries or new.books:
             self._ledger.append(
                 Batch(
@@ -93,11 +92,18 @@ class Results:
             for exporter in self._exporters:
                 exporter.booked(window)
 
-    def _enter(self, entry: Entry) -> None:
-        self.budgets.take(entry.charges)
-        self.totals.add(entry.record.balance())
+    def _enter(self, entries: Sequence[Entry]) -> None:
+        groups = alike([entry.record for entry in entries])
+        for entry in entries:
+            self.budgets.take(entry.charges)
+        for group in groups:
+            self.totals.add(group.sums)
         for exporter in self._exporters:
-            exporter.settled(entry.record)
+            if together := getattr(exporter, "settled_together", None):  # ports.Summing
+                together(groups)
+            else:
+                for entry in entries:
+                    exporter.settled(entry.record)
 
     def _new_resets(self, health: Mapping[DeviceId, DeviceHealth]) -> tuple[tuple[DeviceId, int], ...]:
         found = [(device, one.resets - self._resets.get(device, 0)) for device, one in health.items()]

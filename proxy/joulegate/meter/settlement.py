@@ -178,12 +178,15 @@ class Settlement:
         )
 
     def _records(self, now: Nanoseconds) -> list[RequestRecord]:
-        due = [span for span in self._final.values() if self._is_booked(span, now)]
+        booked = self._positions.reached_by_all()
+        due = [span for span in self._final.values() if self._is_booked(span, booked, now)]
         return [record for span in due if (record := self._finish(span)) is not None]
 
-    def _is_booked(self, span: Span, now: Nanoseconds) -> bool:
+    def _is_booked(self, span: Span, booked: Nanoseconds, now: Nanoseconds) -> bool:
         if span.closed is None or span.settled is None:
             return False
+        if span.closed.t <= booked:
+            return True
         devices: list[DeviceId] = [part.device for part in span.settled.by_device]
         return self._positions.reached(devices, span.closed.t) or now - span.closed.t > PATIENCE
 

@@ -40,6 +40,7 @@ from joulegate.model.requests import (
 )
 from joulegate.model.servers import DIALECTS, ServerKind, work_of
 from joulegate.model.settlement import (
+    Alike,
     Balance,
     DeviceEnergy,
     Emissions,
@@ -50,6 +51,7 @@ from joulegate.model.settlement import (
     Share,
     UpstreamSetup,
     WindowBooks,
+    alike,
 )
 from joulegate.model.status import (
     BudgetCharge,
@@ -69,6 +71,7 @@ from joulegate.model.status import (
 __all__ = [
     "DIALECTS",
     "WORKLESS",
+    "Alike",
     "Asked",
     "Balance",
     "BudgetCharge",
@@ -123,5 +126,6 @@ __all__ = [
     "Work",
     "WorkClass",
     "WorkTotals",
+    "alike",
     "work_of",
 ]

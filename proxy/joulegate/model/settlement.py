@@ -3,6 +3,7 @@
 What exists once per request holds no cycle and is kept from the garbage collector, as in ``requests.py``.
 """
 
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
@@ -158,36 +159,17 @@ class RequestRecord(Struct, frozen=True, omit_defaults=True, gc=False):
             (component, Share.IDLE, Microjoules(idle)),
         )
 
+    def words(self) -> tuple[Task, WorkClass, str | None, str, Outcome, str | None]:
+        """Give the words under which sums are kept."""
+        return (self.task, self.work, self.model, self.upstream, self.outcome, self.tenant)
+
     def balance(self) -> "Balance":
         """Give this record as sums; counts of hostile size are cut at ``MOST``."""
-        facts, settled, emissions = self.facts, self.settled, self.emissions
-        return Balance(
-            task=self.task,
-            work=self.work,
-            model=self.model,
-            upstream=self.upstream,
-            outcome=self.outcome,
-            tenant=self.tenant,
-            requests=1,
-            unmeasured=int(settled.energy is None),
-            energy=self.shares(),
-            wasted=settled.wasted,
-            emissions=((emissions.basis, emissions.mass),) if emissions else (),
-            prompt_tokens=_count(facts.prompt_tokens),
-            cached_prompt_tokens=_count(facts.cached_prompt_tokens),
-            completion_tokens=_count(facts.completion_tokens),
-            reasoning_tokens=_count(facts.reasoning_tokens),
-            images=_count(facts.images),
-            pixel_steps=min(_count(facts.pixels) * _count(facts.steps), MOST) if facts.pixels else 0,
-        )
+        return _balance([self])
 
 
 MOST = 10**15
 """Largest count that one record adds: what a server claims must never make a sum useless."""
-
-
-def _count(fact: Fact | None) -> int:
-    return 0 if fact is None else min(max(fact.value, 0), MOST)
 
 
 class Balance(Struct, frozen=True, gc=False):
@@ -215,3 +197,57 @@ class Balance(Struct, frozen=True, gc=False):
     images: int = 0
     pixel_steps: int = 0
     """Sum of pixels times steps."""
+
+
+class Alike(Struct, frozen=True, gc=False):
+    """Records that share their words, and their sums."""
+
+    sums: Balance
+    records: Sequence[RequestRecord]
+
+
+def alike(records: Iterable[RequestRecord]) -> list[Alike]:
+    """Give records by their words, with sums that are those of their balances, in the order of the first."""
+    groups: dict[tuple[object, ...], list[RequestRecord]] = {}
+    for record in records:
+        groups.setdefault(record.words(), []).append(record)
+    return [Alike(_balance(group), group) for group in groups.values()]
+
+
+def _balance(records: Sequence[RequestRecord]) -> Balance:
+    task, work, model, upstream, outcome, tenant = records[0].words()
+    facts = [record.facts for record in records]
+    energy: dict[tuple[Component, Share], int] = {}
+    emissions: dict[str, int] = {}
+    for record in records:
+        for component, share, part in record.shares():
+            energy[component, share] = energy.get((component, share), 0) + part
+        if (emitted := record.emissions) is not None:
+            emissions[emitted.basis] = emissions.get(emitted.basis, 0) + emitted.mass
+    return Balance(
+        task=task,
+        work=work,
+        model=model,
+        upstream=upstream,
+        outcome=outcome,
+        tenant=tenant,
+        requests=len(records),
+        unmeasured=sum([record.settled.energy is None for record in records]),
+        energy=tuple((component, share, Microjoules(part)) for (component, share), part in energy.items()),
+        wasted=Microjoules(sum([record.settled.wasted for record in records])),
+        emissions=tuple((basis, Micrograms(mass)) for basis, mass in emissions.items()),
+        prompt_tokens=_sum([one.prompt_tokens for one in facts]),
+        cached_prompt_tokens=_sum([one.cached_prompt_tokens for one in facts]),
+        completion_tokens=_sum([one.completion_tokens for one in facts]),
+        reasoning_tokens=_sum([one.reasoning_tokens for one in facts]),
+        images=_sum([one.images for one in facts]),
+        pixel_steps=sum([_pixel_steps(one) for one in facts if one.pixels]),
+    )
+
+
+def _sum(facts: Iterable[Fact | None]) -> int:
+    return sum([min(max(fact.value, 0), MOST) for fact in facts if fact is not None])
+
+
+def _pixel_steps(facts: TaskFacts) -> int:
+    return min(_sum([facts.pixels]) * _sum([facts.steps]), MOST)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from joulegate.model import Balance, MeterStatus, RequestRecord, WindowBooks
+from joulegate.model import Alike, Balance, MeterStatus, RequestRecord, WindowBooks
 
 
 class Exporter(Protocol):
@@ -29,6 +29,14 @@ class Exporter(Protocol):
 
     def render(self, frozen: object, accept: str) -> tuple[bytes, str]:
         """Give the document and its content type; slow, off the loop."""
+        ...
+
+
+class Summing(Protocol):
+    """Optional ability of an exporter of sums: it takes many records at once in place of one by one."""
+
+    def settled_together(self, groups: Sequence[Alike]) -> None:
+        """Take final records by their words, with their sums."""
         ...
 
 
