@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from joulegate.attribution.books import Window
-from joulegate.attribution.columns import TAIL_NAMES, columns, shape, tail_prior, unit
+from joulegate.attribution.columns import MOST_LEANING, TAIL_NAMES, columns, leaning, shape, tail_prior, unit
 from joulegate.attribution.observe import Observer
 from joulegate.attribution.spans import Span
 from joulegate.model import DeviceId, UpstreamSetup
@@ -59,3 +61,23 @@ def test_every_column_has_a_shape_and_a_first_cost() -> None:
         assert shape(name) > 0
         assert unit(name) > 0
     assert np.all(tail_prior(70.0) >= 0)
+
+
+@given(st.lists(st.floats(0, 1e3), min_size=6, max_size=6))
+def test_context_costs_no_more_than_it_can(parts: list[float]) -> None:
+    """Whatever is fitted, a cached token is a small part of a step, and other columns are free."""
+    names = ["llm/llm:kv", "llm/llm:step", "llm/llm:tok", "small/llm:kv", "small/llm:step", ":tail0"]
+    cost = dict(zip(names, leaning(names) @ np.array(parts), strict=True))
+
+    for track in ("llm/llm", "small/llm"):
+        most = MOST_LEANING * shape("llm/llm:kv") / shape("llm/llm:step")
+        assert cost[f"{track}:kv"] <= most * cost[f"{track}:step"] + 1e-9
+    assert (cost["llm/llm:tok"], cost[":tail0"]) == (parts[2], parts[5])
+
+
+def test_every_possible_cost_can_be_fitted() -> None:
+    """The usual costs, none and the most of context lie within."""
+    names = ["llm/llm:kv", "llm/llm:step"]
+    for times in (0.0, 1.0, MOST_LEANING):
+        wanted = np.array([times * shape(names[0]), shape(names[1])])
+        assert (np.linalg.solve(leaning(names), wanted) >= -1e-12).all()

@@ -1,5 +1,6 @@
 """The figure of one request."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,25 @@ def test_assumed_coefficients_are_said_and_unsure(make: Any) -> None:
     assert (figure.sigma or 0) > 30 * MICRO
 
 
+def test_what_was_estimated_stays_unsure(make: Any) -> None:
+    """A request across the first fit is as unsure as the part that was booked before it."""
+    sure, half = booked(make, 100), booked(make, 100)
+    half.methods = Counter({"model": 60 * MICRO, "estimate": 40 * MICRO})
+
+    assert (final_figure(half, "step-clock").sigma or 0) > (
+        final_figure(sure, "step-clock").sigma or 0
+    ) + 8 * MICRO
+
+
+def test_a_rule_that_is_far_from_the_counter_is_less_sure(make: Any) -> None:
+    """Half of the distance of a usual second is not common to all in it."""
+    near, far = booked(make, 100), booked(make, 100)
+    far.misfit = 0.2
+
+    assert (final_figure(near, "step-clock").sigma or 0) < 5 * MICRO
+    assert (final_figure(far, "step-clock").sigma or 0) == pytest.approx(10.3 * MICRO, rel=0.03)
+
+
 def test_the_method_is_the_one_that_booked_the_most(make: Any) -> None:
     """A request across the first fit has both."""
     one = booked(make, 100)
@@ -90,3 +110,13 @@ def test_a_provisional_figure_adds_what_lies_ahead(make: Any) -> None:
 
     assert figure.energy == 120 * MICRO
     assert not figure.final
+
+
+def test_a_first_figure_says_how_it_was_got(make: Any) -> None:
+    """Before anything is booked or fitted it is an estimate, and as unsure as one."""
+    fresh = Span(make.opened("a", 0.0), 0, 0)
+    fresh.service = 3.0
+    (figure,) = provisional_figures([fresh], np.array([20.0]), np.full((1, 6), 20.0), "estimate")
+
+    assert figure.method is Method.ESTIMATE
+    assert (figure.sigma or 0) > 7 * MICRO

@@ -75,3 +75,17 @@ def test_scales_are_not_negative() -> None:
     shapes = np.array([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
 
     assert scales(shapes, np.array([1.0, 2.0, -1.0])).min() >= 0
+
+
+def test_a_fit_in_a_cone_stays_there() -> None:
+    """Of two columns that move together the second is at most a tenth of the first, whatever the data say."""
+    first = RNG.uniform(5, 10, 100)
+    features = np.column_stack([first, 20 * first * RNG.normal(1, 0.3, 100)])
+    energy = features @ np.array([1.0, 2.0])
+    cone = np.array([[1.0, 1.0], [0.0, 0.1]])
+    prior = np.array([1.0, 0.01])
+    found, free = (fit(features, energy, prior, np.ones(100), matrix) for matrix in (cone, None))
+
+    assert free.x[1] > 0.1 * free.x[0]
+    assert found.x[1] <= 0.1 * found.x[0] + 1e-9
+    assert (found.without[:, 1] <= 0.1 * found.without[:, 0] + 1e-9).all()

@@ -75,6 +75,8 @@ class Verdicts(Struct):
 def verdicts(scene: Scene, shares: Shares) -> Verdicts:
     """Give the accounts of the windows of a scene."""
     rows = table(scene.spans)
+    for span in scene.spans:
+        span.misfit = shares.misfit
     claims = shares.claims
     order = np.lexsort((rows["place"][claims.request], claims.window))
     window, request = claims.window[order], claims.request[order]

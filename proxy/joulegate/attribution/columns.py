@@ -1,5 +1,7 @@
 """The columns of the energy model: what each request and each window did, in units that cost energy."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from msgspec import Struct
 
@@ -9,6 +11,11 @@ from joulegate.attribution.stepclock import Floats
 
 TEXT_SHAPE = {"step": 90.0, "tok": 1.5, "kv": 1 / 1000, "pf": 1.0, "pfx": 1 / 50_000}
 """Relative cost of a unit of text work (fits of published step energies of 8B to 70B models)."""
+LEANS_ON = {"kv": "step", "pfx": "pf"}
+"""What context adds to a cost, by the cost that it is added to: both grow together under most loads."""
+MOST_LEANING = 10.0
+"""Times the usual proportion that such an addition can be. A step reads all weights and the cached tokens:
+one token is 1/120,000 of an 8B model (128 KiB, grouped queries), 1/10,000 of a 0.3B one. Usual: 1/90,000."""
 IMAGE_SHAPE = {"step": 0.15, "mps": 1.0, "mps2": 0.3, "mpn": 2.0}
 CLOCKS_UP = 0.5
 """Power of clocks up with nothing computed, as part of idle power: it cannot be seen under load."""
@@ -97,6 +104,22 @@ def shape(name: str) -> float:
     """Give the relative cost of a unit of a column."""
     track, _, feature = name.rpartition(":")
     return (IMAGE_SHAPE if track.endswith("/image") else TEXT_SHAPE)[feature]
+
+
+def leaning(names: Sequence[str]) -> Floats:
+    """Give the matrix of columns in terms of which any costs of at least 0 lie in the cone of possible ones.
+
+    A column ``kv`` becomes a step with as much context cost as there can be; columns of costs add up to it.
+    """
+    place = {name: at for at, name in enumerate(names)}
+    found = np.eye(len(names))
+    for name, at in place.items():
+        track, _, feature = name.rpartition(":")
+        base = place.get(f"{track}:{LEANS_ON.get(feature, '')}")
+        if base is not None:
+            found[base, at] = 1.0
+            found[at, at] = MOST_LEANING * shape(name) / shape(names[base])
+    return found
 
 
 def unit(name: str) -> float:

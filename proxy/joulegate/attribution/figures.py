@@ -25,7 +25,9 @@ HIDDEN_CACHE = 0.09
 """Error where prompts are often cached without a word: how much was computed is not known."""
 FLOOR = 0.02
 """Error of the model itself."""
-START_UP = 0.30
+MISFIT = 0.5
+"""Part of the distance between model and counter that is not common to the requests of a second."""
+START_UP = 0.35
 """Error of coefficients that were assumed and not fitted."""
 SHORTEST = 0.005
 
@@ -36,10 +38,10 @@ def final_figures(spans: Sequence[Span], rule: str) -> list[Settled]:
 
 
 def provisional_figures(
-    spans: Sequence[Span], ahead: Floats, alternatives: Floats | None, rule: str
+    spans: Sequence[Span], ahead: Floats, alternatives: Floats | None, method: str
 ) -> list[Settled]:
-    """Give the figures as they would be if the windows ahead gave ``ahead`` joules."""
-    return _figures(spans, ahead, alternatives, rule, final=False)
+    """Give the figures as they would be if the windows ahead gave ``ahead`` joules, got by a method."""
+    return _figures(spans, ahead, alternatives, method, final=False)
 
 
 def _figures(
@@ -51,9 +53,8 @@ def _figures(
     totals = [a + b for a, b in zip(booked, np.rint(ahead * MICRO).astype(np.int64).tolist(), strict=True)]
     methods = [_method(span, rule) for span in spans]
     others = np.stack([span.alternatives for span in spans])
-    sigmas = _sigmas(
-        spans, np.array(totals) / MICRO, others if alternatives is None else others + alternatives, methods
-    )
+    others = others if alternatives is None else others + alternatives
+    sigmas = _sigmas(spans, np.array(totals) / MICRO, others, methods)
     rounded = np.rint(sigmas * MICRO).astype(np.int64).tolist()
     return [
         _figure(span, total, method, sigma, final=final)
@@ -106,6 +107,16 @@ def _sigmas(spans: Sequence[Span], energy: Floats, others: Floats, methods: Sequ
     jitter = np.where([span.is_job for span in spans], JOB_JITTER, EDGE_JITTER)
     edges = np.minimum(MOST_JITTER, jitter / service)
     guessed = np.array([GUESSED_PROMPT * span.guessed + HIDDEN_CACHE * span.unsure_cache for span in spans])
-    model = np.where([method is Method.ESTIMATE for method in methods], START_UP, FLOOR)
-    sigmas: Floats = np.sqrt(jackknife + ((windows + edges) ** 2 + guessed**2 + model**2) * energy**2)
+    model = np.maximum(
+        START_UP * np.array([_estimated(*one) for one in zip(spans, methods, strict=True)]), FLOOR
+    )
+    misfit = MISFIT * np.array([span.misfit for span in spans])
+    parts = (windows + edges) ** 2 + guessed**2 + model**2 + misfit**2
+    sigmas: Floats = np.sqrt(jackknife + parts * energy**2)
     return sigmas
+
+
+def _estimated(span: Span, method: Method) -> float:
+    """Give the part of the energy that is by assumed coefficients; before any is booked, by its method."""
+    booked = sum(span.methods.values())
+    return span.methods.get(Method.ESTIMATE, 0) / booked if booked else float(method is Method.ESTIMATE)

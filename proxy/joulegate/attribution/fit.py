@@ -32,8 +32,14 @@ class Fit(Struct, frozen=True):
     """Median absolute residual in J a row."""
 
 
-def fit(features: Floats, energy: Floats, prior: Floats, trust: Floats) -> Fit:
-    """Give x >= 0 that explains the energies: min sum w (b - G x)^2 + sum l (x - prior)^2."""
+def fit(features: Floats, energy: Floats, prior: Floats, trust: Floats, cone: Floats | None = None) -> Fit:
+    """Give x >= 0 that explains the energies: min sum w (b - G x)^2 + sum l (x - prior)^2.
+
+    With a ``cone``, x is that matrix times something that is at least 0.
+    """
+    if cone is not None:
+        found = fit(features @ cone, energy, np.maximum(np.linalg.solve(cone, prior), 0.0), trust)
+        return Fit(cone @ found.x, found.without @ cone.T, found.residual)
     weights = trust.copy()
     x = _solve(features, energy, prior, weights)
     for _ in range(ROUNDS):

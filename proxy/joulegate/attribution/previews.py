@@ -25,6 +25,7 @@ def expected(
 ) -> list[Settled]:
     """Give figures by what is booked and by what all windows that are not booked are thought to hold."""
     ahead, others = np.zeros(len(spans)), np.zeros((len(spans), BLOCKS))
+    method = rule if accounts is None else accounts.method
     if accounts is not None:
         energy, alternatives = preview(windows, accounts)
         places = {id(span): place for place, span in enumerate(accounts.spans)}
@@ -33,7 +34,7 @@ def expected(
         ahead[known] = energy[there[known]]
         if alternatives is not None:
             others[known] = alternatives[there[known]]
-    return _given_out(spans, provisional_figures(spans, ahead, others, rule))
+    return _given_out(spans, provisional_figures(spans, ahead, others, method))
 
 
 def glimpse(windows: Sequence[Window], accounts: Verdicts) -> None:

@@ -140,3 +140,5 @@ class Shares(Struct):
     """Of each claim, in J: what the devices draw just for being awake."""
     alternatives: Floats | None = None
     """Of each claim, a column for each fit that leaves out a block of the past: in J."""
+    misfit: float = 0.0
+    """How far a usual second's energy is from what the rule expected, as part of it."""

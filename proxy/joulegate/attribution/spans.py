@@ -92,6 +92,8 @@ class Span:
     """Its prompt tokens were estimated."""
     unsure_cache = False
     """Its server often caches prompts without saying so."""
+    misfit = 0.0
+    """How far the rule is from the counter in a usual second, as part of the energy; as last seen."""
     previewed = False
     """A provisional figure was given out."""
     done = False

@@ -17,6 +17,7 @@ from joulegate.attribution.columns import (
     TAIL_NAMES,
     Matrix,
     columns,
+    leaning,
     shape,
     tail_prior,
     unit,
@@ -40,6 +41,8 @@ LONG_ROW = 10.0
 MEMORY = 1800.0
 """s after which a row counts 1/e."""
 KEPT_ROWS = 6000
+BUSY = 0.5
+"""Part of a row in which somebody is there, from which on it tells how far the model is from the counter."""
 MISFIT = 0.35
 """Of a typical row's energy: a fit that is off by more explains nothing, and token shares do better."""
 SPARE_IDLE = 1.9
@@ -80,7 +83,9 @@ class Rule:
         self._looked_at: tuple[Scene, Matrix] | None = None
         """What is shared next has often been looked at just before."""
         self._misfit = 0.0
-        """Median residual of a row, as part of its energy."""
+        """Median residual of a row, as part of the energy of a usual one."""
+        self._off = 0.0
+        """Median residual of a busy row, as part of its own energy."""
 
     @property
     def lag(self) -> float | None:
@@ -114,7 +119,9 @@ class Rule:
         quiet = scene.idle_power * np.maximum(matrix.seconds - matrix.active, 0.0)
         quiet += matrix.tails @ self._tail_power(scene.idle_power)
         alien = self._alien(scene, matrix, quiet)
-        return scaled(scene, matrix, modelled, others, static, quiet * ours, self._method, alien)
+        shares = scaled(scene, matrix, modelled, others, static, quiet * ours, self._method, alien)
+        shares.misfit = self._off
+        return shares
 
     def _tail_power(self, idle_power: float) -> Floats:
         return tail_prior(idle_power) if self._fit is None else self._fit.x[-len(EXTRA_NAMES) : -1]
@@ -174,9 +181,10 @@ class Rule:
             (table.work[:, at] for at, n in enumerate(names) if n.endswith(":pf")), np.zeros(len(rest))
         )
         weights = trust(table.doubt, prefilled) * np.exp((table.start - now) / NANO / MEMORY)
-        self._fit = fit(table.work, rest, prior, weights)
+        self._fit = fit(table.work, rest, prior, weights, leaning(names))
         self._names = names
         self._misfit = self._fit.residual / max(float(np.median(table.energy)), 1e-9)
+        self._off = _median_off(np.abs(rest - table.work @ self._fit.x), table)
 
 
 class Table(Struct):
@@ -205,6 +213,12 @@ def _grouped(rows: "OrderedDict[int, Row]", names: list[str]) -> Table | None:
     kept &= plain[:, 4] <= UNSURE * plain[:, 1]
     work, plain, starts = work[kept], plain[kept], starts[kept]
     return Table(starts, work, plain[:, 0], plain[:, 1], plain[:, 2], plain[:, 3], plain[:, 5])
+
+
+def _median_off(residuals: Floats, table: Table) -> float:
+    """Give the median residual of the rows in which somebody was there most of the time, of their energy."""
+    busy = (table.active > BUSY * table.seconds) & (table.energy > 0)
+    return float(np.median(residuals[busy] / table.energy[busy])) if busy.sum() >= LEAST_ROWS else 0.0
 
 
 def _power_in_use(rest: Floats, foreign: Floats, used: Floats) -> float:
