@@ -13,15 +13,19 @@ NAMES = sorted(SCENARIOS)
 
 
 def quiet_seconds(world: World) -> float:
-    """Give the time in which no request is on the device."""
+    """Give the time in which neither a request nor a stranger is on the device."""
     spans = sorted(
         (r.admitted, r.ended) for r in world.requests if r.admitted is not None and r.ended is not None
     )
     busy, last = 0.0, 0.0
+    end_of_all = float(world.times[-1])
+    strangers = world.alien.between(0.0, end_of_all)
     for start, end in spans:
-        busy += max(0.0, end - max(start, last))
+        if end > last:
+            busy += end - max(start, last)
+            strangers -= world.alien.between(max(start, last), end)
         last = max(last, end)
-    return float(world.times[-1]) - busy
+    return end_of_all - busy - strangers
 
 
 @pytest.mark.parametrize("name", NAMES)
