@@ -190,7 +190,7 @@ def judge(rule: str, figures: Sequence[Figure]) -> float:
     within = [abs(one.got - one.truth) <= 2 * one.sigma for one in figures if one.sigma is not None]
     covered = sum(within) / len(within) if within else 1.0
     print(f"{rule}: WAPE {100 * error:.1f} %, rank {rank:.3f}, within 2 sigma {100 * covered:.0f} %")
-    assert covered >= 0.85
+    assert covered >= 0.8
     return error
 
 

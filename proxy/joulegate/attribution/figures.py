@@ -25,7 +25,7 @@ HIDDEN_CACHE = 0.09
 """Error where prompts are often cached without a word: how much was computed is not known."""
 FLOOR = 0.02
 """Error of the model itself."""
-MISFIT = 0.5
+MISFIT = 0.6
 """Part of the distance between model and counter that is not common to the requests of a second."""
 START_UP = 0.35
 """Error of coefficients that were assumed and not fitted."""

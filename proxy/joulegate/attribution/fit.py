@@ -37,16 +37,16 @@ def fit(features: Floats, energy: Floats, prior: Floats, trust: Floats, cone: Fl
 
     With a ``cone``, x is that matrix times something that is at least 0.
     """
-    if cone is not None:
-        found = fit(features @ cone, energy, np.maximum(np.linalg.solve(cone, prior), 0.0), trust)
-        return Fit(cone @ found.x, found.without @ cone.T, found.residual)
+    basis = np.eye(len(prior)) if cone is None else cone
     weights = trust.copy()
-    x = _solve(features, energy, prior, weights)
+    x = _solve(features, energy, prior, weights, basis)
     for _ in range(ROUNDS):
         weights = trust * bend(energy - features @ x)
-        x = _solve(features, energy, prior, weights)
+        x = _solve(features, energy, prior, weights, basis)
     block = np.arange(len(energy)) * BLOCKS // max(len(energy), 1)
-    without = [_solve(features, energy, prior, np.where(block == one, 0.0, weights)) for one in range(BLOCKS)]
+    without = [
+        _solve(features, energy, prior, np.where(block == one, 0.0, weights), basis) for one in range(BLOCKS)
+    ]
     return Fit(x, np.stack(without), float(np.median(np.abs(energy - features @ x))))
 
 
@@ -100,7 +100,9 @@ def _step_inside(q: Floats, c: Floats, x: Floats, free: np.ndarray) -> Floats:
     return np.zeros(len(c))
 
 
-def _solve(features: Floats, energy: Floats, prior: Floats, weights: Floats) -> Floats:
+def _solve(features: Floats, energy: Floats, prior: Floats, weights: Floats, basis: Floats) -> Floats:
     pull = RIDGE * len(energy) * np.mean(features**2, axis=0)
     weighted = features * weights[:, None]
-    return nonnegative(features.T @ weighted + np.diag(pull), weighted.T @ energy + pull * prior)
+    gram, target = features.T @ weighted + np.diag(pull), weighted.T @ energy + pull * prior
+    x: Floats = basis @ nonnegative(basis.T @ gram @ basis, basis.T @ target)
+    return x
