@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
 from aiohttp import ClientSession, WSMsgType
 
@@ -204,6 +205,34 @@ def test_a_job_carries_the_energy_of_its_run(
     assert views["cached"]["facts"]["steps"][0] == 0
     check_nodes(views["listened"])
     assert {view["model"] for view in views.values()} == {"sd15.safetensors"}
+
+
+def test_a_job_outlives_a_meter_that_dies(
+    comfy: Comfy, joulegate: Any, library: Path, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    """The gates tell the next meter all that they heard; the job has one record, and the books are exact."""
+    control = Control(tmp_path / "gpus", [Gpu("GPU-0", watts=0)])
+    first = control.counter(0)
+
+    def kill(job: str) -> None:
+        eventually(lambda: ask(f"{comfy.url}/queue")["queue_running"] or None, f"{job} runs")
+        (meter,) = (c for c in psutil.Process(running.pid).children() if c.cmdline()[3] == "meter")
+        meter.kill()
+
+    with ExitStack() as stack:
+        config = CONFIG.format(url=comfy.url, kind="image", more="")
+        running = stack.enter_context(joulegate(config, env=control.environment(library)))
+        client = Client(running.proxy, comfy.url, eventually, control)
+        with control.follow(0, [comfy.pid], idle_watts=40, watts_per_core=200):
+            job = client.run(graph(1, steps=30), kill)
+            view = eventually(lambda: final(running, job), f"{job} is final")
+        control.power(0, 0)
+        drawn = control.counter(0) - first
+        eventually(lambda: booked(running, drawn), "the books are those of the counter")
+        totals = running.status()["totals"]
+    assert view["outcome"] == "ok"
+    assert 0 < view["energy_joules"] <= client.drawn[job] / 1e6 * (1 + CLOSE)
+    assert sum(total["requests"] for total in totals if total["work"] == "inference") == 1
 
 
 def final(running: Any, job: str) -> dict[str, Any] | None:
