@@ -24,6 +24,17 @@ def test_a_new_file_can_be_opened_again(tmp_path: Path) -> None:
     connection.close()
 
 
+def test_a_file_from_before_there_were_jobs_gets_their_table(tmp_path: Path) -> None:
+    """It is a ledger of the same form, with one thing more to look up."""
+    path = str(tmp_path / "l.db")
+    connection = opened(path)
+    connection.execute("DROP TABLE jobs")
+    connection.close()
+    connection = opened(path)
+    assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
+    connection.close()
+
+
 def test_a_file_of_another_version_names_both(tmp_path: Path) -> None:
     """A newer form is refused with the remedy, and left as it is."""
     path = tmp_path / "l.db"

@@ -96,9 +96,10 @@ def test_old_rows_go_and_the_sums_stay(file: sqlite3.Connection, make_record: Re
     """Single requests have an age limit; totals have none."""
     writer, reader = Writer(file), Reader(file)
     entries = (
-        Entry(make_record("old", started=Nanoseconds(0))),
+        Entry(make_record("old", started=Nanoseconds(0), job="7f")),
         Entry(make_record("new", started=Nanoseconds(10**9))),
     )
     writer.write(backlog(Batch(entries=entries)))
     assert writer.prune(Nanoseconds(10**9)) == 1
     assert (reader.count(), reader.totals()[0].requests) == (1, 2)
+    assert file.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
