@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from joulegate.errors import UpstreamError
 from joulegate.gateway import follow
-from joulegate.model import JobNote, JobState
+from joulegate.model import JobNote, JobState, Outcome
 from joulegate.protocols.comfyui import Plugin
 from joulegate.testing.upstream import Peer
 
@@ -102,10 +103,10 @@ async def test_a_server_that_does_not_answer_is_left_alone(
     """After some failures the job is not asked after any more; what is known of it stays."""
     monkeypatch.setattr(follow, "FAILURES", 1)
 
-    async def fail(*_: object) -> None:
-        raise TimeoutError
+    async def fail(*_: object, **__: object) -> None:
+        raise UpstreamError(Outcome.UPSTREAM_TIMEOUT, "no answer")
 
-    monkeypatch.setattr(follow.Follower, "_ask", fail)
+    monkeypatch.setattr(follow, "call", fail)
     bench = await following(asked=[])
     async with soon():
         while bench.gate._desk.jobs.followed:

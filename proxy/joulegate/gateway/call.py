@@ -11,6 +11,7 @@ from joulegate.gateway.heads import ResponseHead
 from joulegate.gateway.pool import Pool
 from joulegate.gateway.signs import Answer
 from joulegate.model import Outcome
+from joulegate.ports import Headers
 from joulegate.units import Nanoseconds
 
 LARGEST = 1 << 20
@@ -20,16 +21,27 @@ PATIENCE = 2.0
 
 
 async def call(
-    pool: Pool, method: str, path: str, body: bytes = b"", *, patience: float = PATIENCE
+    pool: Pool,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    *,
+    shown: Headers = (),
+    patience: float = PATIENCE,
+    largest: int | None = None,
 ) -> Answer:
-    """Send a request and give the answer. Raises ``UpstreamError`` without one after ``patience`` seconds."""
-    fields = [(b"Host", pool.host), (b"User-Agent", b"joulegate"), (b"Accept", b"application/json")]
+    """Send a request and give the answer. Raises ``UpstreamError`` without one after ``patience`` seconds.
+
+    ``shown`` are header fields besides; of the body the first ``largest`` bytes are given, ``LARGEST`` if it
+    says nothing.
+    """
+    fields = [(b"Host", pool.host), (b"User-Agent", b"joulegate"), (b"Accept", b"application/json"), *shown]
     framing = b"Connection: close\r\n"
     if body or method == "POST":
         fields.append((b"Content-Type", b"application/json"))
         framing += b"Content-Length: %d\r\n" % len(body)
     message = request_head(method, path, fields, framing) + body
-    consumer = _Consumer()
+    consumer = _Consumer(LARGEST if largest is None else largest)
     try:
         async with asyncio.timeout(patience):
             connection = await pool.connect()
@@ -46,7 +58,8 @@ async def call(
 class _Consumer:
     """Keeps an answer; implements ``roles.Consumer``."""
 
-    def __init__(self) -> None:
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._head: ResponseHead | None = None
         self._body = bytearray()
@@ -62,12 +75,14 @@ class _Consumer:
 
     def answer_body(self, t: Nanoseconds, content: bytes, wire: bytes | None) -> None:  # noqa: ARG002
         self._body += content
-        if len(self._body) >= LARGEST:
+        if len(self._body) >= self._largest:
             self.answer_end(t)
 
     def answer_end(self, t: Nanoseconds) -> None:  # noqa: ARG002 (the port's)
         if self._head and not self.answer.done():
-            self.answer.set_result(Answer(self._head.status, self._head.fields, bytes(self._body[:LARGEST])))
+            self.answer.set_result(
+                Answer(self._head.status, self._head.fields, bytes(self._body[: self._largest]))
+            )
 
     def answer_pauses(self) -> None:
         pass

@@ -62,13 +62,7 @@ class Desk:
         self.errands = Errands(loop)
         self.pools = {target.name: Pool(target, clock, timeouts.connect) for target in settings.upstreams}
         self.jobs = Jobs(sink, clock, wall)
-        self.follower = Follower(
-            self.jobs,
-            protocols,
-            {target.name: target for target in settings.upstreams},
-            clock,
-            self.observer_failed,
-        )
+        self.follower = Follower(self.jobs, protocols, self.pools, clock, self.observer_failed)
         self.aftercare = {target.name: self._aftercare(target) for target in settings.upstreams}
         self.usage_refusals = UsageRefusals(clock)
         self.draining = False

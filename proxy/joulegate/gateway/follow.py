@@ -5,20 +5,16 @@ What a protocol reads of the answer goes the way of everything that is heard of 
 """
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
-from msgspec import Struct
-from yarl import URL
-
-from joulegate import trust
+from joulegate.errors import UpstreamError
+from joulegate.gateway.call import call
 from joulegate.gateway.jobs import Clock, Followed, Jobs
 from joulegate.gateway.observation import Observation
-from joulegate.gateway.settings import Target
+from joulegate.gateway.pool import Pool
+from joulegate.gateway.signs import Answer
 from joulegate.model import JobSign, JobState
-from joulegate.ports import Headers, InferenceProtocol
+from joulegate.ports import InferenceProtocol
 from joulegate.units import NANO, Nanoseconds, seconds
 
 AT_ONCE = 4
@@ -35,14 +31,6 @@ _GONE = {404, 410}
 _UNKNOWN = {404, 405, 501}
 
 
-class Answer(Struct, frozen=True):
-    """What a server said."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-
 class Follower:
     """Asks after the jobs of one gate, until it is cancelled."""
 
@@ -50,31 +38,25 @@ class Follower:
         self,
         jobs: Jobs,
         protocols: Mapping[str, InferenceProtocol],
-        upstreams: Mapping[str, Target],
+        pools: Mapping[str, Pool],
         clock: Clock,
         failed: Callable[[str], None],
     ) -> None:
         self._jobs = jobs
         self._protocols = protocols
-        self._upstreams = upstreams
+        self._pools = pools
         self._clock = clock
         self._failed = failed
-        self._tls: dict[str, ssl.SSLContext] = {}
         self._changed = asyncio.Event()
         jobs.changed = self._changed.set
 
     async def run(self) -> None:
         """Ask, until cancelled."""
         slots = asyncio.Semaphore(AT_ONCE)
-        async with AsyncExitStack() as stack:
-            group = await stack.enter_async_context(asyncio.TaskGroup())
-            session: ClientSession | None = None
+        async with asyncio.TaskGroup() as group:
             while True:
                 await slots.acquire()
-                followed = await self._next()
-                if session is None:
-                    session = await stack.enter_async_context(_session())
-                group.create_task(self._turn(session, followed, slots))
+                group.create_task(self._turn(await self._next(), slots))
 
     async def _next(self) -> Followed:
         """Wait for the job that is due next."""
@@ -92,11 +74,13 @@ class Follower:
             except TimeoutError:
                 continue
 
-    async def _turn(self, session: ClientSession, followed: Followed, slots: asyncio.Semaphore) -> None:
+    async def _turn(self, followed: Followed, slots: asyncio.Semaphore) -> None:
+        pool, path = self._pools[followed.origin.upstream], followed.paths[0]
+        shown = followed.origin.credentials
         try:
-            answer = await self._ask(session, followed)
+            answer = await call(pool, "GET", path, shown=shown, patience=PATIENCE, largest=LARGEST)
             self._take(followed, answer)
-        except (ClientError, OSError, TimeoutError, ValueError):
+        except UpstreamError:
             self._missed(followed)
         except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
             self._failed(followed.origin.protocol)
@@ -105,30 +89,6 @@ class Follower:
             followed.asking = False
             slots.release()
             self._changed.set()
-
-    async def _ask(self, session: ClientSession, followed: Followed) -> Answer:
-        target = self._upstreams[followed.origin.upstream]
-        url = URL(f"{target.endpoint.text()}{followed.paths[0]}", encoded=True)
-        fields = [
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in followed.origin.credentials
-        ]
-        tls: ssl.SSLContext | bool = (
-            trust.context(target.ca_file) if target.endpoint.scheme == "https" else True
-        )
-        async with session.get(url, headers=fields, ssl=tls, allow_redirects=False) as answer:
-            body = b""
-            async for part in answer.content.iter_any():
-                body += part
-                if len(body) > LARGEST:
-                    raise ValueError("the answer is too large")
-            return Answer(answer.status, answer.raw_headers, body)
-
-    def _trust(self, target: Target) -> ssl.SSLContext | bool:
-        if target.endpoint.scheme != "https":
-            return True
-        if target.name not in self._tls:
-            self._tls[target.name] = trust.context(target.ca_file)
-        return self._tls[target.name]
 
     def _missed(self, followed: Followed) -> None:
         """Wait longer for a server that does not answer, and at last leave it alone."""
@@ -171,18 +131,7 @@ class Follower:
         observation = Observation(protocol.observer(route, ()), name, self._failed)
         if not observation.learns_of_jobs:
             return []
-        observation.response_head(answer.status, answer.headers)
+        observation.response_head(answer.status, list(answer.fields.items()))
         observation.response_body(now, answer.body)
         observation.response_end(complete=True)
         return list(observation.jobs())
-
-
-def _session() -> ClientSession:
-    """Give a client that keeps nothing of what servers say, and asks for plain answers."""
-    return ClientSession(
-        connector=TCPConnector(limit=AT_ONCE),
-        cookie_jar=DummyCookieJar(),
-        timeout=ClientTimeout(total=PATIENCE),
-        headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "joulegate"},
-        trust_env=False,
-    )
