@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from joulegate.model import Fact, Task, TaskFacts, WorkClass
+from joulegate.model import Fact, FactSource, Task, TaskFacts, WorkClass
 from joulegate.ports import InferenceProtocol, Observer
 
 Load = Callable[[str], InferenceProtocol]
@@ -75,3 +75,44 @@ def test_a_long_last_event_is_read(exchange: Play) -> None:
     )
     observer = exchange("/completion", b"{}", last, protocol="llamacpp", media=STREAM)
     assert observer.facts() == TaskFacts(prompt_tokens=Fact(4), completion_tokens=Fact(3))
+
+
+FIRST = b'{"index":0,"model":"g","tokens_evaluated":8,"tokens_predicted":5,"timings":{"cache_n":3}}'
+SECOND = b'{"index":1,"model":"g","tokens_evaluated":4,"tokens_predicted":5,"timings":{"cache_n":0}}'
+JSON = b"application/json"
+
+
+def test_a_list_of_prompts_has_a_list_of_results(exchange: Play) -> None:
+    """Its counts are the sums, and the model is that of the first."""
+    answer = b"[" + FIRST + b"," + SECOND + b"]"
+    observer = exchange("/completion", b'{"prompt":["a","b"]}', answer, protocol="llamacpp", media=JSON)
+    assert observer.facts() == TaskFacts(
+        prompt_tokens=Fact(12),
+        completion_tokens=Fact(10),
+        cached_prompt_tokens=Fact(3),
+        choices=Fact(2, FactSource.DERIVED),
+    )
+    assert observer.model() == "g"
+
+
+def test_a_list_of_tokens_is_one_prompt(exchange: Play) -> None:
+    """It has one result, in no list."""
+    observer = exchange("/completion", b'{"prompt":[1,2,3]}', FIRST, protocol="llamacpp", media=JSON)
+    facts = observer.facts()
+    assert (facts.prompt_tokens, facts.completion_tokens) == (Fact(8), Fact(5))
+    assert facts.cached_prompt_tokens == Fact(3)
+
+
+def test_a_count_that_one_result_does_not_tell_is_not_known(exchange: Play) -> None:
+    """A part of a sum is no sum."""
+    answer = b"[" + FIRST + b"," + SECOND.replace(b'"tokens_evaluated":4,', b"") + b"]"
+    observer = exchange("/completion", b'{"prompt":["a","b"]}', answer, protocol="llamacpp", media=JSON)
+    facts = observer.facts()
+    assert (facts.prompt_tokens, facts.completion_tokens) == (None, Fact(10))
+
+
+@pytest.mark.parametrize("wish", [b'{"prompt":["a","b"],"n":2}', b'{"prompt":[' + b'"a",' * 64 + b'"a"]}'])
+def test_results_that_cannot_be_told_apart_are_not_known(exchange: Play, wish: bytes) -> None:
+    """Several choices of each prompt, or more results than are looked into."""
+    answer = b"[" + FIRST + b"," + SECOND + b"]"
+    assert exchange("/completion", wish, answer, protocol="llamacpp", media=JSON).facts() == TaskFacts()

@@ -12,10 +12,10 @@ import re
 
 from msgspec.structs import replace
 
-from joulegate.framing import Found
-from joulegate.framing.values import decode, fact, flag, whole, word
+from joulegate.framing import Found, Peek, PointerPeek
+from joulegate.framing.values import decode, derived, fact, flag, whole, word
 from joulegate.listener import Listener, Members
-from joulegate.model import Asked, Task, WorkClass
+from joulegate.model import Asked, Fact, Task, WorkClass
 from joulegate.ports import About, Headers, Observer, Route
 
 _INFERENCE = {
@@ -44,6 +44,15 @@ _READ = {
     "/props": _PROBE,
     "/lora-adapters": _ADMIN,
 }
+_PLACES = {
+    "model": ("model",),
+    "prompt_tokens": ("tokens_evaluated",),
+    "completion_tokens": ("tokens_predicted",),
+    "cached_prompt_tokens": ("timings", "cache_n"),
+}
+"""What is taken from the result of one of several prompts."""
+_MOST = 64
+"""Results that are looked into; of more than these nothing is known."""
 _TEXT = re.compile(rb'"(?:content|text)"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
 """New text of an event; ``text`` where the server is not llama.cpp."""
 
@@ -74,7 +83,8 @@ class Plugin:
 class Native(Listener):
     """Listens to one native exchange."""
 
-    wishes = frozenset({"model", "stream", "n_predict", "max_tokens"})
+    wishes = frozenset({"model", "stream", "n_predict", "max_tokens", "n"})
+    wish_counts = frozenset({"prompt"})
     answers = frozenset({"model", "usage", "timings", "tokens_predicted", "tokens_evaluated"})
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:
@@ -92,6 +102,36 @@ class Native(Listener):
             stream=flag(members.get("stream")),
             max_tokens=bound if bound is not None else whole(members.get("max_tokens")),
         )
+
+    def answer_peek(self, media: bytes, headers: Headers) -> Peek | None:
+        """Look into one result, and into each of a list of them, which answers a list of prompts.
+
+        A list can also be one prompt of tokens: that has one result.
+        """
+        peek, places = super().answer_peek(media, headers), self._prompts()
+        if peek is None or not 0 < places <= _MOST:
+            return peek
+        each = [
+            (f"{place}.{name}", (str(place), *_PLACES[name])) for place in range(places) for name in _PLACES
+        ]
+        return PointerPeek({name: (name,) for name in self.answers} | dict(each))
+
+    def document(self, found: Found) -> None:
+        """Add up the results of several prompts; a count that one of them does not tell is not known."""
+        results = [
+            {name: found.members.get(f"{place}.{name}") for name in _PLACES}
+            for place in range(min(self._prompts(), _MOST))
+        ]
+        if not results or results[0]["completion_tokens"] is None:
+            return
+        self.answer_model = word(results[0]["model"])
+        sums = {name: _sum([result[name] for result in results]) for name in _PLACES.keys() - {"model"}}
+        self.accounts.facts = replace(self.accounts.facts, choices=derived(len(results)), **sums)
+
+    def _prompts(self) -> int:
+        """Give how many elements the prompt has if it is a list; with several choices of each, none."""
+        found = self.request_found()
+        return found.counts.get("prompt", 0) if (whole(found.members.get("n")) or 1) == 1 else 0
 
     def event(self, data: bytes) -> int:
         """Take one event; the newest one is kept, because it has the counts so far."""
@@ -129,3 +169,8 @@ class Native(Listener):
         }
         known = {name: value for name, value in native.items() if value}
         self.accounts.facts = replace(self.accounts.facts, **known)
+
+
+def _sum(values: list[bytes | None]) -> Fact | None:
+    counts = [count for count in map(whole, values) if count is not None]
+    return fact(sum(counts)) if len(counts) == len(values) else None
