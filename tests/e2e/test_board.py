@@ -2,7 +2,6 @@
 
 import base64
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,17 +36,6 @@ url = "{images}"
 models = ["terrain*"]
 gpus = [0]
 """
-
-
-@pytest.fixture
-def images(root: Path, tmp_path: Path, free_port: Callable[[], int], process: Callable[..., Any]) -> Any:
-    """The image server of the examples."""
-    pytest.importorskip("terrain_diffusion")
-    url = f"http://127.0.0.1:{free_port()}"
-    script = str(root / "examples" / "servers" / "image_server.py")
-    command = [sys.executable, script, "--port", url.rpartition(":")[2]]
-    with process(command, tmp_path / "images.log", f"{url}/v1/models"):
-        yield url
 
 
 def test_every_query_of_the_board_returns_data(

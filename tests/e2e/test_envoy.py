@@ -66,16 +66,10 @@ class Chain(NamedTuple):
 
     def books(self, requests: int) -> tuple[Counter[str], int]:
         """Wait for so many settled requests; give all outcomes so far, and the tokens that came out."""
-        status = self.gate.settled(requests)
-        for device in status["devices"]:
-            unattributed = sum(energy for _, energy in device["unattributed"])
-            assert device["requests"] + device["idle"] + unattributed == device["measured"]
-            assert device["conservation_error"] == 0
-        outcomes = Counter[str]()
-        for outcome, count in samples(self.gate.metrics(), r'joulegate_requests_total{.*outcome="(\w+)"}'):
-            outcomes[outcome] += count
-        tokens = samples(self.gate.metrics(), r'joulegate_tokens_total{.*direction="(output)"}')
-        return outcomes, sum(count for _, count in tokens)
+        self.gate.settled(requests)
+        self.gate.check_books()
+        outcomes = self.gate.sums("joulegate_requests_total", "outcome")
+        return outcomes, self.gate.sums("joulegate_tokens_total", "direction")["output"]
 
     def generated(self) -> int:
         """Give the tokens that the engine says it has generated so far."""
@@ -87,10 +81,6 @@ class Chain(NamedTuple):
     def busy(self) -> int:
         """Give how many requests the engine works on."""
         return sum(slot["is_processing"] for slot in json.loads(fetch(f"{self.llama.url}/slots")))
-
-
-def samples(text: str, pattern: str) -> list[tuple[str, int]]:
-    return [(label, int(float(value))) for label, value in re.findall(rf"(?m)^{pattern} (\S+)$", text)]
 
 
 def send(url: str, wish: dict[str, Any], path: str, headers: dict[str, str]) -> http.client.HTTPConnection:
@@ -208,14 +198,10 @@ def texts(stream: bytes) -> list[str]:
     return [document["choices"][0]["text"] for document in documents]
 
 
-def settled(chain: Chain) -> int:
-    return sum(total["requests"] for total in chain.gate.status()["totals"])
-
-
 def test_a_stream_is_that_of_a_direct_run_and_counted_as_the_engine_does(chain: Chain) -> None:
     """Through two Envoys and the gate: the same pieces of text, nothing added, tokens exact."""
     direct = texts(chain.ask(chain.direct, WISH | {"stream": True}).body)
-    done, (_, tokens), before = settled(chain), chain.books(0), chain.generated()
+    done, (_, tokens), before = chain.gate.requests(), chain.books(0), chain.generated()
     assert texts(chain.ask(chain.front, WISH | {"stream": True}).body) == direct
     outcomes, after = chain.books(done + 1)
     assert outcomes["ok"] == 1
@@ -224,7 +210,7 @@ def test_a_stream_is_that_of_a_direct_run_and_counted_as_the_engine_does(chain: 
 
 def test_a_client_that_leaves_stops_the_engine(chain: Chain, eventually: Callable[..., Any]) -> None:
     """The abort passes both Envoys and the gate; tokens that nobody reported stay unknown."""
-    done, (outcomes, tokens), before = settled(chain), chain.books(0), chain.generated()
+    done, (outcomes, tokens), before = chain.gate.requests(), chain.books(0), chain.generated()
     wish = WISH | {"stream": True, "max_tokens": LONG, "ignore_eos": True}
     connection = send(chain.front, wish, "/v1/completions", {})
     answer = connection.getresponse()
@@ -241,7 +227,7 @@ def test_a_client_that_leaves_stops_the_engine(chain: Chain, eventually: Callabl
 
 def test_a_delay_is_in_the_figures(chain: Chain) -> None:
     """300 ms before the engine hears of the request are 300 ms until its first byte."""
-    done = settled(chain)
+    done = chain.gate.requests()
     headers = {DELAY: "300", "x-request-id": "delayed"}
     assert chain.ask(chain.front, WISH, **headers).status == 200
     chain.books(done + 1)
@@ -252,7 +238,7 @@ def test_a_delay_is_in_the_figures(chain: Chain) -> None:
 
 def test_a_fault_of_the_proxy_behind_is_the_client_s_to_read(chain: Chain) -> None:
     """Envoy's own 503 goes through as it is, is an upstream's error, and has no tokens."""
-    done, (outcomes, tokens) = settled(chain), chain.books(0)
+    done, (outcomes, tokens) = chain.gate.requests(), chain.books(0)
     answer = chain.ask(chain.gate.proxy, WISH, **{ABORT: "503"})
     assert answer == Answer(503, b"fault filter abort", whole=True)
     assert chain.books(done + 1) == (outcomes + Counter(upstream_error=1), tokens)
@@ -260,7 +246,7 @@ def test_a_fault_of_the_proxy_behind_is_the_client_s_to_read(chain: Chain) -> No
 
 def test_a_connection_that_closes_at_once_is_a_502(chain: Chain) -> None:
     """In the caller's dialect, and not sent again."""
-    done, (outcomes, tokens) = settled(chain), chain.books(0)
+    done, (outcomes, tokens) = chain.gate.requests(), chain.books(0)
     answer = chain.ask(chain.gate.proxy, WISH, "/closed/v1/completions")
     assert (answer.status, json.loads(answer.body)["error"]["code"]) == (502, "upstream_reset")
     assert chain.books(done + 1) == (outcomes + Counter(upstream_reset=1), tokens)
@@ -268,7 +254,7 @@ def test_a_connection_that_closes_at_once_is_a_502(chain: Chain) -> None:
 
 def test_an_answer_that_is_cut_is_seen_to_be_cut(chain: Chain) -> None:
     """The client gets what came and no end of it; no tokens were reported."""
-    done, (outcomes, tokens) = settled(chain), chain.books(0)
+    done, (outcomes, tokens) = chain.gate.requests(), chain.books(0)
     wish = WISH | {"stream": True, "max_tokens": LONG, "ignore_eos": True}
     answer = chain.ask(chain.gate.proxy, wish, **{CUT: "1"})
     assert (answer.status, answer.whole) == (200, False)
@@ -280,7 +266,7 @@ def test_an_answer_that_is_cut_is_seen_to_be_cut(chain: Chain) -> None:
 
 def test_a_retry_of_the_proxy_before_counts_its_tokens_once(chain: Chain) -> None:
     """The client asked once; the failed try is a request of its own without tokens."""
-    done, (outcomes, tokens), before = settled(chain), chain.books(0), chain.generated()
+    done, (outcomes, tokens), before = chain.gate.requests(), chain.books(0), chain.generated()
     assert chain.ask(chain.front, WISH, **{FAIL_FIRST: "1"}).status == 200
     found, after = chain.books(done + 2)
     assert found - outcomes == Counter(upstream_error=1, ok=1)
@@ -289,7 +275,7 @@ def test_a_retry_of_the_proxy_before_counts_its_tokens_once(chain: Chain) -> Non
 
 def test_a_request_that_fails_in_every_try_costs_no_token(chain: Chain) -> None:
     """Envoy tries three times; each is in the books and in the ledger."""
-    done, (outcomes, tokens), before = settled(chain), chain.books(0), chain.generated()
+    done, (outcomes, tokens), before = chain.gate.requests(), chain.books(0), chain.generated()
     assert chain.ask(chain.front, WISH, **{ABORT: "503"}).status == 503
     assert chain.books(done + 3) == (outcomes + Counter(upstream_error=3), tokens)
     assert chain.generated() == before
