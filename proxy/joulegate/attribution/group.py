@@ -37,6 +37,8 @@ PIECE = 3000
 """Requests of a crowd that are looked at in one go, about: some tens of ms."""
 MANY = 10
 """New windows that are worth a look: the requests around them are looked at too."""
+TAUGHT = 30 * NANO
+"""ns for which a fit looks at a window, booked or not: work without an end at booking has one by then."""
 
 
 class Group:
@@ -57,6 +59,7 @@ class Group:
         self._seen_until = 0
         self._crowded_since: int | None = None
         self._fits = 0
+        self._next_fit = 0
         self._next_look: int | None = None
         self._due_at: int | None = None
         self._next_preview = 0
@@ -75,7 +78,8 @@ class Group:
         self.observer.slow = self._cutter.by_power
         self._mind_the_crowd()
         if self._time_to_look(now):
-            self._learn(now)
+            if self._fits < SEASONED or now >= self._next_fit:
+                self._learn(now)
             self._due_at = now
         self._book_due(now)
         if self._crowded_since is None:
@@ -144,6 +148,7 @@ class Group:
         """Let the rule fit; below a crowd it looks at all windows first."""
         if not self.rule.learns:
             return
+        self._next_fit = now + REFIT - SWIFT
         self._fits += 1
         if self._crowded_since is None and (scene := self._scene(self._windows, now)) is not None:
             self.rule.look(scene)
@@ -257,8 +262,9 @@ class Group:
 
     def _forget(self) -> None:
         """Drop booked windows and the requests that no open window or request can need."""
-        booked = next((at for at, w in enumerate(self._windows) if not w.final), len(self._windows))
-        del self._windows[:booked]
+        taught = (self._cutter.cursor or 0) - (TAUGHT if self.rule.learns else 0)
+        over = (at for at, w in enumerate(self._windows) if not w.final or w.end > taught)
+        del self._windows[: next(over, len(self._windows))]
         oldest = self._windows[0].start if self._windows else self._cutter.cursor
         if oldest is not None:
             self.spans.forget(min(self._s(oldest), self.spans.first_start()))

@@ -96,6 +96,15 @@ def test_the_first_figures_are_estimates(tmp_path: Path) -> None:
     assert figure.sigma is not None
 
 
+def test_figures_that_are_final_soon_still_teach(tmp_path: Path) -> None:
+    """Windows that are booked while somebody in them still runs say nothing yet; later they do."""
+    write(simulate(replace(SCENARIOS["mix"], seconds=40), 3), tmp_path, 3)
+    trace = read(tmp_path / "trace.jsonl", tmp_path / "nvml.jsonl", tmp_path / "public.json")
+    methods = [figure.method for figure in replay(trace, "step-clock", Nanoseconds(NANO)).requests.values()]
+
+    assert methods.count(Method.MODEL) > 0.7 * len(methods)
+
+
 def test_power_that_nothing_explains_falls_back_to_token_shares(tmp_path: Path) -> None:
     """A fit that cannot be trusted is not used, and the method says so."""
     write(simulate(SCENARIOS["light"], 1), tmp_path, 1)

@@ -41,6 +41,8 @@ LONG_ROW = 10.0
 MEMORY = 1800.0
 """s after which a row counts 1/e."""
 KEPT_ROWS = 6000
+EXPERIENCED = 20.0
+"""s in which somebody was there until a fit is trusted."""
 BUSY = 0.5
 """Part of a row in which somebody is there, from which on it tells how far the model is from the counter."""
 MISFIT = 0.35
@@ -209,9 +211,13 @@ def _grouped(rows: "OrderedDict[int, Row]", names: list[str]) -> Table | None:
 
 
 def _median_off(residuals: Floats, table: Table) -> float:
-    """Give the median residual of the rows in which somebody was there most of the time, of their energy."""
+    """Give the median residual of rows in which somebody was there most of the time, as part of their energy.
+
+    Want of experience counts as distance: anything can be fitted to six rows.
+    """
     busy = (table.active > BUSY * table.seconds) & (table.energy > 0)
-    return float(np.median(residuals[busy] / table.energy[busy])) if busy.sum() >= LEAST_ROWS else 0.0
+    off = float(np.median(residuals[busy] / table.energy[busy])) if busy.sum() >= LEAST_ROWS else 0.0
+    return off + max(1 - float(table.active.sum()) / EXPERIENCED, 0.0) ** 2
 
 
 def _power_in_use(rest: Floats, foreign: Floats, used: Floats) -> float:
