@@ -17,6 +17,7 @@ ROUNDS = 7
 CHUNKS = 5_000
 JSON = (b"Content-Type", b"application/json")
 STREAM = (b"Content-Type", b"text/event-stream")
+LINES = (b"Content-Type", b"application/x-ndjson")
 CHUNK = (
     b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":" hello"}}],"created":1795460399,'
     b'"id":"chatcmpl-UlH4l7BvjQrfE2kX9ZSdlJvyuxUjQ93x","model":"gemma-3-270m","system_fingerprint":"b0-unknown",'
@@ -30,6 +31,25 @@ DELTA = (
     b"event: response.output_text.delta\n"
     b'data: {"type":"response.output_text.delta","item_id":"msg","delta":"_"}\n\n'
 )
+MESSAGE = (
+    b"event: content_block_delta\n"
+    b'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" hello"}}\n\n'
+)
+LINE = b'{"model":"llama3.2","created_at":"2026-08-21T08:52:19.385406455Z","response":" the","done":false}\n'
+TOKEN = (
+    b'data: {"index":7,"token":{"id":12095,"text":" Paris","logprob":-0.5,"special":false},'
+    b'"generated_text":null,"details":null}\n\n'
+)
+IDS = b'data: {"request_id":"r1","choices":[{"index":0,"token_ids":[12095]}]}\n\n'
+COHERE = b'data: {"type":"content-delta","index":0,"delta":{"message":{"content":{"text":" hello"}}}}\n\n'
+SO_FAR = (
+    b'data: {"text":"'
+    + b" word" * 200
+    + b'","output_ids":[12095],"meta_info":{"id":"a1","finish_reason":null,'
+    b'"prompt_tokens":5,"weight_version":"default","num_retractions":0,"reasoning_tokens":0,'
+    b'"completion_tokens":200,"cached_tokens":0}}\n\n'
+)
+"""SGLang's event two hundred tokens into an answer: it repeats all of it."""
 ANSWER = json.dumps({
     "id": "1", "object": "chat.completion", "created": 1, "model": "m",
     "choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "word " * 250}}],
@@ -67,9 +87,9 @@ def best(once: Callable[[], None]) -> float:
     return min(taken)
 
 
-def per_chunk(name: str, protocol: str, path: str, chunk: bytes) -> None:
-    observing = observer(load(protocol), path, STREAM)
-    payload = chunk.partition(b"data: ")[2]
+def per_chunk(name: str, protocol: str, path: str, chunk: bytes, head: tuple[bytes, bytes] = STREAM) -> None:
+    observing = observer(load(protocol), path, head)
+    payload = chunk.partition(b"data: ")[2] or chunk
 
     def observe() -> None:
         for at in range(CHUNKS):
@@ -115,6 +135,12 @@ def main() -> None:
     per_chunk("openai chat", "openai", "/v1/chat/completions", CHUNK)
     per_chunk("openai responses", "openai", "/v1/responses", DELTA)
     per_chunk("llama.cpp native", "llamacpp", "/completion", NATIVE)
+    per_chunk("anthropic", "anthropic", "/v1/messages", MESSAGE)
+    per_chunk("ollama lines", "ollama", "/api/generate", LINE, LINES)
+    per_chunk("tgi", "tgi", "/generate_stream", TOKEN)
+    per_chunk("sglang, 1000 bytes so far", "sglang", "/generate", SO_FAR)
+    per_chunk("vllm token ids", "vllm", "/inference/v1/generate", IDS)
+    per_chunk("vllm cohere chat", "vllm", "/cohere/v2/chat", COHERE)
     per_chunk("generic", "generic", "/mine", CHUNK)
     filtering()
     per_body("image", "/v1/images/generations", IMAGE)
