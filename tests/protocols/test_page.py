@@ -4,10 +4,26 @@ from pathlib import Path
 
 import pytest
 
-from joulegate.ports import About, Headers, Observer, Route
-from joulegate.testing.protocol_page import page, routes
+from joulegate import plugins
+from joulegate.ports import About, Headers, Observer, Route, about
+from joulegate.testing.protocol_page import every, page, routes
 
 FOLDER = Path(__file__).parent / "recordings"
+
+
+def test_the_page_is_current() -> None:
+    """docs/protocols.md says what the plug-ins and their recordings say; ``make docs`` writes it."""
+    document = Path(__file__).parents[2] / "docs" / "protocols.md"
+    command = "python -m joulegate.testing.protocol_page tests/protocols/recordings docs/protocols.md"
+    assert document.read_text(encoding="utf-8") == page(FOLDER, every()), command
+
+
+@pytest.mark.parametrize("name", plugins.names("protocols"))
+def test_every_protocol_says_what_it_is(name: str) -> None:
+    """No plug-in of joulegate's own leaves people without its servers and its usage."""
+    said = about(every()[name])
+    assert said.servers
+    assert said.usage
 
 
 class Small:

@@ -7,7 +7,7 @@ Paths that are known to be no inference keep out of every task's figures. Routes
 
 from joulegate.listener import Listener
 from joulegate.model import WorkClass
-from joulegate.ports import Headers, Observer, Route
+from joulegate.ports import About, Headers, Observer, Route
 from joulegate.protocols.generic.placed import Placed
 
 _PROBES = frozenset({
@@ -30,6 +30,14 @@ _CONTROL = Route("control", work=WorkClass.ADMIN, reads_body=False, dialect="pla
 
 class Plugin:
     """Knows every route; it is asked last."""
+
+    about = About(
+        servers=("any",),
+        usage="`model`, `usage` and timings where most servers have them; other places by `[[route]]`, see "
+        "[routes](routes.md)",
+        streaming="events and lines of JSON",
+        disconnect="as the server behind it",
+    )
 
     def matches(self, method: str, path: str) -> Route:
         """Give the class of work of a path; what nothing is known of counts as inference."""

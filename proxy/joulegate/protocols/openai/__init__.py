@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from joulegate.listener import Listener, Reading
-from joulegate.ports import Headers, Observer, Route
+from joulegate.ports import About, Headers, Observer, Route
 from joulegate.protocols.openai import routes
 from joulegate.protocols.openai.audio import Speech, Transcript
 from joulegate.protocols.openai.images import Image
@@ -33,6 +33,19 @@ _LISTENERS: dict[str, type[Listener]] = {
 
 class Plugin:
     """Knows the routes of the family under ``/v1``, behind any prefix, and bare."""
+
+    about = About(
+        servers=(
+            "OpenAI", "vLLM", "SGLang", "llama.cpp", "Ollama", "TGI", "TEI", "TensorRT-LLM", "LMDeploy",
+            "LocalAI", "Infinity", "transformers serve", "KServe", "and whatever else speaks it",
+        ),
+        usage="`usage`, in the answer or in the last event that has one; llama.cpp's `timings`, vLLM's "
+        "`metrics`; images: `data`, `size`; transcripts: `usage.seconds`",
+        streaming="events, then `[DONE]`; responses: named events, last `response.completed`; usage is "
+        "asked for where the client did not, and taken out again",
+        jobs="videos, batches, background responses: what passes of their `status`",
+        disconnect="as the server behind it: most stop",
+    )  # fmt: skip
 
     def matches(self, method: str, path: str) -> Route | None:
         """Give the route, or ``None`` if the path is not of this family."""
