@@ -21,9 +21,10 @@ from joulegate.framing import (
     Peek,
     PointerPeek,
 )
+from joulegate.framing.elsewhere import passed_on
 from joulegate.framing.scan import dotted
 from joulegate.framing.values import decode, flag, word
-from joulegate.model import Asked, Fact, FactSource, JobSign, ServerTimings, TaskFacts
+from joulegate.model import Asked, Fact, FactSource, JobSign, ServerTimings, TaskFacts, WorkClass
 from joulegate.ports import Headers, Rewrite
 from joulegate.units import Nanoseconds
 
@@ -167,6 +168,7 @@ class Listener:
             self.read_members(found.members)
             if complete:
                 self.document(found)
+        self._look_elsewhere()
 
     def facts(self) -> TaskFacts:
         """Give the work done as far as it is known."""
@@ -183,6 +185,12 @@ class Listener:
     def streamed(self) -> bool:
         """Say whether the answer is a stream of parts."""
         return self._splitter is not None
+
+    def _look_elsewhere(self) -> None:
+        """Note that Ollama passed the request on, whichever language it was in."""
+        asked = self.request_found().members.get("model", b"")
+        if asked[-6:].lower() == b'cloud"' and passed_on(word(asked), self.answer_model):
+            self.accounts.facts = msgspec.structs.replace(self.accounts.facts, work=WorkClass.REMOTE)
 
     # --- framing -------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from joulegate.framing import Found
+from joulegate.framing.elsewhere import base_of
 from joulegate.framing.values import decode, fact, flag, milliseconds, whole, word
 from joulegate.listener import Listener, Members, Reading
 from joulegate.model import Asked, Fact, ServerKind, ServerTimings, Task, TaskFacts, WorkClass
@@ -39,8 +40,6 @@ _BELOW = ("/api/blobs/", "/api/experimental/", "/api/user/")
 _TEXT = re.compile(rb'"(?:response|thinking|content)"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
 _CALLS = b'"tool_calls":[{'
 _DONE = re.compile(rb'"done"\s*:\s*true')
-_CLOUD = re.compile(r"[^:]+(?::[^:]+)*:(?:cloud|[^:/]*-cloud)\s*", re.IGNORECASE)
-"""A model elsewhere by its name: ``internal/modelref/modelref.go``, ``parseSourceSuffix``."""
 _LOADS = frozenset({b'"load"', b'"unload"'})
 _SHORT = 16 * 1024
 """Bytes of a request within which a prompt that was not found is not there."""
@@ -99,8 +98,7 @@ class Ollama(Listener):
     def wish(self, found: Found) -> Asked:
         """Give the model, and whether it is elsewhere."""
         model = word(found.members.get("model"))
-        elsewhere = model is not None and _CLOUD.fullmatch(model)
-        return Asked(model=model, work=WorkClass.REMOTE if elsewhere else None)
+        return Asked(model=model, work=WorkClass.REMOTE if base_of(model) else None)
 
     def read_members(self, members: dict[str, bytes]) -> None:
         """Note counts, durations and where the work was done."""
