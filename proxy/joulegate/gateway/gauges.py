@@ -17,7 +17,6 @@ from joulegate.model import ServerKind
 Read = Callable[[Answer], int | None]
 
 PROGRESS = "/sdapi/v1/progress?skip_current_image=true"
-_SAMPLE = re.compile(rb"^([A-Za-z_:][A-Za-z0-9_:]*)(?:\{[^\n]*\})?[ \t]+([0-9.eE+]+)", re.MULTILINE)
 
 
 def gauge(kind: str) -> tuple[str, Read] | None:
@@ -68,16 +67,29 @@ def _perf(answer: Answer) -> int | None:
 
 def _page(*names: bytes) -> Read:
     """Give what adds up samples of a Prometheus page; ``None`` if the first of the names is missing."""
+    # Each pattern begins with the name, so that the rest of a long page is passed at the speed of a search.
+    patterns = [re.compile(re.escape(name) + rb"(?:\{[^\n]*\})?[ \t]+([^ \t\r\n]+)") for name in names]
 
     def read(answer: Answer) -> int | None:
-        if answer.status != 200:
-            return None
-        found = [(name, float(value)) for name, value in _SAMPLE.findall(answer.body) if name in names]
-        if not any(name == names[0] for name, _ in found):
-            return None
-        return round(sum(value for _, value in found if value < _ABSURD))
+        found = [_samples(pattern, answer.body) for pattern in patterns] if answer.status == 200 else [[]]
+        return round(sum(map(sum, found))) if found[0] else None
 
     return read
+
+
+def _samples(pattern: re.Pattern[bytes], page: bytes) -> list[float]:
+    """Give the values of a family; what stands within a line is a part of another word."""
+    matches = (
+        match for match in pattern.finditer(page) if match.start() == 0 or page[match.start() - 1] == 10
+    )
+    return [value for match in matches if 0 <= (value := _number(match[1])) < _ABSURD]
+
+
+def _number(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0
 
 
 _ABSURD = 1e9
