@@ -1,0 +1,206 @@
+"""What the gate's own code costs per request and per streamed chunk, without sockets and without a meter.
+
+    python bench/gate.py [--profile]
+
+The client's and the upstream's transports are objects in memory, so this is the part of the cost that the
+code decides; ``bench/relay.py`` has the whole one. Figures are microseconds, the least of several runs: a
+busy machine makes a run longer, nothing makes it shorter.
+"""
+
+import argparse
+import asyncio
+import cProfile
+import gc
+import pstats
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import load
+import mock
+import uvloop
+
+from joulegate import clock
+from joulegate.app.gate import protocols
+from joulegate.app.memory import collect_seldom
+from joulegate.channel.sender import EventSender
+from joulegate.config.addresses import endpoint
+from joulegate.gateway.body import BodyTerms
+from joulegate.gateway.clients import ClientServer
+from joulegate.gateway.desk import Desk
+from joulegate.gateway.dispatch import Dispatcher
+from joulegate.gateway.settings import GateSettings, Target
+from joulegate.gateway.upstream import UpstreamConnection
+from joulegate.model import GateReport, SpanClosed, SpanEvent
+
+RUNS = 15
+REQUESTS = 2000
+STREAMS, CHUNKS = 20, 100
+EVENT = b'{"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":" t%d"}}]}'
+
+
+class Pipe(asyncio.Transport):
+    """A transport that takes everything and keeps nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing = False
+
+    def write(self, data: Any) -> None:
+        del data
+
+    def writelines(self, pieces: Any) -> None:
+        del pieces
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    abort = close
+
+
+class Nobody:
+    """Takes events and forgets them."""
+
+    def emit(self, event: SpanEvent) -> None:
+        del event
+
+    def settle(self) -> None:
+        pass
+
+
+class Sending:
+    """The gate's end of the channel, whose meter settles everything at once."""
+
+    def __init__(self) -> None:
+        self._sender = EventSender(asyncio.Event().wait, lambda: GateReport("g", 1))  # type: ignore[arg-type]
+        self._closed: list[Any] = []
+        self._emit = self._sender.emit
+
+    def emit(self, event: SpanEvent) -> None:
+        self._emit(event)
+        if isinstance(event, SpanClosed):
+            self._closed.append(event.id)
+
+    def settle(self) -> None:
+        self._sender._retained.settle(self._closed)
+        self._closed.clear()
+
+
+class Bench:
+    """A gate between two pipes."""
+
+    def __init__(self, sink: Any) -> None:
+        target = Target("llm", endpoint("http://127.0.0.1:1"))
+        self.sink = sink
+        self.desk = Desk(GateSettings((target,)), protocols(), sink, clock.monotonic, clock.wall)
+        self.pool = self.desk.pools["llm"]
+        self.server = ClientServer(
+            Dispatcher(self.desk).handle,
+            clock=clock.monotonic,
+            malformed=self.desk.admission.refuse,
+            head_patience=self.desk.settings.timeouts.head,
+            body_terms=BodyTerms(self.desk.settings.timeouts.body, clock.monotonic, self.desk.watchdog),
+            hangups=self.desk.hangups,
+        )
+
+    def pair(self) -> tuple[Any, UpstreamConnection]:
+        """Give a client's connection and an idle one of the upstream's."""
+        client = self.server()
+        client.connection_made(Pipe())
+        upstream = UpstreamConnection(clock.monotonic, self.pool._known, self.pool._keep)
+        upstream.connection_made(Pipe())
+        self.keep(upstream)
+        return client, upstream
+
+    def keep(self, upstream: UpstreamConnection) -> None:
+        upstream.idle_since = clock.monotonic()
+        self.pool._keep(upstream)
+
+    def unary(self) -> Callable[[], int]:
+        client, upstream = self.pair()
+        ask, answer = load.request(), mock.WHOLE
+
+        def run() -> int:
+            for _ in range(REQUESTS):
+                client.data_received(ask)
+                upstream.data_received(answer)
+            self.sink.settle()
+            return REQUESTS
+
+        return run
+
+    def streams(self) -> Callable[[], int]:
+        ask = load.request(tokens=CHUNKS)
+        chunks = [mock.chunked(EVENT % clock.monotonic()) for _ in range(CHUNKS)]
+        end = mock.chunked(mock.USAGE % (CHUNKS, CHUNKS + 21)) + mock.chunked(b"[DONE]") + b"0\r\n\r\n"
+        pairs = [self.pair() for _ in range(STREAMS)]
+
+        def run() -> int:
+            for client, _ in pairs:
+                client.data_received(ask)
+            for _, upstream in pairs:
+                upstream.data_received(mock.STREAM)
+            for chunk in chunks:
+                for _, upstream in pairs:
+                    upstream.data_received(chunk)
+            for _, upstream in pairs:
+                upstream.data_received(end)
+            self.sink.settle()
+            return STREAMS * CHUNKS
+
+        return run
+
+    def held(self, count: int = 500) -> float:
+        """Give the bytes that one open stream takes, beside its two transports."""
+        ask, chunk = load.request(tokens=CHUNKS), mock.chunked(EVENT % clock.monotonic())
+        pairs = [self.pair() for _ in range(count)]
+        gc.collect()
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for client, _ in pairs:
+            client.data_received(bytes(bytearray(ask)))
+        for _, upstream in pairs:
+            upstream.data_received(bytes(bytearray(mock.STREAM)))
+        for _ in range(10):
+            for _, upstream in pairs:
+                upstream.data_received(bytes(bytearray(chunk)))
+        gc.collect()
+        taken = (tracemalloc.get_traced_memory()[0] - before) / count
+        tracemalloc.stop()
+        return taken
+
+
+def least(run: Callable[[], int]) -> float:
+    """Give the microseconds of one unit in the quickest run."""
+    times = []
+    for _ in range(RUNS):
+        gc.collect()
+        before = time.process_time_ns()
+        units = run()
+        times.append((time.process_time_ns() - before) / units)
+    return min(times) / 1000
+
+
+async def main(*, profile: bool) -> None:
+    """Print the figures."""
+    collect_seldom()
+    for name, sink in (("without events", Nobody), ("with events", Sending)):
+        bench = Bench(sink())
+        print(f"{name}: {least(bench.unary()):.1f} us per request, {least(bench.streams()):.2f} us per chunk")
+    print(f"an open stream takes {Bench(Nobody()).held():.0f} bytes, {Bench(Sending()).held():.0f} with events")
+    if profile:
+        for kind in ("unary", "streams"):
+            run = getattr(Bench(Sending()), kind)()
+            profiler = cProfile.Profile()
+            profiler.runcall(run)
+            pstats.Stats(profiler).sort_stats("tottime").print_stats(32)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--profile", action="store_true")
+    uvloop.run(main(profile=parser.parse_args().profile))
