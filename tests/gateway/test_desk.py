@@ -1,5 +1,6 @@
 """What a gate says of its upstreams and observers."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -81,6 +82,8 @@ async def test_the_gate_is_quiet_when_nothing_is_under_way(desk: Any) -> None:
     one, _ = desk
     await one.quiet()
     one.entered()
-    assert not one._quiet.is_set()
+    waiting = asyncio.ensure_future(one.quiet())
+    await asyncio.sleep(0)
+    assert not waiting.done()
     one.left()
-    await one.quiet()
+    await waiting

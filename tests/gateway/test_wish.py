@@ -3,9 +3,7 @@
 import pytest
 
 from joulegate.gateway.heads import response_head
-from joulegate.gateway.wish import Deadline, Refusal, Wish
-from joulegate.model import Outcome
-from joulegate.units import Nanoseconds
+from joulegate.gateway.wish import Refusal, Wish
 
 HEAD = response_head(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 7")
 WISH = Wish(method="GET", http10=True, keep_alive=False, upgrade=False, finish=False, extra=b"")
@@ -47,15 +45,3 @@ def test_a_refusal_is_kept_back_only_while_it_is_small() -> None:
     assert refusal.add(b"x" * 65_536)
     assert not refusal.add(b"x")
     assert b"".join(refusal.parts) == b"x" * 65_537
-
-
-def test_a_deadline_is_the_last_one_that_was_armed() -> None:
-    """Each wait replaces the one before and has its own name."""
-    deadline = Deadline()
-    assert not deadline.passed(Nanoseconds(10**18))
-    deadline.arm(Nanoseconds(0), Nanoseconds(5), Outcome.UPSTREAM_TIMEOUT)
-    deadline.arm(Nanoseconds(3), Nanoseconds(5), Outcome.CLIENT_TIMEOUT)
-    assert (deadline.passed(Nanoseconds(7)), deadline.passed(Nanoseconds(8))) == (False, True)
-    assert deadline.expiry is Outcome.CLIENT_TIMEOUT
-    deadline.disarm()
-    assert not deadline.passed(Nanoseconds(8))

@@ -58,6 +58,7 @@ class Desk:
         self.routes = Routes(settings.upstreams)
         self.admission = Admission()
         self.watchdog = Watchdog(loop, clock, shortest)
+        self.watchdog.add(self)
         self.hangups = Hangups(loop)
         self.errands = Errands(loop)
         self.pools = {target.name: Pool(target, clock, timeouts.connect) for target in settings.upstreams}
@@ -69,8 +70,7 @@ class Desk:
         self.parse_failures = 0
         self.active: set[Exchange] = set()
         self._handling = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._quiet: asyncio.Event | None = None
         self._lost: set[str] = set()
         self._silent: set[str] = set()
         self._logged: dict[str, Nanoseconds] = {}
@@ -81,7 +81,6 @@ class Desk:
     def entered(self) -> None:
         """Count a request that is being handled."""
         self._handling += 1
-        self._quiet.clear()
 
     def left(self) -> None:
         """Count it no longer."""
@@ -91,22 +90,26 @@ class Desk:
     def began(self, exchange: Exchange) -> None:
         """Look after an exchange."""
         self.active.add(exchange)
-        self.watchdog.add(exchange)
-        self._quiet.clear()
 
     def ended(self, exchange: Exchange, target: Target) -> None:
         """Look after an exchange with this upstream no longer."""
         self.active.discard(exchange)
-        self.watchdog.discard(exchange)
         self.admission.leave(target)
         self._settle()
 
+    def check(self, now: Nanoseconds) -> None:
+        """Let every exchange do what is due."""
+        for exchange in tuple(self.active):
+            exchange.check(now)
+
     async def quiet(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until nothing is under way. For one at a time."""
+        self._quiet = asyncio.Event()
+        self._settle()
         await self._quiet.wait()
 
     def _settle(self) -> None:
-        if not self._handling and not self.active:
+        if self._quiet is not None and not self._handling and not self.active:
             self._quiet.set()
 
     # --- clients that left ---------------------------------------------------------------------------

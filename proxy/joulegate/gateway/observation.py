@@ -136,12 +136,16 @@ class Observation:
     def request_body(self, chunk: bytes) -> None:
         """Take a part of the request body."""
         self._asked = None
-        if not self.failed:
-            self._guard(lambda: self._hear_request(chunk), None)
-
-    def _hear_request(self, chunk: bytes) -> None:
-        for piece in (chunk,) if self._request is None else self._request.feed(chunk):
-            self._observer.request_body(piece)
+        if self.failed:
+            return
+        try:
+            if self._request is None:
+                self._observer.request_body(chunk)
+            else:
+                for piece in self._request.feed(chunk):
+                    self._observer.request_body(piece)
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            self._fail()
 
     def asked(self) -> Asked:
         """Give what is known of the wish so far, its model fit to be kept."""
@@ -157,9 +161,12 @@ class Observation:
 
     def response_head(self, status: int, headers: Headers) -> None:
         """Take the head of the answer."""
-        if not self.failed:
-            heard = headers if self._answer is None else plain(headers)
-            self._guard(lambda: self._observer.response_head(status, heard), None)
+        if self.failed:
+            return
+        try:
+            self._observer.response_head(status, headers if self._answer is None else plain(headers))
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            self._fail()
 
     def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
         """Take a part of the answer; give its content bytes, all of them once nobody listens."""
@@ -175,8 +182,12 @@ class Observation:
 
     def response_end(self, *, complete: bool) -> None:
         """Learn that the answer is over."""
-        if not self.failed:
-            self._guard(lambda: self._observer.response_end(complete=complete), None)
+        if self.failed:
+            return
+        try:
+            self._observer.response_end(complete=complete)
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            self._fail()
 
     def facts(self) -> TaskFacts:
         """Give the work done as far as it is known."""

@@ -17,7 +17,7 @@ from joulegate.gateway.settings import Timeouts
 from joulegate.gateway.span import Ending
 from joulegate.gateway.tunnel import Tunnel, join
 from joulegate.gateway.upstream import Clock, UpstreamConnection
-from joulegate.gateway.wish import REFUSALS, Deadline, Refusal, Wish
+from joulegate.gateway.wish import REFUSALS, Refusal, Wish
 from joulegate.model import Outcome, Phase
 from joulegate.ports import Rewrite
 from joulegate.units import Nanoseconds
@@ -27,7 +27,7 @@ class Exchange:
     """Carries one request and its answer; the consumer of its upstream connection."""
 
     __slots__ = (
-        "_client", "_client_left", "_clock", "_deadline", "_finish_by", "_passage",
+        "_client", "_client_left", "_clock", "_due", "_expiry", "_finish_by", "_passage",
         "_sent", "_timeouts", "_tunnel", "_wish", "_withheld", "_writer", "asks_usage", "carrier",
         "connection", "failure", "keep_alive", "phase", "span", "usage_refused",
     )  # fmt: skip
@@ -48,7 +48,9 @@ class Exchange:
         self._writer = passage.writer
         self._client_left: Nanoseconds | None = None
         self._finish_by: Nanoseconds | None = None
-        self._deadline = Deadline()
+        self._due: Nanoseconds | None = None
+        """When what is waited for is late; one wait takes the place of another."""
+        self._expiry = Outcome.UPSTREAM_TIMEOUT
         self._withheld: Refusal | None = None
         self._tunnel: Tunnel | None = None
         self._sent = False
@@ -82,7 +84,7 @@ class Exchange:
         self.connection = connection
         self.phase = Phase.REQUEST
         self._sent = False
-        self._deadline.arm(now, self._timeouts.first_byte, Outcome.UPSTREAM_TIMEOUT)
+        self._due, self._expiry = Nanoseconds(now + self._timeouts.first_byte), Outcome.UPSTREAM_TIMEOUT
 
     def sent(self, now: Nanoseconds) -> None:
         """Note that the request is with the upstream, head and body."""
@@ -92,7 +94,7 @@ class Exchange:
         self.span.open(now)
         if self.phase is Phase.REQUEST:
             self.phase = Phase.WAITING
-            self._deadline.arm(now, self._timeouts.first_byte, Outcome.UPSTREAM_TIMEOUT)
+            self._due, self._expiry = Nanoseconds(now + self._timeouts.first_byte), Outcome.UPSTREAM_TIMEOUT
 
     def client_waits(self) -> None:
         """Note that the upstream takes no more of the body for now."""
@@ -102,7 +104,7 @@ class Exchange:
     def upstream_waits(self) -> None:
         """Note that the client's next bytes are waited for: its own deadline counts, not the upstream's."""
         if self.phase is Phase.REQUEST:
-            self._deadline.disarm()
+            self._due = None
 
     def refuse(self, outcome: Outcome, status: int, send: Callable[[], None]) -> None:
         """End with an answer of the gate's own, or with a cut if another one has begun."""
@@ -175,7 +177,7 @@ class Exchange:
 
     def answer_body(self, t: Nanoseconds, content: bytes, wire: bytes | None) -> None:
         """Pass a part on: to the client first, then to the observer."""
-        self._deadline.arm(t, self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT)
+        self._due, self._expiry = Nanoseconds(t + self._timeouts.idle), Outcome.STREAM_IDLE_TIMEOUT
         if self._withheld is not None:
             if not self._withheld.add(content):
                 self._let_go(t)
@@ -191,7 +193,7 @@ class Exchange:
         if self._withheld and self._withheld.names_usage() and self._client_left is None:
             self.usage_refused = True
             self.connection = None
-            self._deadline.disarm()
+            self._due = None
             self._settle()
             return
         self._let_go(t)
@@ -215,7 +217,7 @@ class Exchange:
             self._close(Outcome.UPSTREAM_TRUNCATED if cut else outcome, self._writer.status)
         else:
             self.failure = UpstreamError(outcome, detail)
-            self._deadline.disarm()
+            self._due = None
             self._settle()
 
     def answer_upgraded(self, t: Nanoseconds, head: ResponseHead, rest: bytes) -> None:
@@ -228,17 +230,17 @@ class Exchange:
             self.answer_failed(t, Outcome.UPSTREAM_PROTOCOL_ERROR, detail)
             return
         self.keep_alive = False
-        self._deadline.disarm()
+        self._due = None
         self._join(head, connection.detach(), rest)
 
     def check(self, now: Nanoseconds) -> None:
         """Do what is due."""
         self.span.check(now)
         late = self._finish_by is not None and now >= self._finish_by
-        if late or self._deadline.passed(now):
-            self._deadline.disarm()
+        if late or (self._due is not None and now >= self._due):
+            self._due = None
             self._drop_upstream()
-            self.answer_failed(now, self._deadline.expiry, "")
+            self.answer_failed(now, self._expiry, "")
 
     def _begin(self, t: Nanoseconds, head: ResponseHead) -> None:
         self.keep_alive = self.keep_alive and self._sent
@@ -246,7 +248,7 @@ class Exchange:
         self.span.overhead_response = Nanoseconds(max(0, self._clock() - t))
         self.span.open(t)
         self.phase = Phase.RESPONSE
-        self._deadline.arm(t, self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT)
+        self._due, self._expiry = Nanoseconds(t + self._timeouts.idle), Outcome.STREAM_IDLE_TIMEOUT
         if self.carrier is not None:
             self.carrier.answer_begins()
         if self._client.writing_paused:
@@ -283,12 +285,12 @@ class Exchange:
             connection.abort()
 
     def _arm(self, patience: Nanoseconds, expiry: Outcome) -> None:
-        self._deadline.arm(self._clock(), patience, expiry)
+        self._due, self._expiry = Nanoseconds(self._clock() + patience), expiry
 
     def _close(self, outcome: Outcome, status: int | None) -> None:
         if self.span.closed:
             return
-        self._deadline.disarm()
+        self._due = None
         self._finish_by = None
         self.span.close(self._clock(), Ending(outcome, status or None, self.phase, self._client_left))
         self._settle()

@@ -1,8 +1,9 @@
 """The events of one request: opened once, closed once, whatever happens."""
 
+from array import array
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -108,8 +109,8 @@ class Span:
     """Tells the sink of one request."""
 
     __slots__ = (
-        "_closed", "_first", "_flushed", "_identity", "_observation", "_opened", "_sink", "_sizes",
-        "_times", "body_bytes", "ear", "overhead_request", "overhead_response", "response_bytes",
+        "_chunks", "_flushed", "_identity", "_observation", "_opened", "_sink", "_streamed", "body_bytes",
+        "closed", "ear", "overhead_request", "overhead_response", "response_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -121,11 +122,13 @@ class Span:
         self._identity = identity
         self._observation = observation
         self._opened = False
-        self._closed = False
-        self._first = False
+        self.closed = False
+        """The request is over."""
+        self._streamed: bool | None = None
+        """Whether each chunk is told; ``None`` until there is one."""
         self._flushed = Nanoseconds(0)
-        self._times: list[Nanoseconds] = []
-        self._sizes: list[int] = []
+        self._chunks: array[int] | None = None
+        """Times and sizes by turns of the chunks since the last event: 16 bytes each, not 96."""
         self.body_bytes = 0
         self.response_bytes = 0
         self.overhead_request: Nanoseconds | None = None
@@ -135,11 +138,6 @@ class Span:
     def id(self) -> SpanId:
         """Identity of the request."""
         return self._identity.id
-
-    @property
-    def closed(self) -> bool:
-        """The request is over."""
-        return self._closed
 
     def open(self, t: Nanoseconds) -> None:
         """Tell that the request is with the upstream; only the first call does."""
@@ -154,14 +152,17 @@ class Span:
         if content <= 0:
             return
         self.response_bytes += content
-        if not self._first:
-            self._first = True
+        if self._streamed is None:
+            self._streamed = self._observation.streamed()
             self._flushed = t
             self._sink.emit(SpanFirstByte(self._identity.id, t))
-        if self._observation.streamed():
-            self._times.append(t)
-            self._sizes.append(content)
-            if len(self._times) >= MOST_CHUNKS or t - self._flushed >= LONGEST:
+        if self._streamed:
+            chunks = self._chunks
+            if chunks is None:
+                chunks = self._chunks = array("q")
+            chunks.append(t)
+            chunks.append(content)
+            if len(chunks) >= 2 * MOST_CHUNKS or t - self._flushed >= LONGEST:
                 self.flush(t)
 
     def check(self, now: Nanoseconds) -> None:
@@ -171,24 +172,26 @@ class Span:
 
     def due(self, now: Nanoseconds) -> bool:
         """Say whether chunks have waited long enough."""
-        return bool(self._times) and now - self._flushed >= LONGEST
+        return self._chunks is not None and now - self._flushed >= LONGEST
 
     def flush(self, t: Nanoseconds) -> None:
         """Tell of the chunks since the last time."""
         self._flushed = t
-        if self._times:
-            self._sink.emit(SpanChunks(self._identity.id, self._times, self._sizes))
-            self._times, self._sizes = [], []
+        chunks, self._chunks = self._chunks, None
+        if chunks is not None:
+            times = cast(list[Nanoseconds], chunks[::2].tolist())
+            self._sink.emit(SpanChunks(self._identity.id, times, chunks[1::2].tolist()))
 
     def close(self, t: Nanoseconds, ending: Ending) -> None:
         """Tell that the request is over; only the first call does."""
-        if not self._closed:
+        if not self.closed:
             self.depart(t, ending)(t, ending.outcome)
 
     def depart(self, t: Nanoseconds, ending: Ending) -> Departure:
         """Hear no more, and give what tells that the request is over: its server may still be at work."""
-        self.open(t)
-        self._closed = True
+        if not self._opened:
+            self.open(t)
+        self.closed = True
         self.flush(t)
         observation = self._observation
         observation.response_end(complete=ending.phase is Phase.DONE)

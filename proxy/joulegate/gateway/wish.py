@@ -4,8 +4,6 @@ from msgspec import Struct
 
 from joulegate.gateway.framing import Answer
 from joulegate.gateway.heads import ResponseHead
-from joulegate.model import Outcome
-from joulegate.units import Nanoseconds
 
 _SMALL = 64 * 1024
 _USAGE = (b"stream_options", b"include_usage")
@@ -61,25 +59,3 @@ class Refusal:
         """Say whether it is the asking for usage that is refused."""
         whole = b"".join(self.parts)
         return any(name in whole for name in _USAGE)
-
-
-class Deadline:
-    """One wait and what it is called when it was too long."""
-
-    __slots__ = ("_at", "expiry")
-
-    def __init__(self) -> None:
-        self._at: Nanoseconds | None = None
-        self.expiry = Outcome.UPSTREAM_TIMEOUT
-
-    def arm(self, t: Nanoseconds, patience: Nanoseconds, expiry: Outcome) -> None:
-        """Wait from ``t`` on, in place of any wait before."""
-        self._at, self.expiry = Nanoseconds(t + patience), expiry
-
-    def disarm(self) -> None:
-        """Wait for nothing."""
-        self._at = None
-
-    def passed(self, now: Nanoseconds) -> bool:
-        """Say whether the wait was too long."""
-        return self._at is not None and now >= self._at
