@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import load
-import mock
+import mock  # noqa: UP026 (ours)
 import uvloop
 
 from joulegate import clock
@@ -86,7 +86,7 @@ class Sending:
             self._closed.append(event.id)
 
     def settle(self) -> None:
-        self._sender._retained.settle(self._closed)
+        self._sender._retained.settle(self._closed)  # noqa: SLF001 (what a meter's answer does)
         self._closed.clear()
 
 
@@ -111,14 +111,14 @@ class Bench:
         """Give a client's connection and an idle one of the upstream's."""
         client = self.server()
         client.connection_made(Pipe())
-        upstream = UpstreamConnection(clock.monotonic, self.pool._known, self.pool._keep)
+        upstream = UpstreamConnection(clock.monotonic, self.pool.known, self.pool.keep)
         upstream.connection_made(Pipe())
         self.keep(upstream)
         return client, upstream
 
     def keep(self, upstream: UpstreamConnection) -> None:
         upstream.idle_since = clock.monotonic()
-        self.pool._keep(upstream)
+        self.pool.keep(upstream)
 
     def unary(self) -> Callable[[], int]:
         client, upstream = self.pair()
@@ -191,7 +191,9 @@ async def main(*, profile: bool) -> None:
     for name, sink in (("without events", Nobody), ("with events", Sending)):
         bench = Bench(sink())
         print(f"{name}: {least(bench.unary()):.1f} us per request, {least(bench.streams()):.2f} us per chunk")
-    print(f"an open stream takes {Bench(Nobody()).held():.0f} bytes, {Bench(Sending()).held():.0f} with events")
+    print(
+        f"an open stream takes {Bench(Nobody()).held():.0f} bytes, {Bench(Sending()).held():.0f} with events"
+    )
     if profile:
         for kind in ("unary", "streams"):
             run = getattr(Bench(Sending()), kind)()

@@ -25,7 +25,7 @@ from joulegate.framing.elsewhere import passed_on
 from joulegate.framing.scan import dotted
 from joulegate.framing.values import decode, flag, word
 from joulegate.model import Asked, Fact, FactSource, JobSign, ServerTimings, TaskFacts, WorkClass
-from joulegate.ports import Headers, Rewrite
+from joulegate.ports import Headers, Rewrite, by_name
 from joulegate.units import Nanoseconds
 
 Members = dict[str, msgspec.Raw]
@@ -149,7 +149,7 @@ class Listener:
             self._read = _nothing
             return
         self.answered = True
-        fields = {name.lower(): value for name, value in reversed(headers)}
+        fields = by_name(headers)
         self.accounts.head(fields)
         encoded = fields.get(b"content-encoding", b"").lower() not in (b"", b"identity")
         self._read = _length if encoded else self._reader(fields.get(b"content-type", b""), headers)
@@ -280,11 +280,8 @@ def _length(_: Listener, chunk: bytes) -> int:
 
 def header(headers: Headers, name: bytes) -> bytes:
     """Give the value of the first field of this name, in lower case; empty if there is none."""
-    for key, value in headers:
-        if key.lower() == name:
-            return value
-    return b""
+    return by_name(headers).get(name, b"")
 
 
 def _encoded(headers: Headers) -> bool:
-    return header(headers, b"content-encoding").lower() not in (b"", b"identity")
+    return by_name(headers).get(b"content-encoding", b"").lower() not in (b"", b"identity")

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from joulegate.gateway.headers import (
     connection_options,
-    first,
     forwarded,
     request_head,
     request_problem,
@@ -98,9 +97,3 @@ def test_a_head_is_written_as_it_was_read() -> None:
     """The target goes on byte for byte."""
     head = request_head("GET", "/a%2F//../?", [(b"host", b"x")], b"")
     assert head == b"GET /a%2F//../? HTTP/1.1\r\nhost: x\r\n\r\n"
-
-
-def test_the_first_field_of_a_name_is_found_in_any_case() -> None:
-    """Names of fields have no case."""
-    assert first([(b"A", b"1"), (b"X-y", b"2"), (b"x-Y", b"3")], b"x-y") == b"2"
-    assert first([], b"x") is None

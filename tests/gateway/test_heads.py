@@ -23,6 +23,7 @@ from joulegate.gateway.heads import (
     request_head,
     response_head,
 )
+from joulegate.ports import Fields, by_name
 
 GET = b"GET / HTTP/1.1\r\nHost: a"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
@@ -318,3 +319,12 @@ def test_other_parsers_read_the_same_answer(raw: bytes) -> None:
     assert bool(message.chunked) == head.chunked
     framed = head.chunked or head.length is not None
     assert not (framed and head.keep_alive and message.should_close)
+
+
+def test_the_first_field_of_a_name_is_found_in_any_case() -> None:
+    """Names of fields have no case; a head is indexed once for all who ask."""
+    pairs = [(b"A", b"1"), (b"X-y", b"2"), (b"x-Y", b"3")]
+    assert by_name(pairs) == {b"a": b"1", b"x-y": b"2"}
+    fields = Fields(pairs)
+    assert by_name(fields) is by_name(fields)
+    assert fields == tuple(pairs)

@@ -26,12 +26,12 @@ async def test_an_idle_connection_is_given_once_and_not_for_long(serve: Any, tar
     pool = Pool(target(upstream), lambda: Nanoseconds(now[0]), nanoseconds(5))
     assert pool.kept() is None
     first, second = await pool.connect(), await pool.connect()
-    pool._keep(first)
+    pool.keep(first)
     now[0] = second.idle_since = IDLE - 1
-    pool._keep(second)
+    pool.keep(second)
     assert pool.kept() is second
     assert pool.kept() is first
-    pool._keep(first)
+    pool.keep(first)
     now[0] = IDLE
     assert pool.kept() is None
     async with soon():
@@ -47,13 +47,13 @@ async def test_what_is_idle_for_too_long_is_closed_without_being_asked_for(
     pool = Pool(target(upstream), lambda: Nanoseconds(0), nanoseconds(5))
     old, young = await pool.connect(), await pool.connect()
     young.idle_since = Nanoseconds(1)
-    pool._keep(old)
-    pool._keep(young)
+    pool.keep(old)
+    pool.keep(young)
     pool.check(IDLE)
     async with soon():
         await upstream.peers[0].gone.wait()
     assert pool.kept() is young
-    pool._keep(young)
+    pool.keep(young)
     pool.close()
     async with soon():
         await upstream.peers[1].gone.wait()
@@ -68,7 +68,7 @@ async def test_a_connection_that_the_upstream_closed_is_not_given(serve: Any, ta
 
     pool = Pool(target(await serve(script)), lambda: Nanoseconds(0), nanoseconds(5))
     connection = await pool.connect()
-    pool._keep(connection)
+    pool.keep(connection)
     go.set()
     async with soon():
         while connection.connected:

@@ -64,14 +64,15 @@ class _Metrics(Struct):
 
 
 _NOTHING = TaskFacts()
+_NO_TIMINGS = ServerTimings()
 
 
 class Accounts:
     """Gathers what one answer says of its own cost; what is said last counts."""
 
     def __init__(self) -> None:
-        self.facts = TaskFacts()
-        self.timings = ServerTimings()
+        self.facts = _NOTHING
+        self.timings = _NO_TIMINGS
 
     def take(self, members: Mapping[str, bytes | Raw]) -> None:
         """Take the members ``usage``, ``timings`` and ``metrics`` of an answer or of an event."""
@@ -84,7 +85,7 @@ class Accounts:
         usage = decode(raw, _Usage) if raw else None
         if usage:
             facts = _usage_facts(usage)
-            self.facts = facts if self.facts == _NOTHING else replace(self.facts, **_known(facts))
+            self.facts = facts if self.facts is _NOTHING else replace(self.facts, **_known(facts))
 
     def head(self, fields: Mapping[bytes, bytes]) -> None:
         """Take the head of an answer, names in lower case; what the body says later counts more."""
@@ -138,7 +139,7 @@ def _usage_facts(usage: _Usage) -> TaskFacts:
         prompt = _with_cached(usage)
     asked = usage.prompt_tokens_details or usage.input_tokens_details or _NO_DETAILS
     given = usage.completion_tokens_details or usage.output_tokens_details or _NO_DETAILS
-    audio = seconds(usage.seconds)
+    audio = None if usage.seconds is None else seconds(usage.seconds)
     completion, reasoning = _completion(usage, prompt, _first(given.reasoning_tokens, usage.reasoning_tokens))
     return TaskFacts(
         prompt_tokens=_fact(prompt),
@@ -183,8 +184,7 @@ def _timing_facts(timings: _Timings) -> TaskFacts:
 
 def _first(*values: object) -> int | None:
     for value in values:
-        number = count(value)
-        if number is not None:
+        if value is not None and (number := count(value)) is not None:
             return number
     return None
 

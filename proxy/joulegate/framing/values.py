@@ -22,6 +22,8 @@ _DIGITS = re.compile(r"\d{1,10}")
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _NOT_A_NUMBER = re.compile(rb"(?<=[:,\[\s])(?:NaN|-?Infinity)(?=[\s,}\]])")
 
+_FLAGS = {b"true": True, b'"true"': True, b"false": False, b'"false"': False}
+
 T = TypeVar("T")
 
 
@@ -87,7 +89,7 @@ def whole(raw: bytes | msgspec.Raw | None) -> int | None:
 
 def flag(raw: bytes | None) -> bool | None:
     """Give the truth value of a raw member: a boolean, or the word of it as forms have it."""
-    return {b"true": True, b'"true"': True, b"false": False, b'"false"': False}.get(raw or b"")
+    return _FLAGS.get(raw or b"")
 
 
 def area(raw: bytes | msgspec.Raw | None) -> tuple[int, int] | None:

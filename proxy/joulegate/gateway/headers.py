@@ -22,19 +22,6 @@ OURS = b"joulegate-"
 """Only the gate itself speaks in this name."""
 
 
-def first(headers: Headers, name: bytes) -> bytes | None:
-    """Give the value of the first field of that name (in lower case), or ``None``."""
-    for field, value in headers:
-        if field.lower() == name:
-            return value
-    return None
-
-
-def index(headers: Headers) -> dict[bytes, bytes]:
-    """Give the first value of each field by its name in lower case."""
-    return {name.lower(): value for name, value in reversed(headers)}
-
-
 def forwarded(headers: Headers, *, ours: bool = False) -> list[tuple[bytes, bytes]]:
     """Give the fields for the next hop, without framing; ``ours`` keeps ``Joulegate-*``."""
     nominated = connection_options(headers) - _NEVER_NOMINATED

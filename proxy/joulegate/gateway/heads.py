@@ -6,11 +6,11 @@ servers could read in two ways is not read at all.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
-from joulegate.gateway.headers import connection_options, index
-from joulegate.ports import Headers
+from joulegate.gateway.headers import connection_options
+from joulegate.ports import Fields, Headers
 
 LARGEST_FIELD = 64 * 1024
 LARGEST_HEAD = 192 * 1024
@@ -62,8 +62,8 @@ class RequestHead:
         "onward", "target", "upgrade",
     )  # fmt: skip
 
-    def __init__(self, method: str, target: str, headers: Headers, *, http10: bool) -> None:
-        fields = index(headers)
+    def __init__(self, method: str, target: str, headers: Fields, *, http10: bool) -> None:
+        fields = headers.first
         self.method = method
         self.target = target
         """Byte for byte: visible ASCII."""
@@ -109,8 +109,8 @@ class ResponseHead:
         "status",
     )
 
-    def __init__(self, status: int, reason: bytes, headers: Headers, *, http10: bool) -> None:
-        fields = index(headers)
+    def __init__(self, status: int, reason: bytes, headers: Fields, *, http10: bool) -> None:
+        fields = headers.first
         self.status = status
         self.reason = reason
         """As it came."""
@@ -192,7 +192,7 @@ class Known(Generic[Head]):
         return head
 
 
-def _lines(raw: bytes) -> tuple[bytes, Headers]:
+def _lines(raw: bytes) -> tuple[bytes, Fields]:
     """Give the first line and the fields."""
     if len(raw) > LARGEST_HEAD:
         raise MalformedHead(f"the head is larger than {LARGEST_HEAD} bytes", 431, "head_too_large")
@@ -208,7 +208,7 @@ def _lines(raw: bytes) -> tuple[bytes, Headers]:
     return line, _fields(lines)
 
 
-def _fields(lines: list[bytes]) -> Headers:
+def _fields(lines: list[bytes]) -> Fields:
     headers = []
     for line in lines:
         name, colon, value = line.partition(b":")
@@ -217,7 +217,7 @@ def _fields(lines: list[bytes]) -> Headers:
         headers.append((name, value.strip(b" \t")))
     if _NO_TOKEN.search(b"".join([name for name, _ in headers])):
         raise MalformedHead("a field name that is none")  # Also a folded line: it begins with a blank.
-    return tuple(headers)
+    return Fields(headers)
 
 
 def trailers(lines: list[bytes]) -> None:
@@ -236,7 +236,7 @@ def _refuse_repeated(headers: Headers, once: frozenset[bytes] = _ONCE) -> None:
         seen.add(lower)
 
 
-def _length(fields: dict[bytes, bytes]) -> int | None:
+def _length(fields: Mapping[bytes, bytes]) -> int | None:
     value = fields.get(b"content-length")
     if value is None:
         return None
@@ -245,7 +245,7 @@ def _length(fields: dict[bytes, bytes]) -> int | None:
     return int(value)
 
 
-def _coded(fields: dict[bytes, bytes], *, http10: bool) -> bool:
+def _coded(fields: Mapping[bytes, bytes], *, http10: bool) -> bool:
     value = fields.get(b"transfer-encoding")
     if value is None:
         return False
@@ -256,7 +256,7 @@ def _coded(fields: dict[bytes, bytes], *, http10: bool) -> bool:
     return True
 
 
-def _check_host(fields: dict[bytes, bytes], *, http10: bool) -> None:
+def _check_host(fields: Mapping[bytes, bytes], *, http10: bool) -> None:
     host = fields.get(b"host")
     if host is None:
         if not http10:
@@ -265,5 +265,5 @@ def _check_host(fields: dict[bytes, bytes], *, http10: bool) -> None:
         raise MalformedHead("the Host field has characters that no host name has")
 
 
-def _asks_websocket(method: str, fields: dict[bytes, bytes], options: frozenset[bytes]) -> bool:
+def _asks_websocket(method: str, fields: Mapping[bytes, bytes], options: frozenset[bytes]) -> bool:
     return method == "GET" and b"upgrade" in options and fields.get(b"upgrade", b"").lower() == b"websocket"

@@ -27,7 +27,7 @@ class Pool:
         self._endpoint = target.endpoint
         self._clock = clock
         self._connect = connect
-        self._known: Known[ResponseHead] = Known(response_head)
+        self.known: Known[ResponseHead] = Known(response_head)
         self._idle: list[UpstreamConnection] = []
         self._tls = trust.context(target.ca_file) if target.endpoint.scheme == "https" else None
         self._closed = False
@@ -51,7 +51,7 @@ class Pool:
         try:
             async with asyncio.timeout(seconds(self._connect)):
                 _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(self._clock, self._known, self._keep),
+                    lambda: UpstreamConnection(self._clock, self.known, self.keep),
                     endpoint.host,
                     endpoint.port,
                     ssl=self._tls,
@@ -78,7 +78,8 @@ class Pool:
             connection.close()
         self._idle.clear()
 
-    def _keep(self, connection: UpstreamConnection) -> None:
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Take a connection that can be used again."""
         if self._closed or len(self._idle) >= KEPT:
             connection.close()
         else:

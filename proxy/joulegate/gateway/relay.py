@@ -156,7 +156,7 @@ class Exchange:
         if may_finish and self.carrier is not None:
             ending = Ending(Outcome.CANCELLED, self._writer.status or None, self.phase, now)
             if self.carrier.client_left(ending):
-                self._deadline.disarm()
+                self._due = None
                 self._settle()
                 return
         self._close(Outcome.CANCELLED, self._writer.status)

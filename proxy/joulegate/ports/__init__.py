@@ -11,6 +11,7 @@ from joulegate.ports.exporters import Continuous, Exporter
 from joulegate.ports.jobs import JobObserver, JobProtocol, WebsocketObserver
 from joulegate.ports.protocols import (
     About,
+    Fields,
     Headers,
     InferenceProtocol,
     Observer,
@@ -19,6 +20,7 @@ from joulegate.ports.protocols import (
     Rewrite,
     Route,
     about,
+    by_name,
 )
 from joulegate.ports.sources import EnergySource, ProcessLocator, ProcessObserver
 
@@ -32,6 +34,7 @@ __all__ = [
     "EventHandler",
     "EventSink",
     "Exporter",
+    "Fields",
     "Headers",
     "InferenceProtocol",
     "Intensity",
@@ -46,4 +49,5 @@ __all__ = [
     "Route",
     "WebsocketObserver",
     "about",
+    "by_name",
 ]

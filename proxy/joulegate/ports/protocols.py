@@ -1,6 +1,6 @@
 """What an inference protocol offers: bytes seen in passing become facts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -38,6 +38,24 @@ class Route(Struct, frozen=True):
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Raw header fields in their order; names in the case in which they came."""
+
+
+class Fields(tuple[tuple[bytes, bytes], ...]):
+    """Header fields that are asked for by name again and again, by all who hear of the same head."""
+
+    first: Mapping[bytes, bytes]
+    """First value of each field by its name in lower case."""
+
+    def __new__(cls, headers: Iterable[tuple[bytes, bytes]]) -> "Fields":
+        """Index the fields."""
+        fields = super().__new__(cls, headers)
+        fields.first = {name.lower(): value for name, value in reversed(fields)}
+        return fields
+
+
+def by_name(headers: Headers) -> Mapping[bytes, bytes]:
+    """Give the first value of each field by its name in lower case."""
+    return headers.first if isinstance(headers, Fields) else Fields(headers).first
 
 
 class Rewrite(Struct, frozen=True):

@@ -21,6 +21,8 @@ from joulegate.protocols.openai.jobs import MEMBERS, sign
 
 _STRING = rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
 _MODEL = re.compile(rb'"model"\s*:\s*("[^"\\]{1,512}")')
+_BOUNDS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+"""Names of the largest number of tokens of the answer; the first that is there counts."""
 _MODEL_EVENTS = 8
 """Events that are searched for the name of the model before it is taken as not told."""
 
@@ -55,12 +57,11 @@ class Generation(Listener):
     def wish(self, found: Found) -> Asked:
         """Give model, stream and the bound of the answer."""
         members = found.members
-        bounds = (members.get(f"max_{kind}tokens") for kind in ("completion_", "output_", ""))
-        return Asked(
-            model=word(members.get("model")),
-            stream=flag(members.get("stream")),
-            max_tokens=next((bound for raw in bounds if (bound := whole(raw)) is not None), None),
-        )
+        bound = None
+        for name in _BOUNDS:
+            if bound is None and name in members:
+                bound = whole(members[name])
+        return Asked(model=word(members.get("model")), stream=flag(members.get("stream")), max_tokens=bound)
 
     def event(self, data: bytes) -> int:
         """Take one event of the stream."""
