@@ -125,7 +125,7 @@ def observe(
     facts = observer.facts()
     return Expected(
         route=route.name,
-        task=route.task,
+        task=asked.task or route.task,
         work=facts.work or asked.work or route.work,
         asked=asked,
         facts=facts,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from joulegate.model import Fact, FactSource
+from joulegate.model import Fact, FactSource, Task, WorkClass
 from joulegate.protocols.comfyui.graph import GraphNode, read
 
 
@@ -41,6 +41,22 @@ def test_steps_of_all_samplers_count_once() -> None:
     )
     assert found.facts.steps == Fact(38, FactSource.DERIVED)
     assert [node.steps for node in found.nodes] == [20, 10, 8, 0]
+
+
+def test_a_graph_of_api_nodes_works_elsewhere() -> None:
+    """It has credentials for that and loads nothing; with a model of this server's it works here too."""
+    api = graph(a=("OpenAIGPTImage1", {"prompt": "x"}), b=("SaveImage", {"images": ["a", 0]}))
+    assert read(api, paid=True).asked.work is WorkClass.REMOTE
+    assert read(api).asked.work is None
+    for node in (("UpscaleModelLoader", {"model_name": "4x"}), ("KSampler", {"steps": 4})):
+        assert read({**api, **graph(c=node)}, paid=True).asked.work is None
+
+
+def test_more_than_one_frame_is_a_video() -> None:
+    """Video models draw single images too."""
+    size = {"width": 64, "height": 64, "batch_size": 1}
+    assert read(graph(a=("EmptyLatentVideo", {**size, "length": 33}))).asked.task is Task.VIDEO_GENERATION
+    assert read(graph(a=("EmptyLatentVideo", {**size, "length": 1}))).asked.task is None
 
 
 def test_numbers_may_come_by_links() -> None:

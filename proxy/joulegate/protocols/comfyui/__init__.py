@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from joulegate.framing.values import decode
 from joulegate.listener import JobListener
@@ -24,6 +24,8 @@ LARGEST_GRAPH = 2 << 20
 LARGEST_ANSWER = 8 << 20
 """Bytes of an answer that is read."""
 
+_CREDENTIALS = frozenset({"auth_token_comfy_org", "api_key_comfy_org"})
+"""``execution.SENSITIVE_EXTRA_DATA_KEYS``: what API nodes need."""
 _PROMPT = Route("prompt", Task.IMAGE_GENERATION, dialect="plain")
 _WEBSOCKET = Route("websocket", work=WorkClass.ADMIN, reads_body=False, dialect="plain")
 _ADMIN = Route("admin", work=WorkClass.ADMIN, reads_body=False, dialect="plain")
@@ -68,6 +70,7 @@ class Prompt(Struct):
     """What matters of the body of ``POST /prompt``."""
 
     prompt: dict[str, GraphNode]
+    extra_data: dict[str, Raw] = {}
 
 
 class Accepted(Struct):
@@ -127,7 +130,8 @@ class Submission(JobListener):
     def _reading(self) -> Reading:
         if self._graph is None:
             found = decode(bytes(self._body), Prompt) if self._body is not None else None
-            self._graph = read(found.prompt if found else {})
+            paid = found is not None and bool(_CREDENTIALS & found.extra_data.keys())
+            self._graph = read(found.prompt if found else {}, paid=paid)
         return self._graph
 
 

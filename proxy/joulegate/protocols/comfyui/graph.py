@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from msgspec import Raw, Struct
 
 from joulegate.framing.values import CEILING, count, decode
-from joulegate.model import Asked, Fact, FactSource, Node, TaskFacts
+from joulegate.model import Asked, Fact, FactSource, Node, Task, TaskFacts, WorkClass
 
 MODELS = ("ckpt_name", "unet_name", "model_name", "gguf_name")
 """Inputs that name the model, the most telling first."""
+_LOADS = frozenset({*MODELS, "clip_name", "vae_name", "lora_name", "control_net_name"})
+"""Inputs of nodes that load something to work with."""
 SCHEDULED = frozenset({"sigmas"})
 """A sampler with this input has its steps from a scheduler node, which counts in its place."""
 LINKS = 8
@@ -40,8 +42,12 @@ class Reading(Struct, frozen=True):
     nodes: tuple[Node, ...]
 
 
-def read(graph: Graph) -> Reading:
-    """Read a graph; what it does not say is unknown."""
+def read(graph: Graph, *, paid: bool = False) -> Reading:
+    """Read a graph; what it does not say is unknown.
+
+    ``paid``: it came with credentials for remote interfaces, without which no API node runs. If then no node
+    loads a model or samples, all its work is done elsewhere.
+    """
     sizes = [size for node in graph.values() if (size := _size(graph, node)) is not None]
     steps = {name: _steps(graph, node) for name, node in graph.items()}
     known = [number for number in steps.values() if number]
@@ -49,7 +55,15 @@ def read(graph: Graph) -> Reading:
     total = sum(known) if known else None
     pixels = width * height * (images or 1) if width and height else None
     return Reading(
-        asked=Asked(model=_model(graph), width=width, height=height, steps=total, images=images),
+        asked=Asked(
+            model=_model(graph),
+            width=width,
+            height=height,
+            steps=total,
+            images=images,
+            work=WorkClass.REMOTE if paid and not _local(graph, total) else None,
+            task=Task.VIDEO_GENERATION if frames and frames > 1 else None,
+        ),
         facts=TaskFacts(
             images=_derived(images), pixels=_derived(pixels), steps=_derived(total), frames=_derived(frames)
         ),
@@ -58,6 +72,11 @@ def read(graph: Graph) -> Reading:
             for name, node in list(graph.items())[:MOST]
         ),
     )
+
+
+def _local(graph: Graph, steps: int | None) -> bool:
+    """Say whether a model of this server works."""
+    return bool(steps) or any(_LOADS & node.inputs.keys() for node in graph.values())
 
 
 def _model(graph: Graph) -> str | None:

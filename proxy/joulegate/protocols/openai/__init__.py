@@ -9,7 +9,7 @@ from joulegate.ports import About, Headers, Observer, Route
 from joulegate.protocols.openai import routes
 from joulegate.protocols.openai.audio import Speech, Transcript
 from joulegate.protocols.openai.images import Image
-from joulegate.protocols.openai.jobs import Batch, Listed, Stored, Video
+from joulegate.protocols.openai.jobs import Batch, Clip, Listed, Stored, Video
 from joulegate.protocols.openai.realtime import Realtime
 from joulegate.protocols.openai.text import Chat, Completion, Response
 
@@ -20,6 +20,7 @@ _LISTENERS: dict[str, type[Listener]] = {
     routes.RESPONSES: Response,
     routes.COMPACT: Response,
     routes.VIDEOS: Video,
+    routes.CLIPS: Clip,
     routes.BATCHES: Batch,
     routes.JOB: Stored,
     routes.JOBS: Listed,

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from joulegate.framing import Accounts, Found
 from joulegate.framing.values import area, decode, derived, whole, word
-from joulegate.listener import JobListener
+from joulegate.listener import JobListener, Listener
 from joulegate.model import Asked, JobSign, JobState, Task, TaskFacts
 from joulegate.ports import Headers
 from joulegate.units import NANO, Nanoseconds
@@ -103,33 +103,38 @@ class Listed(JobListener):
         self.signs += [one for members in jobs or () if (one := sign(members)) is not None]
 
 
+_CLIP = frozenset({
+    "model", "size", "width", "height", "num_frames", "num_inference_steps", "seconds", "fps",
+})  # fmt: skip
+
+
 class Video(Stored):
     """``POST /videos``, and what makes another video of one."""
 
-    wishes = frozenset({
-        "model", "size", "width", "height", "num_frames", "num_inference_steps", "seconds", "fps",
-    })  # fmt: skip
+    wishes = _CLIP
     submits = True
 
     def wish(self, found: Found) -> Asked:
         """Give model, size and steps."""
-        members = found.members
-        width, height = area(members.get("size")) or (
-            whole(members.get("width")),
-            whole(members.get("height")),
-        )
-        steps = whole(members.get("num_inference_steps"))
-        return Asked(model=word(members.get("model")), width=width, height=height, steps=steps)
+        return _clip(found)
 
     def facts(self) -> TaskFacts:
-        """Give the work that was accepted: the frames, each of so many pixels."""
-        if not self.answered:
-            return TaskFacts()
-        asked, members = self.asked(), self.request_found().members
-        seconds, fps = whole(members.get("seconds")), whole(members.get("fps"))
-        frames = whole(members.get("num_frames")) or (seconds * fps if seconds and fps else None)
-        pixels = asked.width * asked.height if asked.width and asked.height else None
-        return TaskFacts(frames=derived(frames), pixels=derived(pixels), steps=derived(asked.steps))
+        """Give the work that was accepted."""
+        return _frames(self.request_found(), self.asked()) if self.answered else TaskFacts()
+
+
+class Clip(Listener):
+    """A video that its answer waits for: at vLLM-Omni ``/videos/sync``, at TensorRT-LLM the other."""
+
+    wishes = _CLIP
+
+    def wish(self, found: Found) -> Asked:
+        """Give model, size and steps."""
+        return _clip(found)
+
+    def facts(self) -> TaskFacts:
+        """Give the work that was done."""
+        return _frames(self.request_found(), self.asked()) if self.answered else TaskFacts()
 
 
 class Batch(Stored):
@@ -141,6 +146,23 @@ class Batch(Stored):
     def wish(self, found: Found) -> Asked:
         """Give the task of its lines."""
         return Asked(task=_TASKS.get(word(found.members.get("endpoint")) or ""))
+
+
+def _clip(found: Found) -> Asked:
+    members = found.members
+    sides = whole(members.get("width")), whole(members.get("height"))
+    width, height = area(members.get("size")) or sides
+    steps = whole(members.get("num_inference_steps"))
+    return Asked(model=word(members.get("model")), width=width, height=height, steps=steps)
+
+
+def _frames(found: Found, asked: Asked) -> TaskFacts:
+    """Give the frames that were asked for, each of so many pixels."""
+    members = found.members
+    seconds, fps = whole(members.get("seconds")), whole(members.get("fps"))
+    frames = whole(members.get("num_frames")) or (seconds * fps if seconds and fps else None)
+    pixels = asked.width * asked.height if asked.width and asked.height else None
+    return TaskFacts(frames=derived(frames), pixels=derived(pixels), steps=derived(asked.steps))
 
 
 def _instant(raw: bytes | Raw | None) -> Nanoseconds | None:

@@ -33,6 +33,7 @@ TRANSCRIPTS = frozenset({
     "audio.transcriptions", "audio.translations", "audio.diarization", "audio.classification",
 })  # fmt: skip
 VIDEOS = "videos"
+CLIPS = "videos.sync"
 BATCHES = "batches"
 REALTIME = "realtime"
 JOB, JOBS = "job", "jobs"
@@ -66,6 +67,8 @@ _POST = {
     "videos": Route(VIDEOS, Task.VIDEO_GENERATION),
     "videos/edits": Route(VIDEOS, Task.VIDEO_GENERATION),
     "videos/extensions": Route(VIDEOS, Task.VIDEO_GENERATION),
+    "videos/sync": Route(CLIPS, Task.VIDEO_GENERATION),
+    "videos/generations": Route(CLIPS, Task.VIDEO_GENERATION),
     "batches": Route(BATCHES),
 }
 """Routes that make a model work."""
