@@ -28,7 +28,10 @@ from joulegate.model import (
     Asked,
     Fact,
     GateReport,
+    JobNote,
+    JobSign,
     JobState,
+    Node,
     Outcome,
     Phase,
     SpanChunks,
@@ -155,6 +158,14 @@ def test_a_hostile_model_name_is_tamed_and_its_request_not_lost(model: str, expe
     event = structs.replace(OPENED, asked=Asked(model=model))
     read = frames.unpack_event(frames.pack_event(event))
     assert read == structs.replace(OPENED, asked=Asked(model=expected))
+
+
+def test_names_of_a_jobs_steps_are_tamed_too() -> None:
+    """A graph with a lone surrogate in it is a job like any other."""
+    sign = JobSign("j", JobState.ACCEPTED, nodes=(Node("\ud800", "KSampler", 20),), skipped=("a\udfff",))
+    read = frames.unpack_event(frames.pack_event(JobNote(ID, T, "comfy", sign, own=True)))
+    assert isinstance(read, JobNote)
+    assert (read.sign.nodes, read.sign.skipped) == ((Node("?", "KSampler", 20),), ("a?",))
 
 
 def test_a_number_beyond_64_bits_is_cut() -> None:

@@ -190,6 +190,8 @@ def _tamed(value: object) -> object:
             return max(-_LARGEST, min(value, _LARGEST))
         case list():
             return [_tamed(item) for item in value]
+        case tuple():
+            return tuple([_tamed(item) for item in value])
         case Struct():
             return type(value)(*(_tamed(getattr(value, name)) for name in value.__struct_fields__))
         case _:
