@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from joulegate.framing import websocket
 from joulegate.framing.websocket import (
     BrokenWebsocket,
-    Deflate,
     Message,
     WebsocketReader,
-    negotiated,
+    compresses,
     unmasked,
 )
 
@@ -100,7 +99,17 @@ def test_each_message_may_be_compressed_by_itself() -> None:
     for data in (b"hello hello", b"hello again"):
         squeeze = zlib.compressobj(wbits=-15)
         stream += frame((squeeze.compress(data) + squeeze.flush(zlib.Z_SYNC_FLUSH))[:-4], packed=True)
-    found = WebsocketReader(deflate=True, context=False).feed(stream)
+    found = WebsocketReader(deflate=True).feed(stream)
+    assert [message.data for message in found] == [b"hello hello", b"hello again"]
+
+
+def test_a_compressed_message_may_end_its_stream() -> None:
+    """With a final block, as RFC 7692 allows (section 7.2.3.5): the next one begins another."""
+    stream = b""
+    for data in (b"hello hello", b"hello again"):
+        squeeze = zlib.compressobj(wbits=-15)
+        stream += frame(squeeze.compress(data) + squeeze.flush() + b"\0", packed=True)
+    found = WebsocketReader(deflate=True).feed(stream)
     assert [message.data for message in found] == [b"hello hello", b"hello again"]
 
 
@@ -164,18 +173,18 @@ def test_garbage_raises_nothing_else(garbage: bytes, pieces: list[int], deflate:
 @pytest.mark.parametrize(
     ("extensions", "agreed"),
     [
-        (None, None),
-        (b"", None),
-        (b"x-webkit-deflate-frame", None),
-        (b"permessage-deflate", Deflate()),
-        (b"foo, Permessage-Deflate; server_no_context_takeover", Deflate(True, False)),
-        (b"permessage-deflate;client_no_context_takeover;client_max_window_bits=12", Deflate(False, True)),
-        (b"permessage-deflate-not", None),
+        (None, False),
+        (b"", False),
+        (b"x-webkit-deflate-frame", False),
+        (b"permessage-deflate", True),
+        (b"foo, Permessage-Deflate; server_no_context_takeover", True),
+        (b"permessage-deflate;client_no_context_takeover;client_max_window_bits=12", True),
+        (b"permessage-deflate-not", False),
     ],
 )
-def test_the_compression_is_the_one_agreed_on(extensions: bytes | None, agreed: Deflate | None) -> None:
+def test_the_compression_is_the_one_agreed_on(extensions: bytes | None, agreed: bool) -> None:
     """As the answer's head says."""
-    assert negotiated(extensions) == agreed
+    assert compresses(extensions) is agreed
 
 
 @given(part=st.binary(max_size=50), mask=st.binary(min_size=4, max_size=4), at=st.integers(0, 9))

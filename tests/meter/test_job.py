@@ -105,8 +105,9 @@ def test_steps_take_from_their_mark_to_the_next() -> None:
         note(5, RUNNING, node="8", pushed=True),
         note(5.5, DONE, pushed=True),
     )
-    held = SpanClosed(SpanId("a"), ns(1), Outcome.OK, status=200, phase=Phase.DONE)
+    held = SpanClosed(SpanId("a"), ns(1), Outcome.OK, status=200, phase=Phase.DONE, client_left=ns(0.9))
     closed = job.closed(held, ns(5.5), Outcome.OK)
+    assert closed.client_left is None, "it need not wait for its job"
     assert closed.stages == (
         Stage(Node("3", "KSampler"), ns(3)),
         Stage(Node("8", "VAEDecode"), ns(0.5)),

@@ -19,7 +19,7 @@ _KNOWN = {_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG}
 _CONTROL = 0x8
 _LONGEST_CONTROL = 125
 _TAIL = b"\x00\x00\xff\xff"
-_DEFLATE = re.compile(rb"(?:^|,)\s*permessage-deflate\s*(?=[;,]|$)([^,]*)", re.IGNORECASE)
+_DEFLATE = re.compile(rb"(?:^|,)\s*permessage-deflate\s*(?=[;,]|$)", re.IGNORECASE)
 
 
 class Message(NamedTuple):
@@ -29,32 +29,23 @@ class Message(NamedTuple):
     text: bool
 
 
-class Deflate(NamedTuple):
-    """What both ends agreed on; ``False`` means that each message is compressed by itself."""
-
-    client_context: bool = True
-    server_context: bool = True
-
-
 class BrokenWebsocket(ValueError):
     """These bytes are no websocket, or one with extensions that are not known here."""
 
 
-def negotiated(extensions: bytes | None) -> Deflate | None:
-    """Give the compression of a ``Sec-WebSocket-Extensions`` field of the answer; ``None`` is none."""
-    match = _DEFLATE.search(extensions or b"")
-    if not match:
-        return None
-    told = match[1].lower()
-    return Deflate(b"client_no_context_takeover" not in told, b"server_no_context_takeover" not in told)
+def compresses(extensions: bytes | None) -> bool:
+    """Say whether a ``Sec-WebSocket-Extensions`` field of the answer agrees to compress messages.
+
+    Whether each is compressed by itself need not be known: what remembers the one before reads it too.
+    """
+    return _DEFLATE.search(extensions or b"") is not None
 
 
 class WebsocketReader:
     """Finds messages in bytes that come in pieces of any size."""
 
-    def __init__(self, *, deflate: bool = False, context: bool = True) -> None:
+    def __init__(self, *, deflate: bool = False) -> None:
         self._deflate = deflate
-        self._context = context
         self._head = bytearray()
         self._left = 0
         """Bytes of the present frame's payload that are still to come."""
@@ -161,7 +152,7 @@ class WebsocketReader:
         if self._inflate is None:
             self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            while part:
+            while part and not self._inflate.eof:
                 self._inflated_piece(self._inflate.decompress(part, _PIECE))
                 part = self._inflate.unconsumed_tail
         except zlib.error as error:
@@ -180,7 +171,7 @@ class WebsocketReader:
             return
         if self._packed:
             self._inflate_part(_TAIL)
-            if not self._context:
+            if self._inflate and self._inflate.eof:
                 self._inflate = None
         if self._size <= LONGEST:
             messages.append(Message(b"".join(self._parts), self._opcode == _TEXT))

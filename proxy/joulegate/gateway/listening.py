@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from joulegate.framing.websocket import BrokenWebsocket, WebsocketReader, negotiated
+from joulegate.framing.websocket import BrokenWebsocket, WebsocketReader, compresses
 from joulegate.gateway.observation import Observation
 from joulegate.gateway.span import Told
 from joulegate.ports import Headers
@@ -18,10 +18,8 @@ class Listening:
         self, observation: Observation, ear: Told, clock: Callable[[], Nanoseconds], answer: Headers
     ) -> None:
         fields = [value for name, value in answer if name.lower() == b"sec-websocket-extensions"]
-        deflate = negotiated(b",".join(fields))
-        client = WebsocketReader(deflate=bool(deflate), context=not deflate or deflate.client_context)
-        server = WebsocketReader(deflate=bool(deflate), context=not deflate or deflate.server_context)
-        self._readers = {True: client, False: server}
+        deflate = compresses(b",".join(fields))
+        self._readers = {True: WebsocketReader(deflate=deflate), False: WebsocketReader(deflate=deflate)}
         self._observation = observation
         self._ear = ear
         self._clock = clock

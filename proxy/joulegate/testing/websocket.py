@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
-from joulegate.framing.websocket import BrokenWebsocket, WebsocketReader, negotiated
+from joulegate.framing.websocket import BrokenWebsocket, WebsocketReader, compresses
 from joulegate.ports import Headers, Observer, WebsocketObserver
 from joulegate.units import Nanoseconds
 
@@ -13,7 +13,7 @@ def hear(observer: Observer, answer: Headers, sent: Sequence[bytes], received: S
     if not isinstance(observer, WebsocketObserver):
         return
     fields = [value for name, value in answer if name.lower() == b"sec-websocket-extensions"]
-    deflate = negotiated(b",".join(fields)) is not None
+    deflate = compresses(b",".join(fields))
     for from_client, parts in ((True, sent), (False, received)):
         reader = WebsocketReader(deflate=deflate)
         with suppress(BrokenWebsocket):
