@@ -1,4 +1,4 @@
-"""Servers that stand in for AUTOMATIC1111 and Triton, behind a real gate with all protocols."""
+"""Servers that stand in for AUTOMATIC1111, ComfyUI and Triton, behind a real gate with all protocols."""
 
 import asyncio
 import json
@@ -7,17 +7,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from aiohttp import web
 
+from joulegate import clock
 from joulegate.app.gate import protocols
 from joulegate.config.addresses import endpoint
 from joulegate.framing.pictures import size_in
+from joulegate.gateway.pool import Pool
+from joulegate.gateway.scout import look
 from joulegate.gateway.settings import Target
-from joulegate.model import Fact, FactSource, Outcome, Task, TaskFacts, WorkClass
+from joulegate.model import Fact, FactSource, Outcome, ServerKind, SpanClosed, Task, TaskFacts, WorkClass
 from joulegate.testing import triton
 from joulegate.testing.a1111.server import Server
+from joulegate.testing.comfyui import server as comfyui
+from joulegate.units import NANO, Nanoseconds
 
 Serve = Callable[[web.Application], Awaitable[Target]]
 JSON = b"Content-Type: application/json\r\n"
@@ -115,6 +121,51 @@ async def test_a_client_that_leaves_stops_nothing_but_interrupting_does(
             await other.ask("/sdapi/v1/progress", method="GET")
             await other.answer("GET")
     assert stepped.empty()
+
+
+async def test_a_gate_that_knows_the_server_interrupts_the_picture(
+    start: Any, behind: Serve, soon: Any
+) -> None:
+    """The only picture that runs is stopped when its client leaves; its span ends when the server has."""
+    server, going = Server(), threading.Semaphore(0)
+    stepped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def step() -> None:
+        loop.call_soon_threadsafe(stepped.set)
+        going.acquire(timeout=10)
+
+    server.stepped = step
+    target = msgspec.structs.replace(await behind(server.application()), kind="a1111")
+    bench = await start(target, protocols=protocols())
+    leaving = await bench.client()
+    await leaving.ask("/sdapi/v1/txt2img", body=b'{"steps":50,"width":8,"height":8}', fields=JSON)
+    async with soon():
+        await stepped.wait()
+        leaving.reset()
+        while not server.state.interrupted:
+            await asyncio.sleep(0)
+        assert bench.events.of(SpanClosed) == [], "its step is not over"
+        going.release()
+        closed = await bench.events.closed()
+    assert (closed.outcome, server.finished) == (Outcome.CANCELLED, 1)
+    assert closed.client_left is not None
+    assert closed.t > closed.client_left
+    assert bench.gate.report().upstreams[0].keeps_working is False
+
+
+async def test_stand_ins_are_told_apart(behind: Serve) -> None:
+    """Each is recognised as what it stands in for, by what it answers."""
+    servers = {
+        ServerKind.A1111: Server().application(),
+        ServerKind.COMFYUI: comfyui.Server().application(),
+        ServerKind.TRITON: triton.Server().application(),
+    }
+    for kind, application in servers.items():
+        pool = Pool(await behind(application), clock.monotonic, Nanoseconds(NANO))
+        found = await look(pool)
+        assert found
+        assert (found.kind, found.ready) == (kind, True)
 
 
 @pytest.mark.parametrize("binary", [False, True])

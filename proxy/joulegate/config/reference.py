@@ -54,6 +54,11 @@ period = "day"
 [[tenant]]
 name = "team-a"
 key_env = "TEAM_A_KEY"
+
+[[task]]
+task = "summarization"
+model = "llama-3*"
+header = "X-App=digest"
 ```
 """
 
