@@ -9,8 +9,20 @@ from aiohttp import ClientSession, WSMsgType, web
 
 from joulegate.config.addresses import endpoint
 from joulegate.gateway.settings import Target
-from joulegate.model import JobNote, JobState, SpanClosed, WorkClass
+from joulegate.model import (
+    Fact,
+    JobNote,
+    JobState,
+    Outcome,
+    SpanClosed,
+    SpanFirstByte,
+    SpanOpened,
+    Task,
+    WorkClass,
+)
 from joulegate.protocols.comfyui import Plugin
+from joulegate.protocols.openai import Plugin as OpenAI
+from joulegate.testing.upstream import Peer
 
 EVENTS = [
     {"type": "status", "data": {"status": {"exec_info": {"queue_remaining": 1}}, "sid": "c"}},
@@ -30,7 +42,8 @@ async def _site(stack: Any, handler: Any, compress: bool) -> str:
         return ws
 
     app = web.Application()
-    app.router.add_get("/ws", serve)
+    for path in ("/ws", "/v1/realtime"):
+        app.router.add_get(path, serve)
     runner = web.AppRunner(app)
     await runner.setup()
     stack.append(runner.cleanup)
@@ -88,9 +101,44 @@ async def test_what_passes_is_told_and_passes_as_it_is(start: Any, site: Any, co
     ]
 
 
+async def test_each_answer_of_a_session_is_a_request_of_its_own(start: Any, site: Any) -> None:
+    """With its own beginning, end and usage; the session itself is no work. One that is cut is told so."""
+
+    async def speak(ws: web.WebSocketResponse) -> None:
+        await ws.send_json({"type": "session.created", "session": {"model": "gpt-realtime"}})
+        for name in ("r1", "r2"):
+            await ws.receive()
+            await ws.send_json(
+                {"type": "response.created", "response": {"id": name, "status": "in_progress"}}
+            )
+            await ws.send_json({"type": "response.output_text.delta", "response_id": name, "delta": "Hi"})
+            if name == "r1":
+                usage = {"input_tokens": 12, "output_tokens": 3}
+                done = {"id": name, "status": "completed", "usage": usage}
+                await ws.send_json({"type": "response.done", "response": done})
+        await ws.receive()
+
+    bench = await start(await site(speak), protocols={"openai": OpenAI()})
+    url = f"http://127.0.0.1:{bench.gate.port}/v1/realtime?model=gpt-realtime"
+    async with ClientSession() as session, session.ws_connect(url) as ws:
+        await ws.receive(timeout=10)
+        for parts in (3, 2):
+            await ws.send_json({"type": "response.create"})
+            for _ in range(parts):
+                await ws.receive(timeout=10)
+    ends = {event.id: event for event in await bench.events.some(SpanClosed, 3)}
+    whole, first, second = bench.events.of(SpanOpened)
+    assert (whole.work, first.work, first.task) == (WorkClass.ADMIN, WorkClass.INFERENCE, Task.CHAT)
+    assert (first.asked.model, first.upstream) == ("gpt-realtime", "comfy")
+    facts = ends[first.id].facts
+    assert (facts.prompt_tokens, facts.completion_tokens) == (Fact(12), Fact(3))
+    assert ends[first.id].t <= second.t
+    assert [ends[one.id].outcome for one in (first, second)] == [Outcome.OK, Outcome.CANCELLED]
+    assert {event.id for event in bench.events.of(SpanFirstByte)} == {first.id, second.id}
+
+
 async def test_bytes_that_are_no_websocket_pass_and_are_counted(start: Any, serve: Any) -> None:
     """After the upgrade anything may come: it goes on as it is, and nobody listens any more."""
-    from joulegate.testing.upstream import Peer
 
     async def script(peer: Peer) -> None:
         await peer.head()

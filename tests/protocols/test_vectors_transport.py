@@ -65,8 +65,8 @@ VECTORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     ),
     24: (
         "a job that another client asks after than the one that submitted it",
-        "gateway/test_jobs.py",
-        ("test_another_gate_tells_under_an_id_of_its_own",),
+        "gateway/test_vector_24.py",
+        ("test_a_job_that_someone_else_polls_ends_when_it_ends",),
     ),
     25: (
         "a kept connection that the upstream closed: tried again only when nothing was sent",
@@ -83,10 +83,15 @@ VECTORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
 
 ELSEWHERE: dict[int, dict[str, tuple[str, ...]]] = {
     18: {"protocols/test_kserve.py": ("test_tensors_behind_the_head_are_not_read",)},
+    19: {"gateway/test_listening.py": ("test_what_passes_is_told_and_passes_as_it_is",)},
     20: {"gateway/test_dispatch.py": ("test_what_could_mean_two_things_goes_nowhere",)},
     23: {
         "gateway/test_vectors.py": ("test_vector_23_a_client_that_leaves_after_the_last_byte_lost_nothing",),
         "gateway/test_stand_ins.py": ("test_a_client_that_leaves_stops_nothing_but_interrupting_does",),
+    },
+    24: {
+        "gateway/test_jobs.py": ("test_another_gate_tells_under_an_id_of_its_own",),
+        "meter/test_jobs.py": ("test_the_order_in_which_gates_tell_does_not_matter",),
     },
 }
 """More tests of the same vectors in other files."""
