@@ -5,9 +5,21 @@ from typing import Any
 import pytest
 
 from joulegate.attribution.habits import Habits
-from joulegate.attribution.images import ImagePlacer
+from joulegate.attribution.images import ImagePlacer, image_work
 from joulegate.attribution.spans import Span
-from joulegate.model import JobState, SpanId, SpanJob
+from joulegate.model import (
+    Asked,
+    Fact,
+    JobState,
+    Outcome,
+    SpanClosed,
+    SpanId,
+    SpanJob,
+    SpanOpened,
+    Task,
+    TaskFacts,
+)
+from joulegate.units import Nanoseconds
 
 
 def test_images_in_a_queue_are_drawn_one_after_the_other(make: Any) -> None:
@@ -59,3 +71,42 @@ def test_an_image_that_is_not_ready_ends_when_it_usually_would(make: Any) -> Non
 
     assert found.end == pytest.approx(21.005, abs=0.01)
     assert found.unsure
+
+
+def span(make: Any, **asked: Any) -> Span:
+    return Span(make.opened("a", 1.0, **asked), 0, 0)
+
+
+def test_images_have_usual_sizes_where_nothing_is_said(make: Any) -> None:
+    """An image without a size is a square megapixel in twenty steps."""
+    assert image_work(span(make)) == (1.0, 20.0, 1.0)
+
+
+def test_reported_pixels_beat_the_wish(make: Any) -> None:
+    """What the server drew counts, not what was asked."""
+    opened = SpanOpened(
+        SpanId("a"), Nanoseconds(0), "img", "x", Task.IMAGE_GENERATION, asked=Asked(width=64, height=64)
+    )
+    one = Span(opened, 0, 0)
+    facts = TaskFacts(images=Fact(2), pixels=Fact(2 * 2**20), steps=Fact(8))
+    one.take(SpanClosed(SpanId("a"), Nanoseconds(5), Outcome.OK, facts=facts))
+
+    assert image_work(one) == (1.0, 8.0, 2.0)
+
+
+def test_a_job_in_a_queue_works_not(make: Any) -> None:
+    """It is there from its submission, and costs nothing until it runs; an end says that it has."""
+    one = span(make)
+    one.take(SpanJob(SpanId("a"), Nanoseconds(10**9), JobState.ACCEPTED))
+    assert not one.works()
+    one.take(SpanJob(SpanId("a"), Nanoseconds(5 * 10**9), JobState.RUNNING))
+    assert one.works()
+    assert one.start == 5.0
+
+
+def test_no_steps_are_no_steps(make: Any) -> None:
+    """A server that still had the results drew nothing, whatever was asked."""
+    one = span(make, steps=20)
+    facts = TaskFacts(steps=Fact(0))
+    one.take(SpanClosed(SpanId("a"), Nanoseconds(5), Outcome.OK, facts=facts))
+    assert image_work(one)[1] == 0.0

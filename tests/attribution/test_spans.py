@@ -4,18 +4,11 @@ from typing import Any
 
 import pytest
 
-from joulegate.attribution.spans import Kind, Span
+from joulegate.attribution.spans import FEW, Kind, Span
 from joulegate.model import (
-    Asked,
-    Fact,
     JobState,
-    Outcome,
-    SpanClosed,
     SpanId,
     SpanJob,
-    SpanOpened,
-    Task,
-    TaskFacts,
 )
 from joulegate.units import Nanoseconds
 
@@ -88,36 +81,22 @@ def test_a_job_runs_from_its_first_sign(make: Any) -> None:
     assert one.running == 2.0
 
 
-def test_images_have_usual_sizes_where_nothing_is_said(make: Any) -> None:
-    """An image without a size is a square megapixel in twenty steps."""
-    assert span(make).image_work() == (1.0, 20.0, 1.0)
-
-
-def test_reported_pixels_beat_the_wish(make: Any) -> None:
-    """What the server drew counts, not what was asked."""
-    opened = SpanOpened(
-        SpanId("a"), Nanoseconds(0), "img", "x", Task.IMAGE_GENERATION, asked=Asked(width=64, height=64)
-    )
-    one = Span(opened, 0, 0)
-    facts = TaskFacts(images=Fact(2), pixels=Fact(2 * 2**20), steps=Fact(8))
-    one.take(SpanClosed(SpanId("a"), Nanoseconds(5), Outcome.OK, facts=facts))
-
-    assert one.image_work() == (1.0, 8.0, 2.0)
-
-
-def test_a_job_in_a_queue_works_not(make: Any) -> None:
-    """It is there from its submission, and costs nothing until it runs; an end says that it has."""
+def test_a_long_stream_lets_go_of_its_past(make: Any) -> None:
+    """What came is still known in number and in bytes; the last chunks stay whatever the time."""
     one = span(make)
-    one.take(SpanJob(SpanId("a"), Nanoseconds(10**9), JobState.ACCEPTED))
-    assert not one.works()
-    one.take(SpanJob(SpanId("a"), Nanoseconds(5 * 10**9), JobState.RUNNING))
-    assert one.works()
-    assert one.start == 5.0
+    for part in range(40):
+        one.take(make.chunks("a", [2 + part + i / 50 for i in range(50)]))
+    one.trim(30.0)
 
-
-def test_no_steps_are_no_steps(make: Any) -> None:
-    """A server that still had the results drew nothing, whatever was asked."""
-    one = span(make, steps=20)
-    facts = TaskFacts(steps=Fact(0))
-    one.take(SpanClosed(SpanId("a"), Nanoseconds(5), Outcome.OK, facts=facts))
-    assert one.image_work()[1] == 0.0
+    assert 1000 < one.gone <= 28 * 50
+    assert one.gone + len(one.times) == 40 * 50
+    assert (one.seen, one.first) == (8000, 2.0)
+    assert one.content()[-1] == 8000
+    assert one.arrivals()[0] >= 2.0 + one.gone / 50 - 0.001
+    before = one.gone
+    one.trim(31.0)
+    assert one.gone == before  # not for a few
+    one.take(make.chunks("a", [60.0 + i for i in range(1000)]))
+    one.trim(1e9)
+    assert len(one.times) == FEW
+    assert one.content()[-1] == 12_000

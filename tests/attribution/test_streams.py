@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from joulegate.attribution.cells import Cells, TextTrack
 from joulegate.attribution.counts import Answers
 from joulegate.attribution.habits import Habits
 from joulegate.attribution.placed import Placed
@@ -54,3 +55,19 @@ def test_the_step_of_a_prefill_is_claimed(make: Any) -> None:
     placed([stream(make, "a", [1.0 + 0.01 * i for i in range(50)], 50)], claimed)
 
     assert claimed == {0}
+
+
+def test_what_is_trimmed_changes_nothing_of_what_is_to_come(make: Any) -> None:
+    """The same work lies in the last seconds of a long stream whether or not its first minute is kept."""
+    cells, work = Cells([60.0, 61.0, 62.0]), []
+    for trimmed in (False, True):
+        one = stream(make, "a", [1.0 + 0.02 * i for i in range(3100)], 3100)
+        if trimmed:
+            one.trim(55.0)
+            assert one.gone > 2000
+        (clean, _) = placed([one], set())
+        track = TextTrack(cells, clean)
+        work.append([track.columns[name].sum() for name in ("tok", "kv", "pf")] + [track.part.sum()])
+
+    assert work[0] == pytest.approx(work[1], rel=1e-6)
+    assert work[0][0] == pytest.approx(100, rel=0.01)

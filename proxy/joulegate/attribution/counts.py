@@ -66,10 +66,14 @@ class Answers:
         self.told = [Told(*told) for told in zip(*columns, prefill, strict=True)]
         """What is known of each of those."""
         self.streams: dict[int, Stream] = {
-            place: Stream(spans[place].arrivals() - CHUNK_DELAY, None if told.guessed_out else told.out)
+            place: _stream(spans[place], None if told.guessed_out else told.out)
             for place, told in zip(places, self.told, strict=True)
         }
         """The chunks of those that stream, by their place."""
+
+
+def _stream(span: Span, tokens: float | None) -> Stream:
+    return Stream(span.arrivals() - CHUNK_DELAY, tokens, span.gone)
 
 
 def count(rows: Table, habits: Habits) -> Counts:

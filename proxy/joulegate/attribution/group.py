@@ -267,6 +267,7 @@ class Group:
         del self._windows[: next(over, len(self._windows))]
         oldest = self._windows[0].start if self._windows else self._cutter.cursor
         if oldest is not None:
+            self.spans.trim(self._s(oldest) - self.observer.reach - CONTEXT)
             self.spans.forget(min(self._s(oldest), self.spans.first_start()))
 
     # --- who is there

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from joulegate.attribution.habits import Habits
-from joulegate.attribution.spans import Span
+from joulegate.attribution.spans import Span, possible
 
 IMAGE_DELAY = 0.005
 """s from the last denoising step to the end of the answer."""
 BATCH_APART = 0.060
 """s: images whose answers end closer than this were drawn in one batch."""
+MEGAPIXEL = 2**20
 SHORTEST = 0.002
 """s: no image is drawn faster."""
 
@@ -34,6 +35,17 @@ class PlacedImage(Struct):
     def finish(self) -> float:
         """Give the end of the presence on the device in s."""
         return self.end
+
+
+def image_work(span: Span) -> tuple[float, float, float]:
+    """Give megapixels of one image, steps and images; usual values where the request does not say."""
+    asked, facts = span.opened.asked, span.closed.facts if span.closed else None
+    images = (possible(facts.images) if facts else None) or asked.images or 1
+    pixels = (facts.pixels.value if facts and facts.pixels else 0) or 0
+    each = pixels / images if pixels else (asked.width or 1024) * (asked.height or 1024)
+    told = possible(facts.steps) if facts else None
+    steps = (asked.steps or 20) if told is None else told
+    return each / MEGAPIXEL, float(steps), float(images)
 
 
 class ImagePlacer:
@@ -96,7 +108,7 @@ class ImagePlacer:
 
     def _image(self, span: Span, start: float, end: float) -> PlacedImage:
         """Give an image drawn from start to end; one that is not ready yet ends when it usually would."""
-        megapixels, steps, images = span.image_work()
+        megapixels, steps, images = image_work(span)
         if span.end is None:
             end = max(end, start + (self._habits.image_pace or 0.0) * megapixels * steps * images)
         end = max(end, start + SHORTEST)

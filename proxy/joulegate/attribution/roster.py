@@ -54,6 +54,12 @@ class Roster:
             self._loose = [span for span in self._loose if not _is_over(span, horizon)]
             self._drop(gone)
 
+    def trim(self, before: float) -> None:
+        """Let long streams let go of chunks that came before an instant."""
+        for span in self._loose:
+            if span.times:
+                span.trim(before)
+
     def remove(self, spans: Iterable[Span]) -> None:
         """Drop some requests at once."""
         for span in spans:

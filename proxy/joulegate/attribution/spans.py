@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -39,7 +40,8 @@ Floats = npt.NDArray[np.float64]
 MAX_TOKENS = 4_000_000
 """No context window is larger; a larger count is a lie."""
 NEVER_STARTED = {Outcome.UPSTREAM_REFUSED}
-MEGAPIXEL = 2**20
+FEW, MANY = 16, 1024
+"""Chunks of a stream that are always kept, and those that are dropped at once."""
 MOST_BYTES = 2**32 - 1
 """Content bytes of one chunk that count."""
 BLOCKS = 6
@@ -69,6 +71,10 @@ class Span:
     """Of its chunks: arrivals in s, and content bytes."""
     seen = 0
     """Content bytes that came."""
+    first: float | None = None
+    """Arrival of the first chunk."""
+    gone, gone_bytes = 0, 0
+    """Chunks that nothing needs any more, and their content bytes."""
     finished = False
     """The server did the whole work."""
     orphaned = False
@@ -136,7 +142,16 @@ class Span:
 
     def content(self) -> Floats:
         """Give the content bytes until each chunk."""
-        return np.add.accumulate(np.array(self.sizes), dtype=np.float64)
+        return self.gone_bytes + np.add.accumulate(np.array(self.sizes), dtype=np.float64)
+
+    def trim(self, before: float) -> None:
+        """Let go of chunks that came before an instant, but for the last few; many at once."""
+        old = min(bisect_left(self.times, before), len(self.times) - FEW)
+        if old < MANY:
+            return
+        self.gone += old
+        self.gone_bytes += sum(self.sizes[:old])
+        self.times, self.sizes = self.times[old:], self.sizes[old:]
 
     def charge(
         self,
@@ -206,16 +221,6 @@ class Span:
         """Give the content bytes of the answer so far."""
         return max(self.closed.response_bytes if self.closed else 0, self.seen)
 
-    def image_work(self) -> tuple[float, float, float]:
-        """Give megapixels of one image, steps and images; usual values where the request does not say."""
-        asked, facts = self.opened.asked, self.closed.facts if self.closed else None
-        images = (_count(facts.images) if facts else None) or asked.images or 1
-        pixels = (facts.pixels.value if facts and facts.pixels else 0) or 0
-        each = pixels / images if pixels else (asked.width or 1024) * (asked.height or 1024)
-        told = _count(facts.steps) if facts else None
-        steps = (asked.steps or 20) if told is None else told
-        return each / MEGAPIXEL, float(steps), float(images)
-
     def _take_chunks(self, times: Sequence[int], sizes: Sequence[int]) -> None:
         """Append what is newer than the newest: the same event may come twice."""
         count = min(len(times), len(sizes))
@@ -227,6 +232,8 @@ class Span:
         counted = np.clip(np.array(sizes[:count], dtype=np.int64)[kept], 0, MOST_BYTES)
         if not self.times:
             self.times, self.sizes = array("d"), array("I")
+        if self.first is None:
+            self.first = float(fresh[kept][0])
         self.times.frombytes(fresh[kept].tobytes())
         self.sizes.frombytes(counted.astype(np.uint32).tobytes())
         self.seen += int(counted.sum())
@@ -248,7 +255,7 @@ class Span:
         facts = event.facts
         self.drawn = self.drawn or bool(facts.pixels or facts.images or facts.steps)
         told = (facts.prompt_tokens, facts.completion_tokens, facts.cached_prompt_tokens)
-        self.prompt_tokens, self.completion_tokens, cached = map(_count, told)
+        self.prompt_tokens, self.completion_tokens, cached = map(possible, told)
         self.cached_tokens = cached or 0
         self.lies = any(fact is not None and not 0 <= fact.value <= MAX_TOKENS for fact in told)
 
@@ -286,7 +293,7 @@ def _phase(took: int | None) -> float:
     return UNKNOWN if took is None or took < 0 else took / NANO
 
 
-def _count(fact: Fact | None) -> int | None:
+def possible(fact: Fact | None) -> int | None:
     """Give a count that can be true."""
     if fact is None or not 0 <= fact.value <= MAX_TOKENS:
         return None

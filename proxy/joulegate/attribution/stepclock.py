@@ -51,11 +51,18 @@ class Stream(Struct, frozen=True):
     """Arrivals less the usual delay, in s."""
     tokens: float | None
     """Tokens of the answer, if they are known."""
+    before: int = 0
+    """Chunks that came earlier and are not kept."""
+
+    @property
+    def chunks(self) -> int:
+        """Give how many chunks came."""
+        return self.before + len(self.times)
 
     @property
     def lumpiness(self) -> float | None:
         """Give the tokens a chunk; ``None`` if the tokens are not known."""
-        return None if self.tokens is None else self.tokens / len(self.times)
+        return None if self.tokens is None else self.tokens / self.chunks
 
 
 class StepClock:
@@ -138,7 +145,7 @@ def _speculative(streams: Sequence[Stream]) -> bool:
 
 def _per_step(streams: Sequence[Stream]) -> float:
     known = [stream for stream in streams if stream.tokens is not None]
-    chunks = sum(len(stream.times) for stream in known)
+    chunks = sum(stream.chunks for stream in known)
     return max(1.0, sum(stream.tokens or 0 for stream in known) / chunks) if chunks else 1.0
 
 
@@ -219,6 +226,6 @@ def _read_all(streams: Sequence[Stream], factors: Sequence[float], place: Ints, 
 
 def pace(stream: Stream) -> float:
     """Give the steps a chunk: above 1 if some chunks hold several steps' tokens."""
-    if stream.tokens is None or len(stream.times) < 2:
+    if stream.tokens is None or stream.chunks < 2:
         return 1.0
-    return max(stream.tokens - 1, 1) / (len(stream.times) - 1)
+    return max(stream.tokens - 1, 1) / (stream.chunks - 1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.counts import Answers, Told
+from joulegate.attribution.counts import CHUNK_DELAY, Answers, Told
 from joulegate.attribution.habits import Habits
 from joulegate.attribution.placed import SHORTEST, Curve, Placed, prefill_steps
 from joulegate.attribution.spans import Span
@@ -61,7 +61,7 @@ class StreamPlacer:
         return [self._of_streams(clean), self._of_streams(lumpy)]
 
     def _stream(self, span: Span, told: Told, stream: Stream, end: float) -> "OneStream":
-        first = float(stream.times[0])
+        first = float(stream.times[0]) if span.first is None else span.first - CHUNK_DELAY
         start = self._start_before(span, first, told)
         if span.finished:
             end = min(end, float(stream.times[-1]) + LATE_CHUNK)
@@ -69,9 +69,11 @@ class StreamPlacer:
         if span.finished and told.prompt > CACHED_PROMPT:
             self._habits.learn_cache(span, hidden=prompt < told.prompt)
         sizes = span.content()
-        share = sizes / sizes[-1] if sizes[-1] > 0 else np.arange(1, len(sizes) + 1) / len(sizes)
+        share = (
+            sizes / sizes[-1] if sizes[-1] > 0 else np.arange(stream.before, stream.chunks) / stream.chunks
+        )
         factor = 1.0 if self._clock.speculative else pace(stream)
-        steps = np.arange(len(sizes), dtype=np.float64) * factor
+        steps = np.arange(stream.before, stream.chunks, dtype=np.float64) * factor
         curve = Curve(stream.times, share * max(told.out, 1.0), steps)
         doubtful = told.guessed_prompt or told.guessed_out
         return OneStream(span, told, start, first, end, prompt, told.out, 0.0, doubtful, curve)
@@ -79,7 +81,7 @@ class StreamPlacer:
     def _lumpy_stream(self, span: Span, told: Told, stream: Stream, end: float) -> "OneStream":
         """Place a stream whose chunks were coalesced on their way: the clock knows better than they do."""
         clock = self._clock
-        ahead = told.out * span.sizes[0] / span.seen if span.seen else 1.0
+        ahead = told.out * (span.gone_bytes + span.sizes[0]) / span.seen if span.seen else 1.0
         first = float(stream.times[0])
         earlier = clock.at(stream.times[:1]) - max(ahead - 1, 0) / clock.per_step
         prefilled = min(max(span.start + SHORTEST, float(clock.when(earlier)[0])), first)
@@ -114,6 +116,8 @@ class StreamPlacer:
         if not math.isnan(told.prefill):
             return max(span.start, prefilled - max(told.prefill, SHORTEST))
         clock = self._clock
+        if not clock.ends or prefilled < clock.ends[0] - clock.step:  # long before what is looked at
+            return max(span.start, prefilled - max(clock.step, SHORTEST))
         steps = max(1, math.ceil(told.prompt / self._budget))
         place = clock.first_end(prefilled - 0.6 * clock.step)
         self._claimed.add(place)

@@ -47,7 +47,7 @@ def _lumps(answers: Answers) -> Decodings:
         if len(span.times) < 2 or (stream.lumpiness or 0) < CLEAN:
             continue
         first, last = span.times[0] - CHUNK_DELAY, span.times[-1] - CHUNK_DELAY
-        steps = out * (1 - span.sizes[0] / max(span.seen, 1))
+        steps = out * (1 - (span.gone_bytes + span.sizes[0]) / max(span.seen, 1))
         if steps >= LEAST_STEPS and last > first:
             found.append((first, last, steps))
     return Decodings(*np.array(found).reshape(-1, 3).T)
