@@ -35,6 +35,7 @@ def test_who_is_near_is_found_without_a_look_at_all(
     plain = [s for s in everyone if s.start <= start + length and (s.end is None or s.end >= start)]
 
     assert roster.near(start, start + length) == plain
+    assert len(plain) <= roster.about(start, start + length) <= len(plain) + 4 * BLOCK
 
 
 def test_only_what_is_done_and_over_is_forgotten(make: Any) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from joulegate.attribution.books import Window
-from joulegate.attribution.terms import PATIENCE, Terms
+from joulegate.attribution.terms import PATIENCE, Terms, stretch
 from joulegate.units import NANO
 
 WINDOW = Window(10 * NANO, 11 * NANO, {}, {})
@@ -29,3 +29,11 @@ def test_a_window_waits_but_not_for_ever(ends: list[float], learns: bool, due: f
     terms = Terms(30 * NANO, NANO, 0, learns=learns)
 
     assert terms.due(WINDOW, np.array(ends)) == pytest.approx(due * NANO)
+
+
+def test_a_stretch_has_no_holes() -> None:
+    """Between the first and the last of some windows lie all others of that time."""
+    windows = [Window(i * NANO, (i + 1) * NANO, {}, {}) for i in range(6)]
+
+    assert stretch(windows, [windows[1], windows[3]]) == windows[1:4]
+    assert stretch(windows, []) == []

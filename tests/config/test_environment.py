@@ -1,8 +1,11 @@
 """Secrets come from the environment and never show."""
 
+import subprocess
+import sys
+
 import pytest
 
-from joulegate.config.environment import ledger_path, tenant_keys
+from joulegate.config.environment import calculate_alone, ledger_path, tenant_keys
 from joulegate.config.structs import Config, LedgerConfig, TenantConfig
 from joulegate.errors import ConfigError
 
@@ -40,3 +43,18 @@ def test_where_the_ledger_is() -> None:
     assert ledger_path(Config(), {"XDG_STATE_HOME": "relative"}).endswith("/.local/state/joulegate/ledger.db")
     assert ledger_path(Config(ledger=LedgerConfig("/x/y.db")), {}) == "/x/y.db"
     assert ledger_path(Config(ledger=LedgerConfig(":memory:")), {}) == ":memory:"
+
+
+def test_linear_algebra_uses_one_thread_unless_the_user_wants_more() -> None:
+    """Threads that spin while they wait cost more than the work."""
+    environment = {"OMP_NUM_THREADS": "4"}
+    calculate_alone(environment)
+    assert environment == {
+        "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "1",
+    }  # fmt: skip
+
+
+def test_numpy_comes_after_that() -> None:
+    """What was imported before would not listen."""
+    code = "import sys, joulegate.app, joulegate.cli.meter; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from joulegate.config import Config
+from joulegate.config.environment import calculate_alone
 from joulegate.model.banner import Banner
 
 
@@ -26,6 +27,7 @@ def run_gate(config: Config, *, socket: Path) -> int:
 
 def run_meter(config: Config, *, socket: Path) -> int:
     """Run the meter until told to stop; give the exit code."""
+    calculate_alone()
     from joulegate.app.meter import run
 
     return run(config, socket)

@@ -52,7 +52,7 @@ def _figures(
     booked = [sum(span.booked.values()) for span in spans]
     totals = [a + b for a, b in zip(booked, np.rint(ahead * MICRO).astype(np.int64).tolist(), strict=True)]
     methods = [_method(span, rule) for span in spans]
-    others = np.stack([span.alternatives for span in spans])
+    others = np.concatenate([span.alternatives for span in spans]).reshape(len(spans), -1)
     others = others if alternatives is None else others + alternatives
     sigmas = _sigmas(spans, np.array(totals) / MICRO, others, methods)
     rounded = np.rint(sigmas * MICRO).astype(np.int64).tolist()

@@ -4,6 +4,7 @@ Windows are shared by the rule in force, and booked when all that can be known a
 time is up. What is booked stays. A crowd of requests is looked at in pieces, so that no call takes long.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -19,7 +20,7 @@ from joulegate.attribution.roster import Roster
 from joulegate.attribution.rules import Rule
 from joulegate.attribution.scene import Scene
 from joulegate.attribution.spans import Span
-from joulegate.attribution.terms import PATIENCE, Terms
+from joulegate.attribution.terms import PATIENCE, Terms, stretch
 from joulegate.attribution.timeline import Timeline
 from joulegate.model import Settled, WindowBooks
 from joulegate.units import NANO
@@ -35,8 +36,9 @@ SEASONED = 12
 """Fits after which new windows teach a crowd's fit nothing: windows that are due are enough."""
 PIECE = 3000
 """Requests of a crowd that are looked at in one go, about: some tens of ms."""
-MANY = 10
-"""New windows that are worth a look: the requests around them are looked at too."""
+MANY, MOST = 10, 40
+"""New windows that are worth a look, for the requests around them are looked at too; and windows that are
+looked at in one go at most."""
 TAUGHT = 30 * NANO
 """ns for which a fit looks at a window, booked or not: work without an end at booking has one by then."""
 
@@ -102,7 +104,7 @@ class Group:
         self._learn(now)
         self._mind_the_crowd()
         while pending := [window for window in self._windows if not window.final]:
-            self._book(pending[: self._piece()], now)
+            self._book(self._piece(pending), now)
         self._finalize(list(self.spans))
         self._forget()
 
@@ -115,11 +117,13 @@ class Group:
             self._crowded_since = self._windows[-1].end if self._windows else 0
             self._seen_until = max(self._seen_until, self._crowded_since)
 
-    def _piece(self) -> int:
-        """Give how many windows are looked at in one go."""
-        if self._crowded_since is None:
-            return max(len(self._windows), 1)
-        return max(1, PIECE * len(self._windows) // len(self.spans))
+    def _piece(self, windows: Sequence[Window]) -> Sequence[Window]:
+        """Give the first of these windows, as many as are looked at in one go."""
+        if self._crowded_since is None or len(windows) < 2:
+            return windows
+        start, places = self._s(windows[0].start), range(1, min(len(windows), MOST) + 1)
+        few = bisect_right(places, PIECE, key=lambda n: self.spans.about(start, self._s(windows[n - 1].end)))
+        return windows[: max(few, 1)]
 
     def _time_to_look(self, now: int) -> bool:
         every = min(REFIT, max(self._settle, SWIFT)) if self.rule.learns else SWIFT // 2
@@ -134,8 +138,9 @@ class Group:
         """Give windows that are due: all, or of a crowd the first that are looked at in one go."""
         old = now - self._terms.hasty + round(self.observer.reach * NANO)
         pending = [window for window in self._windows if not window.final and window.start <= old]
-        piece = self._piece()
-        for some in (pending[at : at + piece] for at in range(0, len(pending), piece)):
+        while pending:
+            some = self._piece(pending)
+            pending = pending[len(some) :]
             crowd = self._crowd(self._near(some))
             due = [w for w in some if now >= self._terms.due(w, crowd.ends[crowd.touching(w)])]
             if due:
@@ -168,7 +173,7 @@ class Group:
             self._finish(self._ended(), now)
 
     def _book(self, due: Sequence[Window], now: int) -> None:
-        windows = _stretch(self._windows, due)
+        windows = stretch(self._windows, due)
         scene = self._scene(windows, now)
         if scene is None:
             return
@@ -211,7 +216,7 @@ class Group:
         self._next_preview = now + SWIFT
         spans = previews.fresh(self.spans, self._s(min(now - SWIFT, cursor)))
         crowd = self._crowd(spans)
-        windows = _stretch(
+        windows = stretch(
             self._windows, [w for w in self._windows if not w.final and crowd.touching(w).any()]
         )
         scene = self._scene(windows, now)
@@ -221,9 +226,9 @@ class Group:
     def _glimpse(self, now: int) -> None:
         """Look at windows of a crowd when they are new, once, and give out figures as far as they go."""
         new = [w for w in self._windows if w.start >= self._seen_until and w.end + SWIFT <= now]
-        if len(new) < min(self._piece(), MANY):
+        windows = self._piece(new)
+        if len(windows) == len(new) < MANY:
             return
-        windows = new[: self._piece()]
         scene = self._scene(windows, now)
         if scene is None:
             return
@@ -291,10 +296,3 @@ class Group:
 
     def _s(self, t: int) -> float:
         return (t - self.observer.origin) / NANO
-
-
-def _stretch(windows: Sequence[Window], some: Sequence[Window]) -> Sequence[Window]:
-    """Give the consecutive windows from the first to the last of some."""
-    chosen = {id(window) for window in some}
-    places = [place for place, window in enumerate(windows) if id(window) in chosen]
-    return windows[places[0] : places[-1] + 1] if places else []

@@ -7,7 +7,7 @@ import numpy as np
 
 from joulegate.attribution.latency import KEPT as LATENCIES
 from joulegate.attribution.latency import Latency
-from joulegate.attribution.rows import CHUNKED, FINISHED, marked, table
+from joulegate.attribution.rows import CHUNKED, FINISHED, Table, marked, table
 from joulegate.attribution.spans import Floats, Span
 
 USUAL_LINE = (-70.0, 1 / 4.2)
@@ -49,16 +49,18 @@ class Habits:
         self._learn_prompts(told["body"], told["prompt"])
         finished = marked(rows, FINISHED) & (rows["out"] > 0)
         whole = finished & ~marked(rows, CHUNKED) & (rows["prompt"] > 0)
-        for place in np.flatnonzero(whole)[-LATENCIES:].tolist():
-            row = rows[place]
-            prompt = max(float(row["prompt"] - row["cached"]), 1.0)
-            self.latency.learn(
-                spans[place].id, float(row["end"] - row["start"]), float(row["out"]) - 1, prompt
-            )
+        last = np.flatnonzero(whole)[-LATENCIES:]
+        self._learn_latencies(rows[last], [spans[place] for place in last.tolist()])
         texts = rows[finished & (rows["response"] > 0)]
         weights = _fading(len(texts))
         self._bytes = FADE ** len(texts) * self._bytes + float(weights @ texts["response"])
         self._tokens = FADE ** len(texts) * self._tokens + float(weights @ texts["out"])
+
+    def _learn_latencies(self, rows: Table, spans: Sequence[Span]) -> None:
+        took = (rows["end"] - rows["start"]).tolist()
+        out, prompt = rows["out"] - 1, np.maximum(rows["prompt"] - rows["cached"], 1.0)
+        for span, *found in zip(spans, took, out.tolist(), prompt.tolist(), strict=True):
+            self.latency.learn(span.id, *found)
 
     def learn_prefill(self, span: Span, per_token: float) -> None:
         """Take the seconds that each prompt token of a request took, once a request."""

@@ -41,9 +41,19 @@ class Roster:
         """Give the requests that were there at some time of a stretch, in s, in the order of arrival."""
         self._pack()
         blocks = [block.spans for block in self._blocks if block.start <= end and block.end >= start]
-        found = [span for spans in [*blocks, self._loose] for span in spans if _near(span, start, end)]
+        found = [
+            span
+            for spans in [*blocks, self._loose]
+            for span in spans
+            if span.start <= end and (span.end is None or span.end >= start)
+        ]
         found.sort(key=lambda span: span.place)
         return found
+
+    def about(self, start: float, end: float) -> int:
+        """Give how many requests are near a stretch of time at most, about."""
+        blocks = sum(len(block.spans) for block in self._blocks if block.start <= end and block.end >= start)
+        return blocks + len(self._loose)
 
     def forget(self, horizon: float) -> None:
         """Drop those that are done and ended before an instant; a few may stay longer."""
@@ -102,10 +112,6 @@ class Roster:
 
 def _block(spans: list[Span]) -> Block:
     return Block(spans, min(span.start for span in spans), max(span.end or 0.0 for span in spans))
-
-
-def _near(span: Span, start: float, end: float) -> bool:
-    return span.start <= end and (span.end is None or span.end >= start)
 
 
 def _is_over(span: Span, horizon: float) -> bool:

@@ -1,5 +1,7 @@
 """When a window is booked: what is booked stays, so it waits for all that can become known about it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from joulegate.attribution.books import Window
@@ -34,3 +36,10 @@ class Terms:
 
     def _ns(self, t: float) -> int:
         return self._origin + round(t * NANO)
+
+
+def stretch(windows: Sequence[Window], some: Sequence[Window]) -> Sequence[Window]:
+    """Give the consecutive windows from the first to the last of some."""
+    chosen = {id(window) for window in some}
+    places = [place for place, window in enumerate(windows) if id(window) in chosen]
+    return windows[places[0] : places[-1] + 1] if places else []
