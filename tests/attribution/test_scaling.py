@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.attribution.scaling import AROUND, FOREIGN_SCALE, FOREIGN_WINDOWS, _beside, _surplus
+from joulegate.attribution.scaling import AROUND, FOREIGN_SCALE, FOREIGN_WINDOWS, _beside, _evened, _surplus
 
 
 def test_a_strangers_energy_lies_where_the_counter_shows_it() -> None:
@@ -52,3 +52,31 @@ def test_only_a_lasting_surplus_is_a_strangers() -> None:
     assert not _surplus(noisy, modelled).any()
     assert _surplus(lasting, modelled)[10:30] == pytest.approx(np.full(20, 300 - 100 * FOREIGN_SCALE))
     assert not _surplus(lasting[: 10 + FOREIGN_WINDOWS - 1], modelled[: 10 + FOREIGN_WINDOWS - 1]).any()
+
+
+def test_an_edge_that_is_off_moves_idle_energy_and_not_that_of_short_requests() -> None:
+    """What one window has too much, the next has too little."""
+    modelled, idle = np.full(20, 30.0), np.full(20, 20.0)
+    energy = 50 + 8.0 * (-1) ** np.arange(20)
+
+    evened = _evened(energy, idle, modelled, modelled)
+
+    assert energy - evened == pytest.approx(np.full(20, 30.0), abs=2.5)
+    assert _evened(energy, idle, modelled, 0 * modelled) == pytest.approx(idle), (
+        "long ones fill their windows"
+    )
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1e3), st.floats(0, 1), st.floats(0, 1e3), st.floats(0, 1)),
+        min_size=1, max_size=3 * AROUND,
+    )
+)  # fmt: skip
+def test_idle_energy_stays_within_the_window(windows: list[tuple[float, float, float, float]]) -> None:
+    """Whatever is moved, no account is negative."""
+    energy, idle, modelled, part = np.array(windows).T
+
+    found = _evened(energy, idle * energy, modelled, part * modelled)
+
+    assert ((found >= -1e-9) & (found <= energy + 1e-9)).all()

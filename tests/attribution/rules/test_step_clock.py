@@ -98,7 +98,7 @@ def test_the_first_figures_are_estimates(tmp_path: Path) -> None:
 
 def test_figures_that_are_final_soon_still_teach(tmp_path: Path) -> None:
     """Windows that are booked while somebody in them still runs say nothing yet; later they do."""
-    write(simulate(replace(SCENARIOS["mix"], seconds=40), 3), tmp_path, 3)
+    write(simulate(replace(SCENARIOS["saturated"], seconds=40), 3), tmp_path, 3)
     trace = read(tmp_path / "trace.jsonl", tmp_path / "nvml.jsonl", tmp_path / "public.json")
     methods = [figure.method for figure in replay(trace, "step-clock", Nanoseconds(NANO)).requests.values()]
 
