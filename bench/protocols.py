@@ -1,4 +1,4 @@
-"""What observing costs: microseconds a chunk of a stream, and a body of 50 MiB.
+"""What observing costs: microseconds a chunk of a stream, and megabytes a second of large bodies.
 
     python bench/protocols.py
 
@@ -7,7 +7,8 @@ Each figure is the best of several rounds in one process, beside what decoding w
 
 import json
 import time
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Sequence
 
 from joulegate import plugins
 from joulegate.ports import InferenceProtocol, Observer, Rewrite
@@ -58,6 +59,10 @@ ANSWER = json.dumps({
 IMAGE = (
     b'{"created":1,"data":[{"b64_json":"' + b"QUJD" * (50 * 2**20 // 4) + b'"}],"usage":{"input_tokens":1}}'
 )
+TRITON = b'data: {"model_name":"llm","model_version":"1","num_output_tokens":1,"text_output":" hello"}\n\n'
+PICTURE = b"QUJD" * (50 * 2**20 // 4)
+FORM = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+TENSOR = bytes(range(256)) * (64 * 2**20 // 256)
 VECTORS = json.dumps(
     {"data": [{"embedding": [0.012345678] * 768}] * 1024, "usage": {"prompt_tokens": 1}}
 ).encode()
@@ -118,6 +123,79 @@ def per_body(name: str, path: str, body: bytes) -> None:
     print(f"{ours:8.3f} ms/body    json.loads {theirs:8.3f}   ratio {ours / theirs:.2f}")
 
 
+def large(
+    name: str,
+    protocol: str,
+    path: str,
+    body: bytes,
+    *,
+    request: bool,
+    fields: Sequence[tuple[bytes, bytes]] = (JSON,),
+) -> None:
+    """Print the speed of observing a large request or answer, and the most memory that it takes."""
+    plugin = load(protocol)
+    route = plugin.matches("POST", path)
+    assert route
+    pieces = [body[at : at + 65_536] for at in range(0, len(body), 65_536)]
+
+    def observe() -> None:
+        observing = plugin.observer(route, fields if request else [JSON])
+        for piece in pieces if request else ():
+            observing.request_body(piece)
+        observing.response_head(200, [JSON] if request else fields)
+        for piece in () if request else pieces:
+            observing.response_body(Nanoseconds(0), piece)
+        observing.response_end(complete=True)
+        observing.asked()
+        observing.facts()
+
+    took = best(observe)
+    tracemalloc.start()
+    observe()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    print(f"{name}, {len(body) / 2**20:.3g} MiB".ljust(34), end=" ")
+    print(f"{len(body) / took / 1e6:8.0f} MB/s       at most {peak / 2**10:.0f} KiB")
+
+
+def large_bodies() -> None:
+    """Bodies of the image servers and of the general model servers."""
+    large(
+        "A1111 answer",
+        "a1111",
+        "/sdapi/v1/txt2img",
+        b'{"images":["' + PICTURE + b'"],"info":"{}"}',
+        request=False,
+    )
+    large(
+        "A1111 request",
+        "a1111",
+        "/sdapi/v1/img2img",
+        b'{"init_images":["' + PICTURE + b'"],"steps":9}',
+        request=True,
+    )
+    head = (
+        b'{"inputs":[{"name":"x","shape":[4],"datatype":"FP32","parameters":{"binary_data_size":67108864}}]}'
+    )
+    binary = [
+        (b"Inference-Header-Content-Length", b"%d" % len(head)),
+        (b"Content-Type", b"application/octet-stream"),
+    ]
+    large("Triton binary request", "kserve", "/v2/models/m/infer", head + TENSOR, request=True, fields=binary)
+    large("Triton binary answer", "kserve", "/v2/models/m/infer", head + TENSOR, request=False, fields=binary)
+    numbers = b'{"inputs":[{"name":"x","shape":[4],"data":[' + b"0.12345678," * (16 * 2**20 // 11) + b"1]}]}"
+    large("KServe JSON tensor", "kserve", "/v2/models/m/infer", numbers, request=True)
+    form = [(b"Content-Type", b"multipart/form-data; boundary=b")]
+    large(
+        "form with a file",
+        "openai",
+        "/v1/images/edits",
+        FORM + TENSOR + b"\r\n--b--",
+        request=True,
+        fields=form,
+    )
+
+
 def filtering() -> None:
     rewrite = observer(load("openai"), "/v1/chat/completions", STREAM).rewrite(b'{"stream":true}')
     assert isinstance(rewrite, Rewrite)
@@ -141,11 +219,14 @@ def main() -> None:
     per_chunk("sglang, 1000 bytes so far", "sglang", "/generate", SO_FAR)
     per_chunk("vllm token ids", "vllm", "/inference/v1/generate", IDS)
     per_chunk("vllm cohere chat", "vllm", "/cohere/v2/chat", COHERE)
+    per_chunk("Triton generate_stream", "kserve", "/v2/models/m/generate_stream", TRITON)
+    per_chunk("SageMaker, OpenAI's form", "sagemaker", "/invocations", CHUNK)
     per_chunk("generic", "generic", "/mine", CHUNK)
     filtering()
     per_body("image", "/v1/images/generations", IMAGE)
     per_body("embeddings", "/v1/embeddings", VECTORS)
     per_body("whole chat answer", "/v1/chat/completions", ANSWER)
+    large_bodies()
 
 
 if __name__ == "__main__":

@@ -169,11 +169,11 @@ class Generate(Listener):
         """Take one part of the text, or an answer of MLServer's."""
         if data.startswith(b'{"error"'):
             return 0
-        tokens = _TOKENS.search(data)
+        tokens = _TOKENS.search(data) if b'"num_output_tokens"' in data else None
         if tokens:
             self._tokens = count((self._tokens or 0) + int(tokens[1]))
-        texts = _TEXT.findall(data)
-        return sum(map(len, texts)) if texts else len(data)
+        text = _TEXT.search(data)
+        return len(text[1]) if text else len(data)
 
     def document(self, found: Found) -> None:
         """Note the model and the tokens, where the model gives them."""
