@@ -40,6 +40,12 @@ WARM = (100, 50)
 """Streams and tokens before memory is looked at: what is made once is no cost of a stream."""
 SETTLE = 8.0
 """Seconds; figures are final after half of it and the next fit."""
+GATES = "its gates alone"
+REQUEST = "CPU per request, 64 connections (us)"
+LATENCY = "median latency, 1 connection (us)"
+CHUNK = "CPU per SSE chunk, 256 streams (us)"
+DELAY = "median delay of an SSE chunk, 256 streams (us)"
+MEMORY = "RSS per open stream, 1000 streams (KiB)"
 PAGE = HERE.parent / "docs" / "performance.md"
 MARKS = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -58,13 +64,19 @@ class Peer:
         """Give all its processes."""
         return [self.process, *self.process.children(recursive=True)]
 
-    def cpu(self) -> float:
-        """Give the processor seconds of all its processes so far."""
-        return sum(sum(process.cpu_times()[:2]) for process in self.tree())
+    def gates(self) -> list[psutil.Process]:
+        """Give those of its processes that relay, if not all of them do."""
+        return [process for process in self.tree() if "gate" in process.cmdline()]
 
-    def memory(self) -> int:
-        """Give the resident bytes of all its processes."""
-        return sum(process.memory_info().rss for process in self.tree())
+
+def cpu(processes: list[psutil.Process]) -> float:
+    """Give the processor seconds of these processes so far."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def memory(processes: list[psutil.Process]) -> int:
+    """Give the resident bytes of these processes."""
+    return sum(process.memory_info().rss for process in processes)
 
 
 def main() -> None:
@@ -77,9 +89,9 @@ def main() -> None:
     with ExitStack() as stack:
         upstream = stack.enter_context(_mock())
         peers = [stack.enter_context(start(upstream)) for start in (_nginx, _aiohttp, _joulegate)]
-        held = {
-            peer.name: uvloop.run(_hold(peer)) for peer in peers
-        }  # first: later loads find room of earlier ones
+        held: dict[str, float] = {}
+        for peer in peers:  # first: later loads find room of earlier ones
+            held |= uvloop.run(_hold(peer))
         rounds = [_round(peers, number) for number in range(arguments.rounds)]
     page = _page(rounds, held)
     print(page)
@@ -89,44 +101,53 @@ def main() -> None:
 
 def _round(peers: list[Peer], number: int) -> dict[str, dict[str, float]]:
     turn = number % len(peers)
-    figures = {peer.name: uvloop.run(_measure(peer)) for peer in peers[turn:] + peers[:turn]}
+    figures: dict[str, dict[str, float]] = {}
+    for peer in peers[turn:] + peers[:turn]:
+        figures |= uvloop.run(_measure(peer))
     print(f"round {number + 1}: {json.dumps(figures)}", file=sys.stderr, flush=True)
     return figures
 
 
-async def _measure(peer: Peer) -> dict[str, float]:
+async def _measure(peer: Peer) -> dict[str, dict[str, float]]:
+    """Give the figures of a peer, and the processor time of those of its processes that relay."""
+    tree, gates = peer.tree(), peer.gates()
     await load.run(peer.port, load.request(), 16, 20)
     await asyncio.sleep(peer.settle)
-    before = peer.cpu()
+    before = cpu(tree), cpu(gates)
     unary = await load.run(peer.port, load.request(), *UNARY)
     await asyncio.sleep(peer.settle)
-    between = peer.cpu()
+    between = cpu(tree), cpu(gates)
     single = await load.run(peer.port, load.request(), *SINGLE)
     await asyncio.sleep(peer.settle)
-    streaming = peer.cpu()
+    streaming = cpu(tree), cpu(gates)
     streams = await load.run(peer.port, load.request(tokens=STREAMS[1]), STREAMS[0], 1)
     await asyncio.sleep(peer.settle)
-    after = peer.cpu()
-    return {
-        "CPU per request, 64 connections (us)": 1e6 * (between - before) / unary.answers,
-        "median latency, 1 connection (us)": single.latency(),
-        "CPU per SSE chunk, 256 streams (us)": 1e6 * (after - streaming) / streams.chunks,
-        "median delay of an SSE chunk, 256 streams (us)": streams.delay(),
-    }
+    after = cpu(tree), cpu(gates)
+    whole, alone = (
+        {
+            REQUEST: 1e6 * (between[part] - before[part]) / unary.answers,
+            CHUNK: 1e6 * (after[part] - streaming[part]) / streams.chunks,
+        }
+        for part in (0, 1)
+    )
+    whole |= {LATENCY: single.latency(), DELAY: streams.delay()}
+    return {peer.name: whole} | ({GATES: alone} if gates else {})
 
 
-async def _hold(peer: Peer) -> float:
+async def _hold(peer: Peer) -> dict[str, float]:
     """Give the resident KiB for one open stream."""
     connections, tokens = HELD
+    tree, gates = peer.tree(), peer.gates()
     await load.run(peer.port, load.request(tokens=WARM[1]), WARM[0], 1)
-    before = peer.memory()
-    grown: list[int] = []
+    before = memory(tree), memory(gates)
+    grown: list[tuple[int, int]] = []
 
     async def look() -> None:
-        grown.append(peer.memory() - before)
+        grown.append((memory(tree) - before[0], memory(gates) - before[1]))
 
     await load.hold(peer.port, load.request(tokens=tokens), connections, look)
-    return grown[0] / 1024 / connections
+    whole, alone = (size / 1024 / connections for size in grown[0])
+    return {peer.name: whole} | ({GATES: alone} if gates else {})
 
 
 @contextmanager
@@ -205,27 +226,33 @@ def _free_port() -> int:
 
 
 def _page(rounds: list[dict[str, dict[str, float]]], held: dict[str, float]) -> str:
-    names = list(rounds[0])
-    names.sort(key=["nginx", "plain aiohttp", "joulegate"].index)
-    rows = [["figure (median of rounds)", *names, "joulegate / nginx", "joulegate / plain aiohttp"]]
-    for figure in rounds[0][names[0]]:
-        medians = {name: statistics.median(each[name][figure] for each in rounds) for name in names}
-        ratios = [
-            statistics.median(each["joulegate"][figure] / each[peer][figure] for each in rounds)
-            for peer in ("nginx", "plain aiohttp")
+    names = ["nginx", "plain aiohttp", "joulegate", GATES]
+    ratios = [("joulegate", "nginx"), ("joulegate", "plain aiohttp"), (GATES, "plain aiohttp")]
+    rows = [["figure (median of rounds)", *names, *(" / ".join(pair) for pair in ratios)]]
+    for figure in (REQUEST, LATENCY, CHUNK, DELAY):
+        medians = [_median([each[name].get(figure) for each in rounds], 0) for name in names]
+        parts = [
+            _median([_ratio(each[one].get(figure), each[other].get(figure)) for each in rounds], 2)
+            for one, other in ratios
         ]
-        rows.append(
-            [figure, *(f"{medians[name]:.0f}" for name in names), *(f"{ratio:.2f}" for ratio in ratios)]
-        )
-    ratios = [held["joulegate"] / held[peer] for peer in ("nginx", "plain aiohttp")]
+        rows.append([figure, *medians, *parts])
     rows.append(
-        ["RSS per open stream, 1000 streams (KiB)", *(f"{held[name]:.1f}" for name in names)]
-        + [f"{ratio:.2f}" for ratio in ratios]
+        [MEMORY, *(f"{held[name]:.1f}" for name in names)]
+        + [f"{held[one] / held[other]:.2f}" for one, other in ratios]
     )
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|---" * len(rows[0]) + "|")
     machine = f"Python {platform.python_version()}, {platform.machine()}, {len(rounds)} alternated rounds."
     return "\n".join([machine, "", *lines])
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one / other
+
+
+def _median(values: list[float | None], digits: int) -> str:
+    known = [value for value in values if value is not None]
+    return f"{statistics.median(known):.{digits}f}" if known else ""
 
 
 def _write(page: str) -> None:

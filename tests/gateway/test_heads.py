@@ -17,6 +17,7 @@ from joulegate.gateway.heads import (
     LARGEST_FIELD,
     MOST_FIELDS,
     Known,
+    Lines,
     MalformedHead,
     RequestHead,
     broken,
@@ -212,13 +213,28 @@ def test_a_beginning_that_can_become_nothing_is_seen_at_once(fields: int, fault:
     assert broken(begun, len(begun) - 1)
 
 
+def test_lines_are_the_same_whether_they_were_read_before() -> None:
+    """What is remembered of lines is bounded, and changes nothing."""
+    lines = Lines()
+    raw = GET + b"\r\nA:  1 \r\nB: " + b"x" * Lines.LONGEST
+    for _ in range(2):
+        assert request_head(raw, lines).headers == request_head(raw).headers
+    assert list(lines._known) == [b"Host: a", b"A:  1 "]
+    for number in range(Lines.MOST + 1):
+        request_head(GET + b"\r\nA: %d" % number, lines)
+    assert len(lines._known) <= Lines.MOST
+    for _ in range(2):
+        with pytest.raises(MalformedHead):
+            request_head(GET + b"\r\nA : 1", lines)
+
+
 def test_repeated_heads_are_read_once_and_not_for_ever() -> None:
     """A head that is known is given again; what is remembered has a bound, and no fault is remembered."""
     read: list[bytes] = []
 
-    def reading(raw: bytes) -> RequestHead:
+    def reading(raw: bytes, lines: Lines) -> RequestHead:
         read.append(raw)
-        return request_head(raw)
+        return request_head(raw, lines)
 
     known = Known(reading)
     assert known.head(GET) is known.head(GET)

@@ -29,10 +29,9 @@ _METHODS = frozenset(
 """Those that llhttp knows, which most servers read with; QUERY is RFC 9110's newest companion."""
 _REQUEST = re.compile(rb"([A-Z-]{1,16}) ([!-~]+) HTTP/1\.([01])")
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
-_NO_TEXT = re.compile(rb"[^\t\r\n -~\x80-\xff]")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
 _BROKEN = re.compile(rb"[^\t\r\n -~\x80-\xff]|(?<!\r)\n|\r[^\n]")
 """What no beginning of a head can hold."""
-_NO_TOKEN = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(:[0-9]{0,5})?")
 """``uri-host [ ":" port ]`` (RFC 9110, section 7.2, and RFC 3986, section 3.2.2)."""
 _LENGTH = re.compile(rb"[0-9]{1,19}")
@@ -138,9 +137,9 @@ class ResponseHead:
         )
 
 
-def request_head(raw: bytes) -> RequestHead:
+def request_head(raw: bytes, known: "Lines | None" = None) -> RequestHead:
     """Read the head of a request, given without its last empty line. Raises ``MalformedHead``."""
-    line, headers = _lines(raw)
+    line, fields = _lines(raw, known)
     match = _REQUEST.fullmatch(line)
     if match is None:
         raise MalformedHead("the first line is no request line of HTTP/1.1")
@@ -148,22 +147,49 @@ def request_head(raw: bytes) -> RequestHead:
     name = method.decode()
     if name not in _METHODS:
         raise MalformedHead("an unknown method")
-    return RequestHead(name, target.decode(), headers, http10=minor == b"0")
+    return RequestHead(name, target.decode(), fields, http10=minor == b"0")
 
 
-def response_head(raw: bytes) -> ResponseHead:
+def response_head(raw: bytes, known: "Lines | None" = None) -> ResponseHead:
     """Read the head of an answer, given without its last empty line. Raises ``MalformedHead``."""
-    line, headers = _lines(raw)
+    line, fields = _lines(raw, known)
     match = _STATUS.fullmatch(line)
     if match is None:
         raise MalformedHead("the first line is no status line of HTTP/1.1")
     minor, status, reason = match.groups()
-    return ResponseHead(int(status), reason or b"", headers, http10=minor == b"0")
+    return ResponseHead(int(status), reason or b"", fields, http10=minor == b"0")
 
 
 def broken(begun: bytes | bytearray, start: int = 0) -> bool:
     """Say whether what has come of a head can never be one; all before ``start`` has been looked at."""
     return _BROKEN.search(begun, max(0, start - 1)) is not None
+
+
+Line = tuple[bytes, bytes]
+
+
+class Lines:
+    """Lines that were read before: most of a head is the same in the next one."""
+
+    MOST = 1024
+    LONGEST = 256
+    """Bytes of a line that is worth remembering."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Line] = {}
+
+    def fields(self, lines: list[bytes]) -> Fields:
+        """Give the fields in these lines. Raises ``MalformedHead``."""
+        known = self._known
+        return Fields([known.get(line) or self._read(line) for line in lines])
+
+    def _read(self, line: bytes) -> Line:
+        field = _field(line)
+        if len(line) <= self.LONGEST:
+            if len(self._known) >= self.MOST:
+                self._known.clear()
+            self._known[line] = field
+        return field
 
 
 Head = TypeVar("Head", RequestHead, ResponseHead)
@@ -176,15 +202,16 @@ class Known(Generic[Head]):
     LARGEST = 4096
     """Bytes of a head that is worth remembering."""
 
-    def __init__(self, read: Callable[[bytes], Head]) -> None:
-        self._read: Callable[[bytes], Head] = read
+    def __init__(self, read: Callable[[bytes, Lines], Head]) -> None:
+        self._read: Callable[[bytes, Lines], Head] = read
+        self._lines = Lines()
         self._heads: dict[bytes, Head] = {}
 
     def head(self, raw: bytes) -> Head:
         """Give the head in these bytes, without their last empty line. Raises ``MalformedHead``."""
         head = self._heads.get(raw)
         if head is None:
-            head = self._read(raw)
+            head = self._read(raw, self._lines)
             if len(raw) <= self.LARGEST:
                 if len(self._heads) >= self.MOST:
                     self._heads.clear()
@@ -192,39 +219,23 @@ class Known(Generic[Head]):
         return head
 
 
-def _lines(raw: bytes) -> tuple[bytes, Fields]:
-    """Give the first line and the fields."""
+def _lines(raw: bytes, known: Lines | None) -> tuple[bytes, Fields]:
+    """Give the first line and the fields. No line that is taken has a CR or LF in it."""
     if len(raw) > LARGEST_HEAD:
         raise MalformedHead(f"the head is larger than {LARGEST_HEAD} bytes", 431, "head_too_large")
-    if _NO_TEXT.search(raw):
-        raise MalformedHead("a control character in the head")
     line, *lines = raw.split(b"\r\n")
-    if raw.count(b"\n") != len(lines) or raw.count(b"\r") != len(lines):
-        raise MalformedHead("a line that does not end with CR LF")
     if len(lines) > MOST_FIELDS:
         raise MalformedHead(f"more than {MOST_FIELDS} fields")
     if len(raw) > LARGEST_FIELD and max(map(len, (line, *lines))) > LARGEST_FIELD:
         raise MalformedHead(f"a line of more than {LARGEST_FIELD} bytes")
-    return line, _fields(lines)
+    return line, known.fields(lines) if known is not None else Fields(map(_field, lines))
 
 
-def _fields(lines: list[bytes]) -> Fields:
-    headers = []
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        if not name or not colon:
-            raise MalformedHead("a line of the head that is no field")
-        headers.append((name, value.strip(b" \t")))
-    if _NO_TOKEN.search(b"".join([name for name, _ in headers])):
-        raise MalformedHead("a field name that is none")  # Also a folded line: it begins with a blank.
-    return Fields(headers)
-
-
-def trailers(lines: list[bytes]) -> None:
-    """Check the trailer section of a chunked body. Raises ``MalformedHead``."""
-    if _NO_TEXT.search(b"".join(lines)):
-        raise MalformedHead("a control character in a trailer")
-    _fields(lines)
+def _field(line: bytes) -> Line:
+    match = _FIELD.fullmatch(line)
+    if match is None:
+        raise MalformedHead("a line of the head that is no field of visible characters")
+    return match[1], match[2].strip(b" \t")
 
 
 def _refuse_repeated(headers: Headers, once: frozenset[bytes] = _ONCE) -> None:
