@@ -8,9 +8,11 @@ Each figure is the best of several rounds in one process, beside what decoding w
 import json
 import time
 import tracemalloc
+import zlib
 from collections.abc import Callable, Sequence
 
 from joulegate import plugins
+from joulegate.gateway import encodings
 from joulegate.ports import InferenceProtocol, Observer, Rewrite
 from joulegate.units import Nanoseconds
 
@@ -209,6 +211,43 @@ def filtering() -> None:
     print(f"{'usage filter':<34} {best(run) / CHUNKS * 1e6:8.2f} us/chunk")
 
 
+def flushed(coding: str) -> list[bytes]:
+    """Give chunks of a compressed stream, each of which can be read as soon as it comes."""
+    if coding == "gzip":
+        packing = zlib.compressobj(wbits=31)
+        return [packing.compress(CHUNK) + packing.flush(zlib.Z_SYNC_FLUSH) for _ in range(CHUNKS)]
+    if coding == "br":
+        brotli = encodings.brotli.Compressor(quality=5)
+        return [brotli.process(CHUNK) + brotli.flush() for _ in range(CHUNKS)]
+    zstd = encodings.zstd.ZstdCompressor()
+    return [zstd.compress(CHUNK, mode=zstd.FLUSH_BLOCK) for _ in range(CHUNKS)]
+
+
+def unfolding() -> None:
+    """Say what reading a compressed stream adds, beside zlib alone on the same stream."""
+    plain = flushed("gzip")
+
+    def alone() -> None:
+        engine = zlib.decompressobj(wbits=31)
+        for chunk in plain:
+            engine.decompress(chunk)
+
+    theirs = best(alone) / CHUNKS * 1e6
+    for coding in ("gzip", *(("br",) if encodings.brotli else ()), *(("zstd",) if encodings.zstd else ())):
+        stream = flushed(coding)
+
+        def unfold(coding: str = coding, stream: list[bytes] = stream) -> None:
+            reading = encodings.decoder({b"content-encoding": coding.encode()})
+            assert reading
+            for chunk in stream:
+                for _ in reading.feed(chunk):
+                    pass
+
+        ours = best(unfold) / CHUNKS * 1e6
+        print(f"{f'unfolding {coding}':<34} {ours:8.2f} us/chunk   zlib alone {theirs:8.2f}", end="   ")
+        print(f"ratio {ours / theirs:.2f}")
+
+
 def main() -> None:
     per_chunk("openai chat", "openai", "/v1/chat/completions", CHUNK)
     per_chunk("openai responses", "openai", "/v1/responses", DELTA)
@@ -223,6 +262,7 @@ def main() -> None:
     per_chunk("SageMaker, OpenAI's form", "sagemaker", "/invocations", CHUNK)
     per_chunk("generic", "generic", "/mine", CHUNK)
     filtering()
+    unfolding()
     per_body("image", "/v1/images/generations", IMAGE)
     per_body("embeddings", "/v1/embeddings", VECTORS)
     per_body("whole chat answer", "/v1/chat/completions", ANSWER)
