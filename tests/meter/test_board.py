@@ -25,6 +25,7 @@ from joulegate.model import (
     EnergySample,
     GateReport,
     Outcome,
+    Phase,
     Tier,
     UpstreamReport,
 )
@@ -186,3 +187,25 @@ def test_an_unknown_server_is_shown_as_configured() -> None:
     """Before any gate has asked, the kind is the configured one and nothing else is known."""
     (status,) = Upstreams([Served("llm", "http://127.0.0.1:1", kind="tgi")]).status(Gates())
     assert (status.up, status.kind, status.version, status.keeps_working) == (None, "tgi", "", None)
+
+
+def test_what_the_power_says_stands_where_no_gate_knows(words: Any) -> None:
+    """A server that stays busy without a client is told once; a gate's own finding goes before."""
+    gates, gpu = Gates(), DeviceId("GPU-0")
+    upstreams = Upstreams([Served("llm", "http://127.0.0.1:1", devices=(gpu,))])
+
+    def look(second: int, watts: int) -> list[str]:
+        return upstreams.look(Nanoseconds(second * 10**9), {gpu: Microwatts(watts * 10**6)}, gates)
+
+    def leave(second: int) -> list[str]:
+        assert look(second, 70) == []
+        upstreams.opened(replace(words.opened("a", upstream="llm"), t=Nanoseconds(second * 10**9)))
+        left = words.closed("a", outcome=Outcome.CANCELLED, phase=Phase.RESPONSE)
+        upstreams.closed("llm", replace(left, t=Nanoseconds((second + 1) * 10**9)))
+        return [name for later in range(9) for name in look(second + 1 + later, 300)]
+
+    assert leave(100) == ["llm"]
+    assert upstreams.status(gates)[0].keeps_working is True
+    assert leave(200) == [], "it is known"
+    upstreams.learn([UpstreamReport("llm", True, keeps_working=False)])
+    assert upstreams.status(gates)[0].keeps_working is False

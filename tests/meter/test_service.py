@@ -22,6 +22,7 @@ from joulegate.model import (
     Fact,
     GateReport,
     Outcome,
+    Phase,
     SpanClosed,
     SpanId,
     SpanOpened,
@@ -29,7 +30,7 @@ from joulegate.model import (
     TaskFacts,
     UpstreamSetup,
 )
-from joulegate.units import NANO, Microjoules, Nanoseconds
+from joulegate.units import NANO, Microjoules, Microwatts, Nanoseconds
 
 STEP = 100_000_000
 """ns between readings; each adds 10 J."""
@@ -44,6 +45,8 @@ class FakeSampler:
         self.deliver = deliver
         self._final = final
         self._last: EnergySample | None = None
+        self.power: Microwatts | None = None
+        self.looks = 0
         self.stopped = False
 
     def start(self) -> None: ...
@@ -53,9 +56,10 @@ class FakeSampler:
         return True
 
     def health(self) -> Mapping[DeviceId, ReaderHealth]:
+        self.looks += 1
         self._last = self._final()
         self.deliver(self._last)
-        return {GPU: ReaderHealth(up=True, last=self._last, power=self._last.power if self._last else None)}
+        return {GPU: ReaderHealth(up=True, last=self._last, power=self.power)}
 
 
 class Host:
@@ -334,3 +338,21 @@ async def test_drain_waits_for_the_gates_and_a_last_reading(host: Host, tmp_path
     assert late is not None
     assert late.settled.energy
     reader.close()
+
+
+async def test_a_device_that_works_on_without_a_client_is_noticed(host: Host, tmp_path: Path) -> None:
+    """Five seconds after its only client has left, the device is as busy as before: the server is named."""
+    meter, samplers = host.meter(tmp_path / "ledger.db")
+    async with running(meter):
+        (sampler,) = samplers
+        for watts, events in ((70, 0), (300, 1), (300, 2)):
+            sampler.power = Microwatts(watts * 10**6)
+            for event in request("a", host.t, host.t, outcome=Outcome.CANCELLED, phase=Phase.RESPONSE)[
+                :events
+            ]:
+                meter.event("g", event)
+            seen = sampler.looks
+            await until(lambda seen=seen: sampler.looks > seen + 1)
+            assert meter.status().upstreams[0].keeps_working is None
+        host.t += 6 * NANO
+        await until(lambda: meter.status().upstreams[0].keeps_working is True)

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from joulegate.config import ModelConfig
 from joulegate.ledger.rows import BooksTotal
+from joulegate.meter.leavings import Leavings, Powers
 from joulegate.meter.sampler import ReaderHealth
 from joulegate.model import (
     CarbonStatus,
@@ -18,7 +19,9 @@ from joulegate.model import (
     GateReport,
     GateStatus,
     Outcome,
+    Phase,
     SpanClosed,
+    SpanOpened,
     UpstreamReport,
     UpstreamStatus,
 )
@@ -138,11 +141,35 @@ class Upstreams:
         self._up: dict[str, bool] = {}
         self._told: dict[str, UpstreamReport] = {}
         """What the last gate that had news said."""
+        self._leavings = Leavings()
+        self._overran: dict[str, bool] = {}
+        """What the power of its devices says of a server."""
+
+    def opened(self, opened: SpanOpened) -> None:
+        """Learn that a request began."""
+        self._leavings.opened(opened.upstream, opened.t)
 
     def closed(self, upstream: str, closed: SpanClosed) -> None:
         """Learn from the end of a request whether its server answers."""
         if closed.outcome not in SILENT:
             self._up[upstream] = closed.outcome not in UNREACHED
+        if closed.outcome is Outcome.CANCELLED and closed.phase is not Phase.REQUEST:
+            self._leavings.left(upstream, closed.t)
+
+    def look(self, now: Nanoseconds, powers: Powers, gates: Gates) -> list[str]:
+        """Compare what devices draw with what they drew for clients that left; give what is news."""
+        flying = {name: gates.in_flight(name) for name in self._served}
+        devices = {name: one.devices for name, one in self._served.items()}
+        said = self._leavings.look(now, powers, flying, devices)
+        news = [name for name, worked_on in said if worked_on and not self._keeps_working(name)]
+        self._overran.update(said)
+        return news
+
+    def _keeps_working(self, name: str) -> bool | None:
+        """Give what is known: the server's own count, which a gate read, before the power of its devices."""
+        told = self._told.get(name)
+        known = told.keeps_working if told else None
+        return self._overran.get(name) if known is None else known
 
     def learn(self, reports: Iterable[UpstreamReport]) -> list[UpstreamReport]:
         """Take what gates newly know of the servers; give those whose kind or version is new."""
@@ -184,7 +211,7 @@ class Upstreams:
             note=one.note,
             version=told.version,
             models=told.models,
-            keeps_working=told.keeps_working,
+            keeps_working=self._keeps_working(one.name),
         )
 
 

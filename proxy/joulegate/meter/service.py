@@ -43,6 +43,7 @@ from joulegate.model import (
     SpanClosed,
     SpanEvent,
     SpanId,
+    SpanOpened,
     UpstreamSetup,
 )
 from joulegate.ports import Attributor, CarbonSource, DeviceHealth, Exporter
@@ -124,6 +125,8 @@ class Meter:
     def event(self, gate: str, event: SpanEvent) -> None:
         """Take one event."""
         self._guarded(self._settlement.event, gate, event)
+        if isinstance(event, SpanOpened):
+            self._upstreams.opened(event)
         if isinstance(event, SpanClosed) and (opened := self._settlement.opened(event.id)):
             self._upstreams.closed(opened.upstream, event)
             model = self._writer.model(opened, event)
@@ -208,6 +211,7 @@ class Meter:
             await _until(stop, self._grace)
             while not stop.is_set():
                 self._step(self._settlement.advance)
+                self._guarded(self._notice, self._sampler)
                 await _until(stop, TICK)
         finally:
             self._ready = False
@@ -261,6 +265,12 @@ class Meter:
             if self._fault_said is None or now - self._fault_said >= SAID_EVERY:
                 self._fault_said = now
                 self._log.exception("settlement.failed")
+
+    def _notice(self, sampler: Sampling) -> None:
+        """Notice servers that work on for clients that have left."""
+        powers = {device: one.power if one.up else None for device, one in sampler.health().items()}
+        for upstream in self._upstreams.look(self._now(), powers, self._gates):
+            self._log.warning("upstream.overran", upstream=upstream)
 
     # --- restart
 
