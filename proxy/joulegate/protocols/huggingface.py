@@ -12,10 +12,11 @@ from urllib.parse import unquote
 
 from msgspec.structs import replace
 
-from joulegate.framing import Found, Peek, PicturePeek
+from joulegate.framing import Found, Peek, PicturePeek, SoundPeek
+from joulegate.framing.sound import heard
 from joulegate.framing.values import decode, derived, whole
 from joulegate.listener import Listener, header
-from joulegate.model import Asked, ServerKind, Task, TaskFacts
+from joulegate.model import Asked, Fact, ServerKind, Task, TaskFacts
 from joulegate.ports import About, Headers, Observer, Route
 
 TASKS = {
@@ -65,8 +66,8 @@ class Plugin:
         servers=("Hugging Face inference toolkit", "transformers pipelines behind the same routes"),
         kinds=(ServerKind.HUGGINGFACE,),
         routes=("POST /models/facebook/detr-resnet-50", "POST /hf-inference/models/o/m/pipeline/fill-mask"),
-        usage="none; results are the inputs, characters those of texts, pictures and their size the answer's "
-        "own, steps `parameters.num_inference_steps`",
+        usage="none; results are the inputs, characters those of texts, pictures, sounds and their size the "
+        "answer's own, steps `parameters.num_inference_steps`",
         streaming="none",
         disconnect="goes on: the handler does not look",
     )
@@ -97,14 +98,20 @@ class Pipeline(Listener):
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:
         super().__init__(headers, model=model)
         self._picture: Found | None = None
+        self._sound: Fact | None = None
 
     def request_peek(self, headers: Headers) -> Peek | None:
-        """Leave the bytes of a picture or a sound unread."""
-        media = header(headers, b"content-type").partition(b";")[0].strip().lower()
+        """Count the seconds of a sound that tells them; leave other bytes unread."""
+        content_type = header(headers, b"content-type")
+        media = content_type.partition(b";")[0].strip().lower()
+        if SoundPeek.reads(media):
+            return SoundPeek(content_type)
         return super().request_peek(headers) if media in (b"", _JSON) else None
 
     def answer_peek(self, media: bytes, headers: Headers) -> Peek | None:
-        """Read the size of a picture."""
+        """Read the size of a picture, or the length of a sound."""
+        if SoundPeek.reads(media):
+            return SoundPeek(header(headers, b"content-type"))
         return PicturePeek() if media.startswith(b"image/") else super().answer_peek(media, headers)
 
     def wish(self, found: Found) -> Asked:
@@ -113,7 +120,8 @@ class Pipeline(Listener):
         return Asked(max_tokens=bound, width=width, height=height, steps=steps)
 
     def document(self, found: Found) -> None:
-        """Keep what a picture says of itself."""
+        """Keep what a picture or a sound says of itself."""
+        self._sound = heard(found)
         if "pictures" in found.counts:
             self._picture = found
 
@@ -124,7 +132,13 @@ class Pipeline(Listener):
         request = self.request_found()
         results = request.counts.get("inputs", request.counts.get("instances", 1))
         text = _characters(request.members.get("inputs"))
-        facts = replace(self.accounts.facts, choices=derived(results), characters=derived(text))
+        facts = replace(
+            self.accounts.facts,
+            choices=derived(results),
+            characters=derived(text),
+            audio_in=heard(request),
+            audio_out=self._sound,
+        )
         return facts if self._picture is None else self._drawn(facts, self._picture)
 
     def _drawn(self, facts: TaskFacts, picture: Found) -> TaskFacts:

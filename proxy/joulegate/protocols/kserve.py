@@ -195,12 +195,12 @@ class GenerateStream(Generate):
 
 
 class Instances(Listener):
-    """Version 1: a list of instances in, a list of predictions out."""
+    """Version 1: a list of instances in, a list of predictions out, bare or in a CloudEvent."""
 
     wishes = frozenset({"stream"})
-    wish_counts = frozenset({"instances"})
+    wish_counts = frozenset({"instances", "data.instances"})
     answers = frozenset({"model_name"})
-    answer_counts = frozenset({"predictions", "explanations"})
+    answer_counts = frozenset({"predictions", "data.predictions"})
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:
         super().__init__(headers, model=model)
@@ -208,11 +208,12 @@ class Instances(Listener):
 
     def document(self, found: Found) -> None:
         """Count the predictions."""
-        self._answers = found.counts.get("predictions")
+        self._answers = found.counts.get("predictions", found.counts.get("data.predictions"))
 
     def facts(self) -> TaskFacts:
         """Give the predictions, else the instances that were asked about."""
-        asked = self.request_found().counts.get("instances") if self.answered else None
+        counts = self.request_found().counts if self.answered else {}
+        asked = counts.get("instances", counts.get("data.instances"))
         number = asked if self._answers is None else self._answers
         return TaskFacts() if number is None else TaskFacts(choices=Fact(number, FactSource.DERIVED))
 

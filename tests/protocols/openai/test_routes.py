@@ -84,6 +84,8 @@ def test_control_routes_are_no_inference(method: str, path: str, work: WorkClass
         ("GET", "/"),
         ("POST", "/"),
         ("POST", "/v1/messages"),
+        ("GET", "/v2/models/m/ready"),
+        ("POST", "/v2/chat/completions"),
         ("POST", "/chat"),
         ("GET", "/v1/audio/speech"),
         ("POST", "/xv1/chat/completions"),

@@ -87,7 +87,8 @@ _JOB_POST = re.compile(r"(?:responses|batches)/[^/]+/cancel")
 _JOB_READ = re.compile(r"(?:responses|batches|videos)/[^/]+")
 _JOBS_READ = re.compile(r"batches|videos")
 _MODELS = Route("models", work=WorkClass.PROBE, reads_body=False)
-_GATE = re.compile(r"(?:/[^/]+)*?/v[12]/(?P<rest>[^?]+?)/?")
+_GATE = re.compile(r"(?:/[^/]+)*?/(?:v1/(?=.)|v2/(?=rerank/?$))(?P<rest>[^?]+?)/?")
+"""Only reranking has a second version; the rest of ``/v2`` is KServe's."""
 _NAMED = re.compile(r"(?:/[^/]+)*?/(?:deployments|engines)/(?P<model>[^/]+)/(?P<rest>.+?)/?")
 _ADMIN_POST = re.compile(
     r"responses/(?:input_tokens|[^/]+/cancel)|files(?:/.*)?|uploads(?:/.*)?|batches(?:/.*)?|realtime/.+"
