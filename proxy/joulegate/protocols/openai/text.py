@@ -23,6 +23,8 @@ _STRING = rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
 _MODEL = re.compile(rb'"model"\s*:\s*("[^"\\]{1,512}")')
 _BOUNDS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 """Names of the largest number of tokens of the answer; the first that is there counts."""
+_UNDONE = (b'"queued"', b'"in_progress"')
+"""Status of a response that has not been made yet; nearly all that pass are ``completed``."""
 _MODEL_EVENTS = 8
 """Events that are searched for the name of the model before it is taken as not told."""
 
@@ -170,8 +172,7 @@ class Response(Generation):
     def document(self, found: Found) -> None:
         """Take a response that has not been made yet: a job."""
         super().document(found)
-        job = sign(found.members, submitted=True)
-        if job is not None and job.state.outcome is None:
+        if found.members.get("status") in _UNDONE and (job := sign(found.members, submitted=True)):
             self._signs.append(job)
 
     def response_end(self, *, complete: bool) -> None:
