@@ -61,6 +61,27 @@ def test_a_jobs_energy_is_that_of_its_run(make: Any) -> None:
     assert (found["a"].start, found["a"].end) == (2.0, 4.0)
 
 
+def test_a_job_of_which_nothing_says_that_it_runs_follows_the_one_before(make: Any) -> None:
+    """A server that does one after the other begins with the next at once; what waits is not there yet."""
+    spans = {}
+    times = {"a": (1.0, 2.0, 5.0), "b": (1.5, None, 9.0), "c": (1.6, None, None), "d": (1.7, None, None)}
+    for key, (opened, running, ended) in times.items():
+        one = spans[key] = Span(make.opened(key, opened, "img"), 0, ord(key))
+        one.take(SpanJob(SpanId(key), make.ns(opened), JobState.ACCEPTED))
+        if running:
+            one.take(SpanJob(SpanId(key), make.ns(running), JobState.RUNNING))
+        if ended:
+            one.take(make.closed(key, ended))
+    found = {one.span.id: one for one in ImagePlacer(1, Habits(), 20.0).place(list(spans.values()))}
+
+    assert (found["a"].start, found["a"].end) == (2.0, 4.995)
+    assert (found["b"].start, found["b"].end) == (4.995, 8.995)
+    assert found["c"].start == 8.995
+    assert found["d"].start >= found["c"].end >= 20.0, "it waits"
+    both = {one.span.id: one for one in ImagePlacer(2, Habits(), 20.0).place(list(spans.values()))}
+    assert both["b"].start == 1.5, "two at once may run"
+
+
 def test_an_image_that_is_not_ready_ends_when_it_usually_would(make: Any) -> None:
     """Its work is spread over the time that such images take."""
     habits, done = Habits(), Span(make.opened("a", 1.0, "img", width=1024, height=1024, steps=10), 0, 0)
@@ -94,13 +115,11 @@ def test_reported_pixels_beat_the_wish(make: Any) -> None:
     assert image_work(one) == (1.0, 8.0, 2.0)
 
 
-def test_a_job_in_a_queue_works_not(make: Any) -> None:
-    """It is there from its submission, and costs nothing until it runs; an end says that it has."""
-    one = span(make)
-    one.take(SpanJob(SpanId("a"), Nanoseconds(10**9), JobState.ACCEPTED))
-    assert not one.works()
-    one.take(SpanJob(SpanId("a"), Nanoseconds(5 * 10**9), JobState.RUNNING))
-    assert one.works()
+def test_before_it_runs_a_job_is_not_there(make: Any) -> None:
+    """Its time in the queue is nobody's work."""
+    one = Span(make.opened("a", 1.0, "img"), 0, 0)
+    one.take(SpanJob(SpanId("a"), make.ns(1.0), JobState.ACCEPTED))
+    one.take(SpanJob(SpanId("a"), make.ns(5.0), JobState.RUNNING))
     assert one.start == 5.0
 
 

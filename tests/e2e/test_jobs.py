@@ -270,7 +270,7 @@ def test_a_job_outlives_a_meter_that_dies(
     print("\njoules, counter's joules:", view["energy_joules"], joules)
     assert view["outcome"] == "ok"
     assert view["energy_joules"] == pytest.approx(joules, rel=CLOSE)
-    assert sum(total["requests"] for total in totals if total["work"] == "inference") == 2
+    assert sum(total["requests"] for total in totals if total["task"] == "image-generation") == 2
 
 
 def final(running: Any, job: str) -> dict[str, Any] | None:

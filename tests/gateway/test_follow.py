@@ -77,13 +77,21 @@ async def test_a_job_is_followed_to_its_end(following: Any) -> None:
     )
 
 
-async def test_an_older_server_is_asked_for_its_history(following: Any) -> None:
-    """It does not know the jobs API; its history is empty until the job has ended."""
+async def test_an_older_server_is_asked_for_its_history_and_its_queue(following: Any) -> None:
+    """It does not know the jobs API; its history is empty until the job has ended, its queue shows it run."""
     asked: list[bytes] = []
     entry = {"status": {"status_str": "success", "messages": []}}
-    bench = await following((404, None), (200, {}), (200, {"p": entry}), asked=asked)
-    assert await told(bench, 2) == [(JobState.ACCEPTED, True), (JobState.DONE, False)]
-    assert [head.split(b" ")[1] for head in asked] == [b"/api/jobs/p", b"/history/p", b"/history/p"]
+    running = {"queue_running": [[0, "p", {}]], "queue_pending": [[1, "other", {}]]}
+    answers = [(404, None), (200, {}), (200, running), (200, {"p": entry})]
+    bench = await following(*answers, asked=asked)
+    told = {(note.sign.job, note.sign.state) for note in await bench.events.some(JobNote, 4)}
+    assert told >= {("p", JobState.RUNNING), ("p", JobState.DONE), ("other", JobState.ACCEPTED)}
+    assert [head.split(b" ")[1] for head in asked] == [
+        b"/api/jobs/p",
+        b"/history/p",
+        b"/queue",
+        b"/history/p",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -117,8 +125,8 @@ async def test_a_server_that_does_not_answer_is_left_alone(
 async def test_answers_that_make_no_sense_are_borne(following: Any) -> None:
     """Garbage, an error, another job: the gate asks again."""
     bench = await following(
-        (500, None),
-        (200, ["?"]),
+        *[(500, None)] * 3,
+        *[(200, ["?"])] * 3,
         (200, {"id": "p", "status": "failed"}),
         asked=[],
     )

@@ -196,5 +196,5 @@ def test_the_question_is_asked_with_what_the_submitter_showed(target: Any) -> No
     shown = ((b"Authorization", b"Bearer x"), (b"Accept", b"*/*"), (b"X-API-Key", b"k"))
     found = origin(Plugin(), "comfyui", comfy, "/image/api/prompt?x=1", shown)
     assert found.inquiries is not None
-    assert found.inquiries("a/b") == ("/api/jobs/a%2Fb", "/history/a%2Fb")
+    assert found.inquiries("a/b") == ("/api/jobs/a%2Fb", "/history/a%2Fb", "/queue")
     assert found.credentials == [(b"Authorization", b"Bearer x"), (b"X-API-Key", b"k")]

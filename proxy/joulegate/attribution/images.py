@@ -72,17 +72,32 @@ class ImagePlacer:
         return self._now if span.end is None else span.end - IMAGE_DELAY
 
     def _place_jobs(self, jobs: Sequence[Span]) -> list[PlacedImage]:
-        placed = []
-        jobs = sorted(
-            jobs, key=lambda span: (span.start if span.running is None else span.running, span.place)
+        known = sorted(
+            (job for job in jobs if job.running is not None), key=lambda job: (job.running, job.place)
         )
-        for place, span in enumerate(jobs):
+        placed = []
+        for place, span in enumerate(known):
             end = self._end(span)
-            follower = next((job.running for job in jobs[place + 1 :] if job.running is not None), None)
-            if follower is not None and span.running is not None:
+            follower = known[place + 1].running if place + 1 < len(known) else None
+            if follower is not None:
                 end = min(end, follower)
             placed.append(self._image(span, span.start if span.running is None else span.running, end))
+        unknown = [job for job in jobs if job.running is None]
+        for span in sorted(unknown, key=lambda job: (job.start, job.place)):
+            placed.append(self._image(span, self._began(span, placed), self._end(span)))
         return placed
+
+    def _began(self, span: Span, others: Sequence[PlacedImage]) -> float:
+        """Give when a job began of which nothing says that it ran.
+
+        A server that does one job after the other is never idle while one waits: it began when the one before
+        ended, and while another one runs it waits.
+        """
+        end = self._end(span)
+        before = [one.end for one in others if one.end <= end or one.span.end is None]
+        if self._concurrency > 1 or not before:
+            return span.start
+        return min(max(span.start, *before), end) if span.end is not None else max(span.start, *before)
 
     def _place_batches(self, spans: Sequence[Span]) -> list[PlacedImage]:
         placed: list[PlacedImage] = []

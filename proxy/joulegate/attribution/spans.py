@@ -192,15 +192,10 @@ class Span:
             return Kind(declared)
         return Kind.IMAGE if self.drawn else Kind.LLM
 
-    @property
-    def queued(self) -> bool:
-        """Say whether it is a job of which nothing says yet that it runs."""
-        return self.is_job and self.running is None and self.end is None
-
     def works(self) -> bool:
         """Say whether the request can have caused any work on the device."""
         closed = self.closed
-        if self.queued or self.opened.work_in(closed.facts if closed else None) in WORKLESS:
+        if self.opened.work_in(closed.facts if closed else None) in WORKLESS:
             return False
         if closed is None:
             return True

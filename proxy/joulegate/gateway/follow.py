@@ -75,11 +75,8 @@ class Follower:
                 continue
 
     async def _turn(self, followed: Followed, slots: asyncio.Semaphore) -> None:
-        pool, path = self._pools[followed.origin.upstream], followed.paths[0]
-        shown = followed.origin.credentials
         try:
-            answer = await call(pool, "GET", path, shown=shown, patience=PATIENCE, largest=LARGEST)
-            self._take(followed, answer)
+            await self._ask(followed)
         except UpstreamError:
             self._missed(followed)
         except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
@@ -90,6 +87,20 @@ class Follower:
             slots.release()
             self._changed.set()
 
+    async def _ask(self, followed: Followed) -> None:
+        """Ask under one path after the other until one tells of the job, and choose when to ask again."""
+        pool, shown = self._pools[followed.origin.upstream], followed.origin.credentials
+        for path in followed.paths:
+            answer = await call(pool, "GET", path, shown=shown, patience=PATIENCE, largest=LARGEST)
+            if self._take(followed, path, answer):
+                break
+        now = self._clock()
+        followed.failures = 0
+        if not followed.paths:
+            self._jobs.drop(followed, now)
+        elif self._jobs.followed.get(followed.key) is followed:
+            self._jobs.schedule(followed, now)
+
     def _missed(self, followed: Followed) -> None:
         """Wait longer for a server that does not answer, and at last leave it alone."""
         now = self._clock()
@@ -99,33 +110,30 @@ class Follower:
         else:
             followed.due = Nanoseconds(now + min(NANO << followed.failures, LONGEST))
 
-    def _take(self, followed: Followed, answer: Answer) -> None:
+    def _take(self, followed: Followed, path: str, answer: Answer) -> bool:
+        """Take an answer; say whether it told of the job. A path that the server does not know is dropped."""
         now = self._clock()
-        followed.failures = 0
         if answer.status in _GONE and followed.known:
             state = JobState.FAILED if followed.running else JobState.CANCELLED
             self._tell(followed, now, JobSign(followed.job, state))
-            return
+            return True
         if answer.status in _UNKNOWN:
-            followed.paths = followed.paths[1:]
-            if not followed.paths:
-                self._jobs.drop(followed, now)
-                return
-        elif 200 <= answer.status < 300:
-            for sign in self._read(followed, answer, now):
-                followed.known = followed.known or sign.job == followed.job
-                self._tell(followed, now, sign)
-        if self._jobs.followed.get(followed.key) is followed:
-            self._jobs.schedule(followed, now)
+            followed.paths = [other for other in followed.paths if other != path]
+        told = False
+        for sign in self._read(followed, path, answer, now) if 200 <= answer.status < 300 else ():
+            told = told or sign.job == followed.job
+            self._tell(followed, now, sign)
+        followed.known = followed.known or told
+        return told
 
     def _tell(self, followed: Followed, now: Nanoseconds, sign: JobSign) -> None:
         self._jobs.tell(followed.identity, followed.origin, now, sign, asked=True)
 
-    def _read(self, followed: Followed, answer: Answer, now: Nanoseconds) -> list[JobSign]:
+    def _read(self, followed: Followed, path: str, answer: Answer, now: Nanoseconds) -> list[JobSign]:
         """Let the protocol read the answer to a question about its own job."""
-        name, path = followed.origin.protocol, followed.paths[0].partition("?")[0]
+        name = followed.origin.protocol
         protocol = self._protocols[name]
-        route = protocol.matches("GET", path)
+        route = protocol.matches("GET", path.partition("?")[0])
         if route is None:
             return []
         observation = Observation(protocol.observer(route, ()), name, self._failed)

@@ -84,7 +84,7 @@ class Followed(Struct, eq=False):
     wait: Nanoseconds = FIRST
     asking: bool = False
     known: bool = False
-    """The server answered of it under the first of these paths."""
+    """The server has told of it."""
     running: bool = False
     failures: int = 0
 

@@ -45,7 +45,7 @@ class JobProtocol(InferenceProtocol, Protocol):
     def inquiries(self, path: str, job: str) -> Sequence[str]:
         """Give the paths under which a job that was submitted to ``path`` can be asked after, the best first.
 
-        The answer to a ``GET`` of one is read by this protocol's own observer of that route. A path that the
-        server does not know is not asked again.
+        The answer to a ``GET`` of one is read by this protocol's own observer of that route. If it does not
+        tell of the job the next path is asked; one that the server does not know is not asked again.
         """
         ...

@@ -40,7 +40,8 @@ def test_only_a_prompt_is_inference() -> None:
 
 def test_jobs_are_asked_after_beside_the_route_that_took_them() -> None:
     """Below a prefix of the user's own too; an id goes into the path as text."""
-    assert Plugin().inquiries("/image/api/prompt", "a?b") == ("/image/api/jobs/a%3Fb", "/image/history/a%3Fb")
+    paths = Plugin().inquiries("/image/api/prompt", "a?b")
+    assert paths == ("/image/api/jobs/a%3Fb", "/image/history/a%3Fb", "/image/queue")
 
 
 def test_bodies_without_end_are_not_kept() -> None:

@@ -176,7 +176,7 @@ class Plugin:
         kinds=("comfyui",),
         routes=("POST /free", "POST /interrupt", "POST /queue", "GET /system_stats", "GET /view"),
         usage="graph: `ckpt_name`, latent `width`, `height`, `batch_size`, `length`, samplers' `steps`",
-        jobs="passing websocket; else `GET /api/jobs/{id}`, `GET /history/{id}`",
+        jobs="passing websocket; else `GET /api/jobs/{id}`, or `GET /history/{id}` and `GET /queue`",
         disconnect="goes on; `POST /interrupt` stops it",
     )
 
@@ -196,7 +196,7 @@ class Plugin:
         return {"prompt": Submission, "websocket": Socket}.get(route.name, JobListener)(headers)
 
     def inquiries(self, path: str, job: str) -> Sequence[str]:
-        """Give the jobs API, and for servers from before it (2025) the history."""
+        """Give the jobs API, and for servers from before it (2025) the history and the queue."""
         stem = path.removesuffix("/prompt").removesuffix("/api")
         id_ = quote(job, safe="")
-        return (f"{stem}/api/jobs/{id_}", f"{stem}/history/{id_}")
+        return (f"{stem}/api/jobs/{id_}", f"{stem}/history/{id_}", f"{stem}/queue")
