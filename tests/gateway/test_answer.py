@@ -6,7 +6,7 @@ import pytest
 
 from joulegate.gateway.answer import AnswerWriter
 from joulegate.gateway.client import ClientConnection
-from joulegate.gateway.framing import Answer
+from joulegate.gateway.framing import Answer, answer_lines, framing_of
 
 
 class Wire:
@@ -34,7 +34,9 @@ def begun(wire: Wire, *, close: bool = False, **known: Any) -> AnswerWriter:
     answer = Answer(
         **({"method": "GET", "status": 200, "http10": False, "length": None, "chunked": True} | known)
     )
-    writer.begin(answer, b"HTTP/1.1 200 OK\r\nA: 1\r\n", extra=b"B: 2\r\n", close=close)
+    framing = framing_of(answer)
+    lines = b"HTTP/1.1 200 OK\r\nA: 1\r\n" + answer_lines(answer, framing)
+    writer.begin(answer.status, framing, lines, extra=b"B: 2\r\n", close=close)
     return writer
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from joulegate.gateway.observation import GENERIC, Observation, Silent, choose, preferring
-from joulegate.model import Asked, ServerTimings, TaskFacts
+from joulegate.gateway.observation import GENERIC, Account, Observation, Silent, choose, preferring
+from joulegate.model import Asked, Fact, ServerTimings, TaskFacts
 from joulegate.ports import About, Headers, Observer, Route
 from joulegate.units import Nanoseconds
 
@@ -97,8 +97,8 @@ def test_an_observer_that_raises_is_counted_once_and_heard_no_more() -> None:
     observation.response_head(200, [])
     assert observation.response_body(T, b"four") == 4
     observation.response_end(complete=True)
-    assert (observation.facts(), observation.timings()) == (TaskFacts(), ServerTimings())
-    assert (observation.model(), observation.streamed()) == (None, False)
+    assert observation.account() == Account()
+    assert not observation.streamed()
     assert failed == ["b"]
     assert observation.failed
 
@@ -121,3 +121,22 @@ def test_what_was_asked_is_fit_to_be_kept(wanted: Asked) -> None:
     asked = Observation(Wants(), "w", print).asked()
     assert asked.model == "m\ufffd" * 128
     assert (asked.stream, asked.max_tokens) == (True, 7)
+
+
+def test_what_was_said_before_a_fault_stays() -> None:
+    """An observer that can say what it counted, but not how long it took, has still counted."""
+
+    class Half(Silent):
+        def streamed(self) -> bool:
+            return True
+
+        def facts(self) -> TaskFacts:
+            return TaskFacts(images=Fact(1))
+
+        def timings(self) -> ServerTimings:
+            raise RuntimeError
+
+    failed: list[str] = []
+    account = Observation(Half(), "h", failed.append).account()
+    assert account == Account(streamed=True, facts=TaskFacts(images=Fact(1)))
+    assert failed == ["h"]

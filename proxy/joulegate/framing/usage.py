@@ -77,8 +77,10 @@ class Accounts:
     def take(self, members: Mapping[str, bytes | Raw]) -> None:
         """Take the members ``usage``, ``timings`` and ``metrics`` of an answer or of an event."""
         self.usage(members.get("usage"))
-        self.server_timings(members.get("timings"))
-        self.metrics(members.get("metrics"))
+        if "timings" in members:
+            self.server_timings(members["timings"])
+        if "metrics" in members:
+            self.metrics(members["metrics"])
 
     def usage(self, raw: bytes | Raw | None) -> None:
         """Take a raw ``usage`` object; ``null`` and nonsense change nothing."""

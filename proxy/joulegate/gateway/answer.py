@@ -1,7 +1,7 @@
 """The answer on its way to the client: framed anew, whole or visibly cut."""
 
 from joulegate.gateway.client import ClientConnection
-from joulegate.gateway.framing import LAST_CHUNK, Answer, Framing, answer_lines, chunk, framing_of
+from joulegate.gateway.framing import LAST_CHUNK, Framing, chunk
 
 
 class AnswerWriter:
@@ -23,15 +23,15 @@ class AnswerWriter:
         """The end of the connection is the end of the answer."""
         return self._framing is Framing.CLOSE
 
-    def begin(self, answer: Answer, lines: bytes, *, extra: bytes, close: bool) -> None:
+    def begin(self, status: int, framing: Framing, lines: bytes, *, extra: bytes, close: bool) -> None:
         """Write the head, which leaves with what follows or with ``flush``: one system call, not two.
 
-        ``lines`` are its first ones; framing and ``extra`` follow.
+        ``lines`` are its first ones, with those of the framing; ``extra`` follows.
         """
-        framing = self._framing = framing_of(answer)
-        self.begun, self.status = True, answer.status
+        self._framing = framing
+        self.begun, self.status = True, status
         end = b"Connection: close\r\n\r\n" if close or framing is Framing.CLOSE else b"\r\n"
-        self._held = b"%b%b%b%b" % (lines, answer_lines(answer, framing), extra, end)
+        self._held = b"%b%b%b" % (lines, extra, end)
 
     def write(self, data: bytes, wire: bytes | None = None) -> None:
         """Write a part of the body; ``wire`` is the same as whole chunks, if it came as that."""

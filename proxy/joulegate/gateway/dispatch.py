@@ -69,6 +69,8 @@ class Dispatcher:
     def _first_look(self, head: RequestHead) -> Refusal | None:
         if self._desk.draining:
             return Refusal(503, "draining", "this gate is going away: connect again")
+        if head.key in self._ways:
+            return None
         problem = request_problem(head.method, head.target)
         if problem is None:
             return None

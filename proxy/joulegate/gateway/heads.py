@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
+from joulegate.gateway.framing import Framing
 from joulegate.gateway.headers import connection_options
 from joulegate.ports import Fields, Headers
 
@@ -124,8 +125,8 @@ class ResponseHead:
             raise MalformedHead("both Content-Length and Transfer-Encoding")
         self.keep_alive = not http10 and b"close" not in connection_options(headers)
         """The upstream would go on with this connection."""
-        self.onward: dict[object, bytes] = {}
-        """The first lines for clients, with and without fields of our name."""
+        self.onward: dict[object, tuple[Framing, bytes]] = {}
+        """Framing and lines for each kind of client that has had it."""
 
     @property
     def switches(self) -> bool:

@@ -6,6 +6,7 @@ An observer's exception is counted and ends the observation; the exchange goes o
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar, cast
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from joulegate.framing.websocket import Message
@@ -113,6 +114,15 @@ def preferring(protocols: Mapping[str, InferenceProtocol], kind: str) -> Mapping
     return dict(sorted(protocols.items(), key=lambda item: kind not in about(item[1]).kinds))
 
 
+class Account(Struct):
+    """What an observer says at the end; of one that raises, what it said until then."""
+
+    streamed: bool = False
+    facts: TaskFacts = TaskFacts()
+    timings: ServerTimings = ServerTimings()
+    model: str | None = None
+
+
 class Observation:
     """One observer, guarded."""
 
@@ -189,18 +199,6 @@ class Observation:
         except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
             self._fail()
 
-    def facts(self) -> TaskFacts:
-        """Give the work done as far as it is known."""
-        return self._guard(self._observer.facts, TaskFacts())
-
-    def timings(self) -> ServerTimings:
-        """Give the durations that the server reported."""
-        return self._guard(self._observer.timings, ServerTimings())
-
-    def model(self) -> str | None:
-        """Give the model named in the answer, fit to be kept."""
-        return model_name(self._guard(self._observer.model, None))
-
     def streamed(self) -> bool:
         """Say whether the answer is a stream of parts."""
         return self._guard(self._observer.streamed, False)
@@ -228,6 +226,19 @@ class Observation:
     def give_up(self) -> None:
         """Count the observation as failed: what passes cannot be read."""
         self._fail()
+
+    def account(self) -> Account:
+        """Give all that is known at the end."""
+        account = Account()
+        observer = self._observer
+        try:
+            account.streamed = observer.streamed()
+            account.facts = observer.facts()
+            account.timings = observer.timings()
+            account.model = model_name(observer.model())
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            self._fail()
+        return account
 
     def _guard(self, question: Callable[[], T], otherwise: T) -> T:
         try:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from joulegate.gateway.answer import AnswerWriter
 from joulegate.gateway.client import ClientConnection
 from joulegate.gateway.encodings import decoder
+from joulegate.gateway.framing import Framing, answer_lines, framing_of
 from joulegate.gateway.headers import forwarded, status_lines
 from joulegate.gateway.heads import ResponseHead
 from joulegate.gateway.listening import Listening
@@ -33,8 +34,8 @@ class Passage:
         wish = self._wish
         if self.strip and (b"content-encoding" in head.fields or head.status >= 300):
             self.strip = None  # Not what was asked for, or not to be read: it passes as it is.
-        answer = wish.answer(head, changed=self.strip is not None)
-        self.writer.begin(answer, self._lines(head), extra=wish.extra, close=not keep_alive)
+        framing, lines = self._framed(head)
+        self.writer.begin(head.status, framing, lines, extra=wish.extra, close=not keep_alive)
         self._unheard = head
 
     def interim(self, head: ResponseHead) -> None:
@@ -44,7 +45,8 @@ class Passage:
     def switch(self, head: ResponseHead) -> None:
         """Pass a 101 on: the last that is said in HTTP."""
         lines = self._wish.extra + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-        self.writer.interim(self._lines(head) + lines)
+        fields = forwarded(head.headers, ours=not self._wish.extra)
+        self.writer.interim(status_lines(head.status, head.reason, fields) + lines)
 
     def listening(self, clock: Callable[[], Nanoseconds], answer: Headers) -> Listening | None:
         """Give who listens to the websocket that the exchange becomes; ``None`` if nobody does."""
@@ -75,14 +77,21 @@ class Passage:
         self.writer.end()
         self._hear_head()
 
-    def _lines(self, head: ResponseHead) -> bytes:
-        """Give the first lines for the client; they are the same for each answer with this head."""
-        ours = not self._wish.extra
-        lines = head.onward.get(ours)
-        if lines is None:
-            fields = forwarded(head.headers, ours=ours)
-            lines = head.onward[ours] = status_lines(head.status, head.reason, fields)
-        return lines
+    def _framed(self, head: ResponseHead) -> tuple[Framing, bytes]:
+        """Give how the answer ends for this client, and the lines of its head up to those that say so.
+
+        They are the same for each answer with this head to a client that asked in the same way.
+        """
+        wish, changed = self._wish, self.strip is not None
+        key = not wish.extra, changed, wish.http10, wish.method == "HEAD"
+        known = head.onward.get(key)
+        if known is None:
+            answer = wish.answer(head, changed=changed)
+            framing = framing_of(answer)
+            fields = forwarded(head.headers, ours=not wish.extra)
+            lines = status_lines(head.status, head.reason, fields) + answer_lines(answer, framing)
+            known = head.onward[key] = framing, lines
+        return known
 
     def _hear_head(self) -> None:
         """Let the observer have the head, once the client has been sent it."""

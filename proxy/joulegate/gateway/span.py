@@ -201,7 +201,7 @@ class Span:
         return partial(self._tell, ending)
 
     def _tell(self, ending: Ending, t: Nanoseconds, outcome: Outcome) -> None:
-        observation = self._observation
+        account = self._observation.account()
         self._sink.emit(
             SpanClosed(
                 id=self._identity.id,
@@ -209,13 +209,13 @@ class Span:
                 outcome=outcome,
                 status=ending.status,
                 phase=ending.phase,
-                streamed=observation.streamed(),
-                facts=observation.facts(),
-                timings=observation.timings(),
-                model=observation.model(),
+                streamed=account.streamed,
+                facts=account.facts,
+                timings=account.timings,
+                model=account.model,
                 response_bytes=self.response_bytes,
                 client_left=ending.client_left,
-                parse_failed=observation.failed,
+                parse_failed=self._observation.failed,
                 overhead_request=self.overhead_request,
                 overhead_response=self.overhead_response,
             )
