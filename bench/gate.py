@@ -22,8 +22,8 @@ import mock  # noqa: UP026 (ours)
 import uvloop
 
 from joulegate import clock
-from joulegate.app.gate import protocols
 from joulegate.app.memory import collect_seldom
+from joulegate.app.protocols import protocols
 from joulegate.channel.sender import EventSender
 from joulegate.config.addresses import endpoint
 from joulegate.gateway.body import BodyTerms

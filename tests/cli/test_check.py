@@ -36,6 +36,7 @@ def test_a_bad_file_gives_all_problems(joulegate: Run, tmp_path: Path) -> None:
             "/no/ca.pem cannot be",
         ),
         ('[carbon]\nzone = "FRX"', "did you mean"),
+        ('[[route]]\npath = "/p"\nlike = "/invocatons"', "no protocol knows POST '/invocatons'"),
         ("[energy.options.fake]\ngpu = 2", "energy.options.fake"),
         ('[energy]\nsource = "nvlm"', "did you mean 'nvml'?"),
         ('[[tenant]]\nname = "t"\nkey_env = "JOULEGATE_TEST_NO_SUCH"', "JOULEGATE_TEST_NO_SUCH is not set"),

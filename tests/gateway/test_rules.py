@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from joulegate.app.gate import protocols
+from joulegate.app.protocols import protocols
 from joulegate.config import PlacesConfig, RouteConfig
 from joulegate.gateway.rules import RouteRule, route_rule, ruled
 from joulegate.model import Fact, FactSource, Task, WorkClass

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from joulegate import clock
-from joulegate.app.gate import protocols
+from joulegate.app.protocols import protocols
 from joulegate.config.addresses import endpoint
 from joulegate.framing.pictures import size_in
 from joulegate.gateway.pool import Pool

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from joulegate.app.gate import protocols
+from joulegate.app.protocols import protocols
 from joulegate.model import Fact, FactSource, Outcome, Phase, TaskFacts
 from joulegate.testing.upstream import Peer
 

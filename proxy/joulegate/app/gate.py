@@ -2,28 +2,24 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import uvloop
 
-from joulegate import plugins
 from joulegate.app.ending import told_to_stop
 from joulegate.app.memory import collect_seldom
 from joulegate.app.problems import port_taken
+from joulegate.app.protocols import protocols
 from joulegate.channel.sender import EventSender
 from joulegate.channel.unix import unix_connector
 from joulegate.config import Config
 from joulegate.config.environment import tenant_keys
 from joulegate.gateway.server import Gate
 from joulegate.gateway.settings import GateSettings, settings_from
-from joulegate.ports import InferenceProtocol
 
 FAREWELL = 2.0
 """Seconds that a stopping gate waits for the meter to have its last events."""
-LAST = "generic"
-"""The protocol that takes what no other one knows."""
 
 
 def run(config: Config, socket: Path) -> int:
@@ -49,9 +45,3 @@ async def _serve(settings: GateSettings, address: str, socket: Path) -> None:
             async with asyncio.timeout(FAREWELL):
                 await sender.flushed()
         sending.cancel()
-
-
-def protocols() -> Mapping[str, InferenceProtocol]:
-    """Give every protocol there is in the order in which they are asked."""
-    names = sorted(plugins.names("protocols"), key=lambda name: (name == LAST, name))
-    return {name: plugins.load("protocols", name).Plugin() for name in names}

@@ -15,6 +15,7 @@ from joulegate.app.energy import Energy, opened
 from joulegate.app.mapping import Mapper
 from joulegate.app.meter import carbon_source
 from joulegate.app.problems import port_taken
+from joulegate.app.protocols import check_routes
 from joulegate.child import ChildSpec
 from joulegate.config import Config, UpstreamConfig
 from joulegate.config.addresses import address, redacted
@@ -39,6 +40,7 @@ def run(config: Config, *, logging: Sequence[str], banner: Callable[[Banner], No
     tenant_keys(config)  # a missing key or file is told here, not by a child
     for upstream in config.upstream:
         context(upstream.ca_file)
+    check_routes(config)
     _probe("listen.address", config.listen.address, "--listen")
     _probe("listen.admin", config.listen.admin, "--admin")
     environment = changed({})

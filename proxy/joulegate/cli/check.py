@@ -37,6 +37,7 @@ def command(upstream: tuple[str, ...], explained: bool, as_json: bool, **options
 
 def beyond_shape(config: Config) -> None:
     """Check what only the plug-ins and the environment know. Raises ``ConfigError``."""
+    from joulegate.app.protocols import check_routes
     from joulegate.meter.calibration import configured
     from joulegate.meter.choose import create
     from joulegate.trust import context
@@ -52,6 +53,7 @@ def beyond_shape(config: Config) -> None:
         from joulegate.carbon.table import factor
 
         factor(config.carbon.zone)
+    check_routes(config)
     tenant_keys(config)
 
 
