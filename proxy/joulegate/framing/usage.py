@@ -107,13 +107,27 @@ class Accounts:
         total = Fact(tokens + (known.value if known else 0), FactSource.DERIVED)
         self.facts = replace(self.facts, completion_tokens=total)
 
-    def first_of(self, choices: int, raw: bytes | Raw | None) -> None:
-        """Take it that usage is the first choice's alone, if raw ``timings`` of llama.cpp say the same."""
+    def add_prompt(self, before: TaskFacts) -> None:
+        """Add the prompt of another choice, which has one of its own."""
+        now = self.facts
+        self.facts = replace(
+            now,
+            prompt_tokens=_sum(before.prompt_tokens, now.prompt_tokens),
+            cached_prompt_tokens=_sum(before.cached_prompt_tokens, now.cached_prompt_tokens),
+        )
+
+    def first_of(self, choices: int, raw: bytes | Raw | None, *, prompts: int = 1) -> None:
+        """Take it that usage is the first choice's alone, if raw ``timings`` of llama.cpp say the same.
+
+        The others are taken to be as long; of several prompts only that of the first is told.
+        """
         timings = decode(raw, _Timings) if raw else None
         completion = self.facts.completion_tokens
         if timings and completion and timings.predicted_n == completion.value:
             estimate = Fact(completion.value * choices, FactSource.ESTIMATED)
             self.facts = replace(self.facts, completion_tokens=estimate)
+            if prompts > 1:
+                self.facts = replace(self.facts, prompt_tokens=None, cached_prompt_tokens=None)
 
     def server_timings(self, raw: bytes | Raw | None) -> None:
         """Take llama.cpp's raw ``timings``; its counts stand in where usage is missing."""
@@ -133,6 +147,10 @@ class Accounts:
                 prefill=milliseconds(metrics.time_to_first_token_ms),
                 decode=milliseconds(metrics.generation_time_ms),
             )
+
+
+def _sum(one: Fact | None, other: Fact | None) -> Fact | None:
+    return Fact(one.value + other.value, FactSource.DERIVED) if one and other else None
 
 
 def _usage_facts(usage: _Usage) -> TaskFacts:

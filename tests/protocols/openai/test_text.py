@@ -105,12 +105,46 @@ def test_llamacpp_ends_each_choice_with_its_own_account(exchange: Play) -> None:
     assert (facts.prompt_tokens, facts.completion_tokens) == (Fact(3), Fact(8, FactSource.DERIVED))
 
 
+def test_llamacpp_ends_each_prompt_with_its_own_account(exchange: Play) -> None:
+    """Of several prompts with a choice each, prompts and cached tokens add up too."""
+    finals = [
+        {"choices": [], "usage": usage(4), "timings": {"predicted_n": 4, "prompt_n": 2, "cache_n": 1}}
+        for _ in range(2)
+    ]
+    wish = b'{"prompt":["a","b"],"stream":true}'
+    facts = exchange("/v1/completions", wish, stream(*finals), media=STREAM).facts()
+    assert facts.prompt_tokens == Fact(6, FactSource.DERIVED)
+    assert facts.cached_prompt_tokens == Fact(2, FactSource.DERIVED)
+    assert facts.completion_tokens == Fact(8, FactSource.DERIVED)
+
+
 def test_an_answer_of_many_choices_by_llamacpp_is_estimated(exchange: Play) -> None:
     """Its usage is the first choice's alone: the rest is an estimate, and says so."""
     answer = b'{"choices":[{},{}],"usage":{"completion_tokens":4},"timings":{"predicted_n":4}}'
     assert exchange(CHAT, ASK, answer).facts().completion_tokens == Fact(8, FactSource.ESTIMATED)
     summed = answer.replace(b'"predicted_n":4', b'"predicted_n":2')
     assert exchange(CHAT, ASK, summed).facts().completion_tokens == Fact(4)
+
+
+@pytest.mark.parametrize(
+    ("wish", "prompt"),
+    [
+        ({"prompt": ["a", "b"]}, None),
+        ({"prompt": ["a", "b"], "n": 1}, None),
+        ({"prompt": ["a"], "n": 2}, Fact(3)),
+        ({"prompt": [5, 6, 7], "n": 2}, Fact(3)),
+        ({"prompt": "a", "n": 2}, Fact(3)),
+    ],
+)
+def test_the_tokens_of_several_prompts_by_llamacpp_are_not_known(
+    exchange: Play, wish: dict[str, Any], prompt: Fact | None
+) -> None:
+    """Its usage is the first prompt's alone; several choices of one prompt share it."""
+    timings = {"prompt_n": 3, "predicted_n": 4, "cache_n": 0}
+    answer = {"choices": [{"text": "x"}, {"text": "y"}], "usage": usage(4), "timings": timings}
+    observer = exchange("/v1/completions", json.dumps(wish).encode(), json.dumps(answer).encode())
+    assert observer.facts().prompt_tokens == prompt
+    assert observer.facts().completion_tokens == Fact(8, FactSource.ESTIMATED)
 
 
 @pytest.mark.parametrize("padding", [0, 100_000])

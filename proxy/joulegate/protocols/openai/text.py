@@ -81,10 +81,11 @@ class Generation(Listener):
         )
 
     def document(self, found: Found) -> None:
-        """Count the choices. llama.cpp reports the first one only; the others are taken to be as long."""
+        """Count the choices, of which llama.cpp reports the first one only."""
         self._choices = found.counts.get("choices")
         if self._choices and self._choices > 1:
-            self.accounts.first_of(self._choices, found.members.get("timings"))
+            prompts = self._choices // self._choices_of_each() if self._has_list() else 1
+            self.accounts.first_of(self._choices, found.members.get("timings"), prompts=prompts)
 
     def facts(self) -> TaskFacts:
         """Give the work done; choices of a stream are those that were asked for."""
@@ -94,13 +95,19 @@ class Generation(Listener):
 
     def _asked_choices(self) -> int | None:
         """Each prompt of a list has choices of its own; how many those are, a stream does not say."""
-        found = self.request_found()
-        if not self._events or "prompt" in found.counts or not found.members:
+        if not self._events or self._has_list() or not self.request_found().members:
             return None
-        return whole(found.members.get("n")) or 1
+        return self._choices_of_each()
+
+    def _has_list(self) -> bool:
+        return "prompt" in self.request_found().counts
+
+    def _choices_of_each(self) -> int:
+        """Give how many choices each prompt has."""
+        return whole(self.request_found().members.get("n")) or 1
 
     def _final(self, data: bytes) -> None:
-        before = self.accounts.facts.completion_tokens
+        before = self.accounts.facts
         members = self.account(data)
         if members is None:
             return
@@ -108,8 +115,10 @@ class Generation(Listener):
             self.account(bytes(members["response"]))
         if "usage" in members and "timings" in members:
             self._finals += 1
-            if self._finals > 1 and before:
-                self.accounts.add_completion(before.value)
+            if self._finals > 1 and before.completion_tokens:
+                self.accounts.add_completion(before.completion_tokens.value)
+                if self._has_list() and self._choices_of_each() == 1:
+                    self.accounts.add_prompt(before)
 
     def _name(self, data: bytes) -> None:
         self._events += 1
