@@ -115,6 +115,19 @@ SETS: dict[str, dict[str, tuple[str, str, dict[str, Any] | None]]] = {
         "sagemaker/vllm-real-chat": ("POST", "/invocations", VLLM_CHAT),
         "llamacpp/vllm-real-health": ("GET", "/health", None),
     },
+    "ollama": {
+        "ollama/stand-in-chat-stream": (
+            "POST", "/api/chat",
+            {"model": "gemma3:270m", "messages": CHAT["messages"], "options": {"num_predict": 6, "seed": 1}},
+        ),
+        "ollama/stand-in-generate": (
+            "POST", "/api/generate",
+            {"model": "gemma3:270m", "prompt": "Say hello.", "stream": False, "options": {"num_predict": 6}},
+        ),
+        "ollama/stand-in-load": ("POST", "/api/generate", {"model": "gemma3:270m"}),
+        "ollama/stand-in-unknown-model": ("POST", "/api/chat", {"model": "nobody", "messages": []}),
+        "ollama/stand-in-ps": ("GET", "/api/ps", None),
+    },
     "anthropic": {
         "anthropic/llamacpp-stream": ("POST", "/v1/messages", CHAT | {"stream": True}),
         "anthropic/llamacpp": ("POST", "/v1/messages", CHAT),

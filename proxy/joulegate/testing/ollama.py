@@ -5,7 +5,7 @@
 Written from the source of Ollama 0.33.0-rc2 (https://github.com/ollama/ollama, ``server/routes.go`` and
 ``api/types.go``): a template makes one prompt of the messages, the runner completes it, and what the runner
 reports becomes counts and durations. Tools, thinking, images and the making of models are left out. What is
-under ``/v1`` is passed to llama.cpp as it is, where Ollama translates it.
+under ``/v1`` is passed to llama.cpp as it is, where Ollama translates it; only the list of models is its own.
 """
 
 import argparse
@@ -82,6 +82,7 @@ class OllamaServer:
                 web.post("/api/generate", self._generate),
                 web.post("/api/chat", self._chat),
                 web.post("/api/embed", self._embed),
+                web.get("/v1/models", self._models),
                 web.route("*", "/v1/{rest:.*}", self._pass),
             ]
         )
@@ -100,6 +101,14 @@ class OllamaServer:
     async def _tags(self, request: web.Request) -> web.Response:
         del request
         return _document({"models": [self._listed(name) for name in self._names()]})
+
+    async def _models(self, request: web.Request) -> web.Response:
+        del request
+        found = [
+            {"id": name, "object": "model", "created": 1_795_460_399, "owned_by": "library"}
+            for name in self._names()
+        ]
+        return _document({"object": "list", "data": found})
 
     async def _running(self, request: web.Request) -> web.Response:
         del request
