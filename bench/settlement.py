@@ -7,7 +7,6 @@ one process, on a clock of its own. Figures are processor time, and the resident
 
 import argparse
 import cProfile
-import gc
 import pstats
 import random
 import time
@@ -17,6 +16,7 @@ import psutil
 from msgspec import Raw, Struct
 
 from joulegate import plugins
+from joulegate.app.memory import collect_seldom
 from joulegate.attribution import build
 from joulegate.budgets.windows import Budgets
 from joulegate.channel.frames import Events, Hello, pack_event
@@ -215,8 +215,7 @@ def _run(
     sample: Callable[[EnergySample], None],
     advance: Callable[[float], object],
 ) -> Cost:
-    gc.collect()
-    gc.freeze()
+    collect_seldom()  # as the meter's process does
     began, slowest = time.process_time(), 0.0
     for tick in range(1, round(until / TICK) + 1):
         now = tick * TICK

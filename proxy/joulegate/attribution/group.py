@@ -194,7 +194,8 @@ class Group:
 
     def _note_measured(self, windows: Sequence[Window]) -> None:
         """Note who lies in time whose energy is known, even if it was charged nothing."""
-        crowd = Crowd(self._near(windows), self.observer.origin, 0.0)
+        new = [span for span in self._near(windows) if not span.measured]
+        crowd = Crowd(new, self.observer.origin, 0.0)
         for window in windows:
             for span in crowd.within(window) if window.known else ():
                 span.measured = True

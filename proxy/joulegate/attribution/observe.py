@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 import numpy as np
 
@@ -100,7 +101,7 @@ class Observer:
     def drawn(self, spans: Iterable[Span]) -> list[Span]:
         """Give those of these requests that are for images."""
         painters = {name for name, setup in self.upstreams.items() if setup.kind == Kind.IMAGE}
-        some = [span for span in spans if span.drawn or span.opened.upstream in painters]
+        some = [span for span in spans if span.drawn or (painters and span.opened.upstream in painters)]
         return [span for span in some if self.kind(span) is Kind.IMAGE]
 
     def kind(self, span: Span) -> Kind:
@@ -166,7 +167,7 @@ class Observer:
         for some in members.values():
             tracks[self.track_name(some[0])] += some
         for name in tracks:
-            tracks[name].sort(key=lambda span: span.place)
+            tracks[name].sort(key=attrgetter("place"))
         return dict(sorted(tracks.items()))
 
     def _track(self, name: str, spans: Sequence[Span], cells: Cells, now: float) -> Track:

@@ -1,11 +1,13 @@
 """The requests of a group by time, so that those near a stretch of it are found without a look at all."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 
+import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.spans import Span
+from joulegate.attribution.spans import Floats, Span
 
 BLOCK = 256
 """Requests that are passed over at once."""
@@ -15,8 +17,26 @@ class Block(Struct):
     """Requests that came one after the other and have all ended."""
 
     spans: list[Span]
+    starts: Floats
+    ends: Floats
     start: float
     end: float
+
+    @classmethod
+    def of(cls, spans: list[Span]) -> "Block":
+        """Give a block of some requests."""
+        starts = np.array([span.start for span in spans])
+        ends = np.array([span.end for span in spans], dtype=np.float64)
+        return cls(spans, starts, ends, float(starts.min(initial=np.inf)), float(ends.max(initial=-np.inf)))
+
+    def near(self, start: float, end: float) -> list[Span]:
+        """Give those that were there at some time of a stretch."""
+        if self.start > end or self.end < start:
+            return []
+        if self.start >= start and self.end <= end:
+            return self.spans
+        places = np.flatnonzero((self.starts <= end) & (self.ends >= start))
+        return [self.spans[place] for place in places.tolist()]
 
 
 class Roster:
@@ -40,14 +60,9 @@ class Roster:
     def near(self, start: float, end: float) -> list[Span]:
         """Give the requests that were there at some time of a stretch, in s, in the order of arrival."""
         self._pack()
-        blocks = [block.spans for block in self._blocks if block.start <= end and block.end >= start]
-        found = [
-            span
-            for spans in [*blocks, self._loose]
-            for span in spans
-            if span.start <= end and (span.end is None or span.end >= start)
-        ]
-        found.sort(key=lambda span: span.place)
+        found = [span for block in self._blocks for span in block.near(start, end)]
+        found += [s for s in self._loose if s.start <= end and (s.end is None or s.end >= start)]
+        found.sort(key=attrgetter("place"))
         return found
 
     def about(self, start: float, end: float) -> int:
@@ -70,15 +85,14 @@ class Roster:
             if span.times:
                 span.trim(before)
 
-    def remove(self, spans: Iterable[Span]) -> None:
+    def remove(self, spans: Sequence[Span]) -> None:
         """Drop some requests at once."""
         for span in spans:
             del self._spans[span.id]
-            for block in self._blocks:
-                if span in block.spans:
-                    block.spans.remove(span)
-            if span in self._loose:
-                self._loose.remove(span)
+        gone = {id(span) for span in spans}
+        self._loose = [span for span in self._loose if id(span) not in gone]
+        kept = [[span for span in block.spans if id(span) not in gone] for block in self._blocks]
+        self._blocks = deque(Block.of(spans) for spans in kept if spans)
 
     def first_start(self) -> float:
         """Give when the first of those began that are not done, about; infinity if all are."""
@@ -103,15 +117,11 @@ class Roster:
         if whole:
             packed = {id(span) for span in ended[:whole]}
             self._loose = [span for span in self._loose if id(span) not in packed]
-            self._blocks.extend(_block(ended[at : at + BLOCK]) for at in range(0, whole, BLOCK))
+            self._blocks.extend(Block.of(ended[at : at + BLOCK]) for at in range(0, whole, BLOCK))
 
     def _drop(self, spans: Iterable[Span]) -> None:
         for span in spans:
             self._spans.pop(span.id, None)
-
-
-def _block(spans: list[Span]) -> Block:
-    return Block(spans, min(span.start for span in spans), max(span.end or 0.0 for span in spans))
 
 
 def _is_over(span: Span, horizon: float) -> bool:

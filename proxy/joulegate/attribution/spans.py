@@ -104,7 +104,7 @@ class Span:
     """A provisional figure was given out."""
     done = False
     """The final figure was given out."""
-    _row: bytes | None = None
+    known_row: bytes | None = None
 
     def __init__(self, opened: SpanOpened, origin: int, place: int) -> None:
         self.opened = opened
@@ -123,7 +123,7 @@ class Span:
 
     def take(self, event: SpanEvent) -> None:
         """Take an event of this request; a second one of the same kind changes nothing."""
-        self._row = None
+        self.known_row = None
         match event:
             case SpanFirstByte(t=t) if self.first_byte is None:
                 self.first_byte = self._seconds(t)
@@ -179,12 +179,10 @@ class Span:
         if others is not None:
             self.ahead_alternatives = self.ahead_alternatives + others
 
-    @property
     def row(self) -> bytes:
         """Give the request as a row of numbers, as it is known now."""
-        if self._row is None:
-            self._row = self._packed()
-        return self._row
+        self.known_row = self._packed()
+        return self.known_row
 
     def kind(self, declared: str) -> Kind:
         """Give the kind of work: the upstream's, or as the request's own facts say."""
