@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.attribution.stepclock import StepClock, Stream, pace, tokens_per_step
+from joulegate.attribution.stepclock import StepClock, Stream, apart, pace, tokens_per_step
 
 
 def regular(start: float, steps: int, step: float = 0.008, jitter: float = 0.0005) -> Stream:
@@ -98,3 +98,23 @@ def test_nobody_streams() -> None:
 
     assert done(clock, 0.2, 0.8) == pytest.approx(30)
     assert clock.ends == []
+
+
+def test_instants_of_many_are_read_at_once() -> None:
+    """Moved apart, none lies in the range of another, and each reads as it would alone."""
+    rng = np.random.default_rng(7)
+    times = [np.sort(rng.uniform(-5, 50, size)) for size in (1, 7, 30)]
+    keys, shift = apart(times)
+
+    assert (np.diff(keys) >= 0).all()
+    for one, moved in zip(times, shift, strict=True):
+        alone = np.interp(one, one, np.arange(len(one)))
+        low = np.searchsorted(keys, one[0] + moved)
+        assert np.interp(one + moved, keys, np.arange(len(keys))) - low == pytest.approx(alone)
+
+
+def test_a_streams_first_gap_and_what_lies_between_streams_are_no_gaps() -> None:
+    """The typical step is that of all other gaps together."""
+    streams = [Stream(np.array([0.0, 5.0, 5.01, 5.02]), 4.0), Stream(np.array([9.0, 9.5, 9.51, 9.52]), 4.0)]
+
+    assert StepClock(streams, 0.0, 10.0, None).step == pytest.approx(0.01)

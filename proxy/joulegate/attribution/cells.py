@@ -13,7 +13,7 @@ import numpy.typing as npt
 from joulegate.attribution.images import PlacedImage
 from joulegate.attribution.placed import Curve, Placed
 from joulegate.attribution.spans import Span
-from joulegate.attribution.stepclock import Floats, Ints
+from joulegate.attribution.stepclock import Floats, Ints, apart
 
 CELL = 0.010
 """s: width of a cell; finer ones buy nothing while a step takes about as long."""
@@ -168,14 +168,12 @@ class TextTrack(Track):
         if not pairs:
             return np.empty(0), np.empty(0), np.empty(0)
         request = self.request[:pairs]
-        base = min(float(one.times[0]) for one in curves)
-        apart = max(float(one.times[-1]) for one in curves) - base + 1.0
-        keys = np.concatenate([one.times - base + place * apart for place, one in enumerate(curves)])
+        keys, moved = apart([one.times for one in curves])
         steps = np.concatenate([one.steps for one in curves])
         tokens = np.concatenate([one.tokens for one in curves])
         firsts = np.array([one.times[0] for one in curves])[request]
         lasts = np.array([one.times[-1] for one in curves])[request]
-        shift = request * apart - base
+        shift = moved[request]
 
         def read(t: Floats, values: Floats) -> Floats:
             return np.interp(np.clip(t, firsts, lasts) + shift, keys, values)

@@ -36,7 +36,7 @@ SEASONED = 12
 """Fits after which new windows teach a crowd's fit nothing: windows that are due are enough."""
 PIECE = 3000
 """Requests of a crowd that are looked at in one go, about: some tens of ms."""
-MANY, MOST = 10, 40
+MANY, MOST = 10, 20
 """New windows that are worth a look, for the requests around them are looked at too; and windows that are
 looked at in one go at most."""
 TAUGHT = 30 * NANO

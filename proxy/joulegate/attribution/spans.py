@@ -216,20 +216,20 @@ class Span:
 
     def _take_chunks(self, times: Sequence[int], sizes: Sequence[int]) -> None:
         """Append what is newer than the newest: the same event may come twice."""
-        count = min(len(times), len(sizes))
-        fresh = (np.array(times[:count], dtype=np.int64) - self.origin) / NANO
+        fresh = [self._seconds(t) for t, _ in zip(times, sizes, strict=False)]
         newest = self.times[-1] if self.times else -math.inf
-        if not len(fresh) or (self.times and max(fresh[0], fresh[-1]) <= newest):
+        if not fresh or max(fresh[0], fresh[-1]) <= newest:
             return
-        kept = fresh > newest if fresh[0] <= newest else fresh >= newest
-        counted = np.clip(np.array(sizes[:count], dtype=np.int64)[kept], 0, MOST_BYTES)
+        known = fresh[0] <= newest
+        kept = [at for at, t in enumerate(fresh) if (t > newest if known else t >= newest)]
         if not self.times:
             self.times, self.sizes = array("d"), array("I")
         if self.first is None:
-            self.first = float(fresh[kept][0])
-        self.times.frombytes(fresh[kept].tobytes())
-        self.sizes.frombytes(counted.astype(np.uint32).tobytes())
-        self.seen += int(counted.sum())
+            self.first = fresh[kept[0]]
+        counted = [min(max(sizes[at], 0), MOST_BYTES) for at in kept]
+        self.times.extend([fresh[at] for at in kept])
+        self.sizes.extend(counted)
+        self.seen += sum(counted)
 
     def _take_job(self, t: float, state: JobState) -> None:
         self.is_job = True

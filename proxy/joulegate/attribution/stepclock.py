@@ -158,8 +158,15 @@ def _clean(streams: Sequence[Stream], *, speculative: bool) -> list[Stream]:
 
 def _gaps(streams: Sequence[Stream]) -> Floats:
     """Give the times between chunks, without each stream's first: it holds the tail of a prefill."""
-    gaps = [np.diff(stream.times)[1:] for stream in streams if len(stream.times) > 2]
-    return np.concatenate(gaps) if gaps else np.empty(0)
+    times = [stream.times for stream in streams if len(stream.times) > 2]
+    if not times:
+        return np.empty(0)
+    gaps = np.diff(np.concatenate(times))
+    ends = np.cumsum([len(one) for one in times])
+    inside = np.ones(len(gaps), dtype=bool)
+    inside[ends[:-1] - 1] = inside[ends[:-1]] = inside[0] = False
+    found: Floats = gaps[inside]
+    return found
 
 
 def _step_ends(streams: Sequence[Stream], step: float) -> list[float]:
@@ -217,11 +224,19 @@ def _read_all(streams: Sequence[Stream], factors: Sequence[float], place: Ints, 
 
     All are read by one interpolation: each stream's times are moved into a range of their own.
     """
-    base = min(float(stream.times[0]) for stream in streams)
-    apart = max(float(stream.times[-1]) for stream in streams) - base + 1.0
-    keys = np.concatenate([stream.times - base + at * apart for at, stream in enumerate(streams)])
-    done = [np.arange(len(one.times)) * factor for one, factor in zip(streams, factors, strict=True)]
-    return np.interp(times - base + place * apart, keys, np.concatenate(done))
+    counts = [len(stream.times) for stream in streams]
+    keys, shift = apart([stream.times for stream in streams])
+    nth = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
+    done: Floats = np.interp(times + shift[place], keys, nth * np.repeat(factors, counts))
+    return done
+
+
+def apart(times: Sequence[Floats]) -> tuple[Floats, Floats]:
+    """Give the instants of many, each moved into a range of its own, and by how much each was moved."""
+    together = np.concatenate(times)
+    base = float(together.min())
+    shift: Floats = np.arange(len(times), dtype=np.float64) * (float(together.max()) - base + 1.0) - base
+    return together + np.repeat(shift, [len(one) for one in times]), shift
 
 
 def pace(stream: Stream) -> float:
