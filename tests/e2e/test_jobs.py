@@ -200,7 +200,7 @@ class Listener:
                     self.previews += 1
 
 
-@pytest.mark.parametrize("comfy", ["new", "old"], indirect=True)
+@pytest.mark.parametrize("comfy", ["new", pytest.param("old", marks=pytest.mark.nightly)], indirect=True)
 def test_a_job_carries_the_energy_of_its_run(
     comfy: Comfy, joulegate: Any, library: Path, tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:

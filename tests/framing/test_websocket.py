@@ -77,7 +77,7 @@ def spoken(draw: st.DrawFn) -> tuple[list[Message], bytes, bool]:
 
 
 @given(spoken=spoken(), pieces=PIECES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_messages_are_found_however_the_bytes_come(
     spoken: tuple[list[Message], bytes, bool], pieces: list[int]
 ) -> None:

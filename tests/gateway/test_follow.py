@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from joulegate.errors import UpstreamError
-from joulegate.gateway import follow
+from joulegate.gateway import follow, jobs
 from joulegate.model import JobNote, JobState, Outcome
 from joulegate.protocols.comfyui import Plugin
 from joulegate.testing.upstream import Peer
+from joulegate.units import Nanoseconds
 
 GRAPH = json.dumps({"prompt": {"3": {"class_type": "KSampler", "inputs": {"steps": 20}}}}).encode()
 Answer = tuple[int, object]
@@ -37,8 +38,9 @@ JSON = b"Content-Type: application/json"
 
 
 @pytest.fixture
-def following(start: Any, serve: Any) -> Callable[..., Any]:
-    """Submits a job through a gate in front of such a server."""
+def following(start: Any, serve: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Submits a job through a gate in front of such a server; the gate asks 25 times as often as usual."""
+    monkeypatch.setattr(jobs, "FIRST", Nanoseconds(jobs.FIRST // 25))
 
     async def begin(*answers: Answer, asked: list[bytes]) -> Any:
         bench = await start(await serve(server(*answers, asked=asked)), protocols={"comfyui": Plugin()})

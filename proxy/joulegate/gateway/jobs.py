@@ -81,7 +81,7 @@ class Followed(Struct, eq=False):
     identity: Identity
     paths: Sequence[str]
     due: Nanoseconds
-    wait: Nanoseconds = FIRST
+    wait: Nanoseconds
     asking: bool = False
     known: bool = False
     """The server has told of it."""
@@ -192,7 +192,7 @@ class Jobs:
         paths = origin.inquiries(sign.job) if origin.inquiries else ()
         if not paths or len(self.followed) >= FOLLOWED:
             return
-        followed = Followed(sign.job, origin, identity, paths, Nanoseconds(t + FIRST))
+        followed = Followed(sign.job, origin, identity, paths, Nanoseconds(t + FIRST), FIRST)
         self.followed[followed.key] = followed
         followed.due = Nanoseconds(t + self._pace(followed))
         self.changed()
