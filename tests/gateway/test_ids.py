@@ -4,16 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.gateway.ids import MODEL_LENGTH, client_request_id, model_name, span_id
+from joulegate.gateway.ids import MODEL_LENGTH, SpanIds, client_request_id, model_name
 from joulegate.units import Nanoseconds
 
 
 def test_a_span_id_is_32_hexadecimal_digits_that_sort_by_time() -> None:
     """The ledger's rows lie in the order of their time, and no two requests share an identity."""
-    ids = [span_id(Nanoseconds(second * 10**9)) for second in (1_700_000_000, 1_800_000_000)]
+    some, others = SpanIds(), SpanIds()
+    ids = [some.fresh(Nanoseconds(second * 10**9)) for second in (1_700_000_000, 1_800_000_000)]
     assert all(len(bytes.fromhex(one)) == 16 for one in ids)
     assert ids == sorted(ids)
-    assert span_id(Nanoseconds(0)) != span_id(Nanoseconds(0))
+    assert len({each.fresh(Nanoseconds(0)) for each in (some, others) for _ in range(1000)}) == 2000
 
 
 @pytest.mark.parametrize("value", [None, b"", b"a b", b"\xff", b"x" * 129, b"a\x00"])

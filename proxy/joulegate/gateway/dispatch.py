@@ -11,7 +11,7 @@ from joulegate.gateway.encodings import decoder, is_encoded, plain
 from joulegate.gateway.framing import MalformedBody
 from joulegate.gateway.headers import request_problem
 from joulegate.gateway.heads import RequestHead
-from joulegate.gateway.ids import client_request_id, span_id
+from joulegate.gateway.ids import SpanIds, client_request_id
 from joulegate.gateway.incoming import Incoming
 from joulegate.gateway.observation import GENERIC, Chosen, Observation, choose
 from joulegate.gateway.passage import Passage
@@ -50,6 +50,7 @@ class Dispatcher:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._ids = SpanIds()
         self._ways: dict[tuple[str, str, bytes], Way] = {}
         desk.orders_changed = self._ways.clear
 
@@ -225,7 +226,7 @@ class Dispatcher:
             path = head.target.partition("?")[0]
             rules = open_rules(rules, Asks(path, head.fields, tenant, target.name))
         return Identity(
-            id=span_id(desk.wall()),
+            id=self._ids.fresh(desk.wall()),
             upstream=target.name,
             protocol=chosen.protocol,
             route=chosen.route,

@@ -12,7 +12,7 @@ from itertools import islice
 from msgspec import Struct
 from msgspec.structs import replace
 
-from joulegate.gateway.ids import model_name, span_id
+from joulegate.gateway.ids import SpanIds, model_name
 from joulegate.gateway.routing import upstream_target
 from joulegate.gateway.settings import Target
 from joulegate.gateway.span import Identity, opened
@@ -109,6 +109,7 @@ class Jobs:
         self.sink = sink
         self._clock = clock
         self._wall = wall
+        self._ids = SpanIds()
         self._known: OrderedDict[Key, _Known] = OrderedDict()
         self.followed: OrderedDict[Key, Followed] = OrderedDict()
         """The oldest first."""
@@ -127,7 +128,7 @@ class Jobs:
             self._begin(identity, origin, t, sign)
             return
         if known is None:
-            known = self._keep(key, _Known(key[0], span_id(self._wall()), sign, t, t))
+            known = self._keep(key, _Known(key[0], self._ids.fresh(self._wall()), sign, t, t))
             self._note(known, t, sign)
         elif known.sign.state.outcome is None:
             self._again(known, t, sign)
@@ -135,7 +136,7 @@ class Jobs:
 
     def opened(self, identity: Identity, t: Nanoseconds, work: Work) -> SpanId:
         """Begin a request beside that of an exchange; give its id."""
-        own = replace(identity, id=span_id(self._wall()))
+        own = replace(identity, id=self._ids.fresh(self._wall()))
         self.sink.emit(opened(own, t, work.asked, task=work.task, work=WorkClass.INFERENCE))
         return own.id
 
