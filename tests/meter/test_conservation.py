@@ -224,7 +224,8 @@ class Campaign:
                 self._lose_a_gate(meter)
             for gate in self.gates.values():
                 meter.hear(gate, gate.batch())
-            dies = self.rng.random() < self.deaths
+            # A first meter that has booked nothing leaves nothing to go on from.
+            dies = self.rng.random() < self.deaths and bool(meter.results.accounts.all())
             meter.step(now, dies=dies and self.rng.random() < 0.5)
             if dies:
                 meter = self._restarted(meter, now)
@@ -293,17 +294,19 @@ def check(campaign: Campaign, ledger: Ledger, *, restarts: bool) -> None:
     told = sum(part for total in ledger.reader.totals() for _, _, part in total.energy)
     assert told == sum(one.requests for one in books.values())
     assert 0 <= campaign.requests - ledger.reader.count() <= campaign.at_risk
-    assert campaign.lives > 3
+    assert campaign.lives > 1
     for device, one in books.items():
         assert 0 < one.counter <= campaign.host.risen[device]
         assert restarts or one.counter == campaign.host.risen[device]
     assert {Component.GPU} == {part for total in ledger.reader.totals() for part, _, _ in total.energy}
 
 
-@pytest.mark.parametrize("restarts", [False, True])
-def test_ten_thousand_requests(tmp_path: Path, restarts: bool) -> None:
+@pytest.mark.parametrize(("requests", "restarts"), [(3_000, False), (10_000, True)])
+def test_thousands_of_requests(tmp_path: Path, requests: int, restarts: bool) -> None:
     """Their books close to the microjoule, each is recorded once, and the sums only grew."""
-    campaign = Campaign(tmp_path / "ledger.db", 10_000, seed=1, restarts=restarts, deaths=0.04)
+    campaign = Campaign(
+        tmp_path / "ledger.db", requests, seed=1, restarts=restarts, deaths=0.1 if requests < 5_000 else 0.04
+    )
     ledger = campaign.run()
     check(campaign, ledger, restarts=restarts)
     ledger.close()
