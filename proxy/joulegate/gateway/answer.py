@@ -40,6 +40,9 @@ class AnswerWriter:
         if client is None:
             return
         if self._framing is Framing.CHUNKED:
+            if wire and not held:
+                client.send(wire)
+                return
             pieces = [wire] if wire else chunk(data)
         else:
             pieces = [data] if data and self._framing is not Framing.NONE else []

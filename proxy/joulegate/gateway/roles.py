@@ -60,7 +60,7 @@ class Consumer(Protocol):
         ...
 
     def answer_pauses(self) -> None:
-        """Learn that this is all that arrived at once."""
+        """Learn that no content came with what was told last: nothing is to be waited for."""
         ...
 
     def answer_failed(self, _: Nanoseconds, outcome: Outcome, detail: str) -> None:

@@ -229,6 +229,7 @@ class UpstreamConnection(asyncio.Protocol):
         consumer, chunks = self._consumer, self._chunks
         if consumer is None:
             return
+        content = data
         if chunks is not None:
             content = chunks.feed(data) if data else b""
             ended = chunks.ended
@@ -242,8 +243,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if ended:
             self._finish(now, consumer)
-        else:
-            consumer.answer_pauses()
+        elif not content:
+            consumer.answer_pauses()  # Content leaves at once, and with it a head that waited for it.
 
     def _length(self, now: Nanoseconds, consumer: Consumer, data: bytes) -> bool:
         """Hand on what belongs to a body that does not come in chunks; say whether it is whole."""
