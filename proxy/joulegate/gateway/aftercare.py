@@ -79,7 +79,7 @@ class Aftercare:
         return True
 
     def end(self) -> None:
-        """Close all that is held, because the gate ends."""
+        """Close all that is held, because nobody looks any more: the gate ends and cancels the watch."""
         for gone in self._gone:
             gone.departure(self._clock(), Outcome.CANCELLED)
         self._gone.clear()

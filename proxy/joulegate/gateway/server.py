@@ -91,8 +91,6 @@ class Gate:
         self._log.info("gate.stopped", gate=self._id, cut=len(desk.active))
         for exchange in tuple(desk.active):
             exchange.orphan()
-        for aftercare in desk.aftercare.values():
-            aftercare.end()
         await server.shutdown(_GOODBYE)
         await desk.errands.end()
         for pool in desk.pools.values():
