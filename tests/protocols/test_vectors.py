@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegate.config.addresses import endpoint
@@ -145,7 +145,8 @@ def test_05_usage_in_the_middle(plugin: Load) -> None:
     assert strip(plugin, stream) == delta("a") + delta("b") + DONE
 
 
-@given(counts=st.lists(st.integers(1, 9), min_size=1, max_size=9))
+@given(counts=st.lists(st.integers(1, 9), min_size=1, max_size=5))
+@settings(max_examples=30)
 def test_06_continuous_usage_is_cumulative(plugin: Load, counts: list[int]) -> None:
     """Every chunk has the usage so far: the last one counts, none is added; such a request stays as it is."""
     totals = [sum(counts[: at + 1]) for at in range(len(counts))]
