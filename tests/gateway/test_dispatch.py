@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from joulegate.gateway.dispatch import LONGEST_WAY, WAYS
 from joulegate.gateway.tenants import Tenants
 from joulegate.model import Outcome, SpanClosed, SpanOpened, Task
 from joulegate.testing.upstream import Peer, echo
@@ -268,3 +269,19 @@ async def test_every_span_is_opened_once_and_closed_once(
         "body": Outcome.UPSTREAM_TRUNCATED,
     }
     assert {event.outcome for event in closed} == {good.get(point, Outcome.UPSTREAM_RESET)}
+
+
+async def test_what_is_remembered_of_targets_is_bounded(start: Any, serve: Any) -> None:
+    """A client that never asks for the same thing twice fills nobody's memory."""
+    bench = await start(await serve(echo))
+    client = await bench.client()
+    ways = bench.gate._server.handler.__self__._ways
+    await client.send(
+        b"".join(b"GET /v1/%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(WAYS + 9))
+    )
+    for _ in range(WAYS + 9):
+        assert (await client.answer("GET"))[0] == 200
+    assert len(ways) <= WAYS
+    await client.ask("/v1/" + "x" * LONGEST_WAY, method="GET")
+    assert (await client.answer("GET"))[0] == 200
+    assert sum(map(len, next(reversed(ways)))) < LONGEST_WAY

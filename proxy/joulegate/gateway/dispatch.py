@@ -26,8 +26,10 @@ from joulegate.gateway.wish import Wish
 from joulegate.ports import Headers, InferenceProtocol, Route
 from joulegate.units import Nanoseconds
 
-_WAYS = 1024
+WAYS = 1024
 """Ways that are remembered."""
+LONGEST_WAY = 1024
+"""Characters of method, target and host that are worth it: clients choose them."""
 _LATE = Refusal(408, "body_timeout", "the body did not arrive in time")
 _BROKEN = Refusal(400, "malformed", "the framing of the body is broken")
 
@@ -119,8 +121,8 @@ class Dispatcher:
         target = None if needs_model else desk.routes.choose(candidates, None)
         plugin = protocols.get(chosen.protocol)
         way = Way(candidates, target, needs_model, chosen.protocol, chosen.route, plugin)
-        if plugin is not None:
-            if len(self._ways) >= _WAYS:
+        if plugin is not None and sum(map(len, head.key)) <= LONGEST_WAY:
+            if len(self._ways) >= WAYS:
                 self._ways.clear()
             self._ways[head.key] = way
         return chosen, way
