@@ -121,6 +121,8 @@ def test_before_it_runs_a_job_is_not_there(make: Any) -> None:
     one.take(SpanJob(SpanId("a"), make.ns(1.0), JobState.ACCEPTED))
     one.take(SpanJob(SpanId("a"), make.ns(5.0), JobState.RUNNING))
     assert one.start == 5.0
+    one.take(SpanJob(SpanId("a"), make.ns(4.0), JobState.RUNNING))
+    assert (one.start, one.running) == (4.0, 4.0), "an earlier start that is learnt later counts"
 
 
 def test_no_steps_are_no_steps(make: Any) -> None:
@@ -128,4 +130,4 @@ def test_no_steps_are_no_steps(make: Any) -> None:
     one = span(make, steps=20)
     facts = TaskFacts(steps=Fact(0))
     one.take(SpanClosed(SpanId("a"), Nanoseconds(5), Outcome.OK, facts=facts))
-    assert image_work(one)[1] == 0.0
+    assert image_work(one)[1:] == (0.0, 0.0)

@@ -29,7 +29,7 @@ url = "{url}"
 kind = "image"
 gpus = [0]
 """
-CLOSE = 0.2
+CLOSE = 0.3
 """A job's energy beside what the counter drew while it ran: that follows the work by some 20 to 50 ms."""
 STEPS = 48
 RAN = ("listened", "polled", "silent", "interrupted", "first", "second")

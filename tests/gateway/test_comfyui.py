@@ -64,8 +64,7 @@ async def test_a_job_without_a_listener_is_followed(start: Any, comfy: Target) -
     bench = await start(comfy, protocols={"comfyui": Plugin()})
     events, closed = await ended(bench, {"prompt": GRAPH})
     running = [event for event in events if isinstance(event, SpanJob) and event.state is JobState.RUNNING]
-    assert len(running) == 1
-    assert events[0].t <= running[0].t < closed.t
+    assert events[0].t <= running[-1].t < closed.t
     assert (closed.outcome, closed.model, closed.status) == (Outcome.OK, "sd15.safetensors", 200)
     assert closed.facts.steps is not None
     assert closed.facts.steps.value == STEPS

@@ -87,6 +87,15 @@ def test_a_job_that_was_taken_out_of_the_queue_never_ran() -> None:
     assert (end.t, end.outcome) == (ns(3), Outcome.CANCELLED)
 
 
+def test_an_earlier_start_that_is_learnt_later_counts() -> None:
+    """A poll saw it run; at its end the server says since when."""
+    poll = JobNote(EAR, ns(4), "comfy", JobSign("j", RUNNING))
+    done = JobNote(EAR, ns(9), "comfy", JobSign("j", DONE, began=ns(2), ended=ns(8)), last=ns(7))
+    joined = tell(Joiner(), OPENED, SUBMITTED, ENDED, poll, done)
+    runs = [event.t for _, event in joined if isinstance(event, SpanJob) and event.state is RUNNING]
+    assert runs == [(SUBMITTED.t + ns(4)) // 2, ns(2) + 500_000], "the middle; then what the server says"
+
+
 @given(seed=st.integers())
 def test_the_order_in_which_gates_tell_does_not_matter(seed: int) -> None:
     """Each gate tells its own events in order; those of three gates come in any."""

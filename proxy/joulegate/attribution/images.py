@@ -44,8 +44,9 @@ def image_work(span: Span) -> tuple[float, float, float]:
     pixels = (facts.pixels.value if facts and facts.pixels else 0) or 0
     each = pixels / images if pixels else (asked.width or 1024) * (asked.height or 1024)
     told = possible(facts.steps) if facts else None
-    steps = (asked.steps or 20) if told is None else told
-    return each / MEGAPIXEL, float(steps), float(images)
+    if told == 0:  # the server still had all results: nothing was read, drawn or decoded
+        return each / MEGAPIXEL, 0.0, 0.0
+    return each / MEGAPIXEL, float(told or asked.steps or 20), float(images)
 
 
 class ImagePlacer:

@@ -233,9 +233,9 @@ class Span:
 
     def _take_job(self, t: float, state: JobState) -> None:
         self.is_job = True
-        if state is JobState.RUNNING and self.running is None:
+        if state is JobState.RUNNING and (self.running is None or t < self.running):
             self.running = t
-            self.start = max(self.start, t)  # time before is queue and costs nothing
+            self.start = max(self._seconds(self.opened.t), t)  # time before is queue and costs nothing
 
     def _close(self, event: SpanClosed) -> None:
         self.closed = event

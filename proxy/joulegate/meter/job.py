@@ -77,8 +77,8 @@ class Job(Struct, gc=False):
     gate: str = ""
     held: SpanClosed | None = None
     """The end of the exchange that submitted it."""
-    told: bool = False
-    """Attribution knows that it runs."""
+    told: Nanoseconds | None = None
+    """When it began by what attribution was told."""
     began: Moment = field(default_factory=Moment)
     ended: Moment = field(default_factory=Moment)
     grain: Nanoseconds = Nanoseconds(0)

@@ -98,8 +98,8 @@ class Joiner:
         if note.own:
             self._spans[job.span] = job
             yield job.gate, SpanJob(job.span, note.t, JobState.ACCEPTED)
-        if not job.told and (running := job.running()) is not None:
-            job.told = True
+        if (running := job.running()) is not None and (job.told is None or running < job.told):
+            job.told = running  # the server's own time may come later than the first sign, and say earlier
             yield job.gate, SpanJob(job.span, running, JobState.RUNNING)
         yield from self._finished(job)
 
@@ -120,7 +120,7 @@ class Joiner:
     def _finished(self, job: Job) -> Iterator[Joined]:
         if job.span is None or job.held is None or job.end is None or job.outcome is None:
             return
-        if job.outcome is Outcome.CANCELLED and not job.told:  # taken out of the queue: it never ran
+        if job.outcome is Outcome.CANCELLED and job.told is None:  # taken out of the queue: it never ran
             yield job.gate, SpanJob(job.span, job.end, JobState.RUNNING)
         yield job.gate, job.closed(job.held, job.end, job.outcome)
         self._put_away(job)
