@@ -17,6 +17,7 @@ EVENTS = [
         "tokens_evaluated": 5, "tokens_predicted": 0,
     },
 ]  # fmt: skip
+EMBEDDED = {"data": [{"embedding": [0.5]}, {"embedding": [0.25]}], "usage": {"prompt_tokens": 4}}
 
 
 async def llama(peer: Peer) -> None:
@@ -24,6 +25,12 @@ async def llama(peer: Peer) -> None:
     while request := await peer.request():
         if request.target == b"/apply-template":
             await peer.answer(b'{"prompt":"p"}', fields=[b"Content-Type: application/json"])
+        elif request.target == b"/v1/embeddings":
+            found = json.loads(request.body) == {"input": ["a", "b"]}
+            status = "200 OK" if found else "500 Internal Server Error"
+            body = EMBEDDED if found else {"error": {"message": "too long"}}
+            fields = [b"Content-Type: application/json"]
+            await peer.answer(json.dumps(body).encode(), status=status, fields=fields)
         else:
             assert json.loads(request.body) == {"prompt": "p", "stream": True, "n_predict": 3}
             body = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in EVENTS)
@@ -61,6 +68,16 @@ async def test_one_document_where_no_stream_is_wanted() -> None:
     told = json.loads(answer)
     assert (status, media) == (200, "application/json; charset=utf-8")
     assert (told["response"], told["done"], told["remote_model"]) == ("<b>&", True, "far")
+
+
+async def test_vectors_and_what_the_runner_says_in_place_of_them() -> None:
+    """One vector for each text, and the prompt's tokens; an error keeps its status."""
+    status, _, answer = await ask("/api/embed", {"model": "m", "input": ["a", "b"]})
+    told = json.loads(answer)
+    assert (status, told["model"], told["embeddings"]) == (200, "m", [[0.5], [0.25]])
+    assert told["prompt_eval_count"] == 4
+    status, _, answer = await ask("/api/embed", {"model": "m", "input": "a"})
+    assert (status, answer) == (500, b'{"error":"too long"}')
 
 
 @pytest.mark.parametrize(
