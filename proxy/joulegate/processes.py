@@ -29,6 +29,11 @@ class Serving(Struct, frozen=True):
     """A process of this host listens, but this user may not see which."""
 
 
+def processors() -> int:
+    """Give how many processors this process may use: a container or a service may be bound to a few."""
+    return len(os.sched_getaffinity(0))
+
+
 def serving(host: str, port: int) -> Serving:
     """Give the processes on this host that listen on an address."""
     addresses = _addresses(host)

@@ -1,7 +1,6 @@
 """Builds the processes of one host: a supervisor with a meter and its gates, and the start-up screen."""
 
 import asyncio
-import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from joulegate.gateway.scout import survey
 from joulegate.gateway.signs import Server
 from joulegate.meter.board import Served, carbon_status
 from joulegate.model.banner import Banner, FoundUpstream
+from joulegate.processes import processors
 from joulegate.rundir import run_directory
 from joulegate.supervisor import Supervisor
 from joulegate.trust import context
@@ -57,7 +57,7 @@ def run(config: Config, *, logging: Sequence[str], banner: Callable[[Banner], No
 
 def _children(config: Config, resolved: Path, logging: Sequence[str]) -> Sequence[ChildSpec]:
     common = ("--config", str(resolved), "--socket", str(resolved.parent / "events.sock"))
-    names = ["meter", *(f"gate-{number + 1}" for number in range(config.listen.gates or os.cpu_count() or 1))]
+    names = ["meter", *(f"gate-{number + 1}" for number in range(config.listen.gates or processors()))]
     return [
         ChildSpec(
             name=name,
@@ -102,7 +102,7 @@ def _banner(
         version=__version__,
         proxy=f"http://{config.listen.address}",
         admin=f"http://{config.listen.admin}",
-        gates=config.listen.gates or os.cpu_count() or 1,
+        gates=config.listen.gates or processors(),
         upstreams=tuple(
             _found(upstream, served, server)
             for upstream, served, server in zip(config.upstream, mapped, answers, strict=True)

@@ -1,6 +1,5 @@
 """What one gate is told to do: the configuration with every quantity and address taken apart."""
 
-import os
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -12,6 +11,7 @@ from joulegate.gateway.rules import RouteRule, route_rule
 from joulegate.gateway.tasks import TaskRule, rule
 from joulegate.gateway.tenants import Tenants
 from joulegate.model import Task
+from joulegate.processes import processors
 from joulegate.units import Nanoseconds
 
 
@@ -83,7 +83,7 @@ def settings_from(config: Config, keys: Mapping[str, str]) -> GateSettings:
         ask_usage=config.respond.ask_usage,
         tenants=Tenants.of(keys),
         tasks=tuple(map(rule, config.task)),
-        gates=config.listen.gates or os.cpu_count() or 1,
+        gates=config.listen.gates or processors(),
         rules=tuple(map(route_rule, config.route)),
     )
 
