@@ -137,6 +137,8 @@ def test_children_and_the_process_group_belong_together() -> None:
 
 def test_only_the_processors_that_may_be_used_count() -> None:
     """A process that is bound to one processor has one."""
-    program = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from joulegate import processes"
+    program = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from joulegate import processes"
+    )
     bound = [sys.executable, "-c", program + "; print(processes.processors())"]
     assert subprocess.run(bound, check=True, capture_output=True, text=True).stdout == "1\n"
