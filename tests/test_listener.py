@@ -31,6 +31,28 @@ def test_the_wish_is_known_as_far_as_it_came() -> None:
     assert listener.asked() == Asked(model="m", stream=True)
 
 
+class Bounded(Listener):
+    bounds = ("most", "options.most")
+    wishes = frozenset(bounds)
+
+
+@pytest.mark.parametrize(
+    ("body", "bound"),
+    [
+        (b'{"options":{"most":2},"most":1}', 1),
+        (b'{"options":{"most":2},"most":null}', 2),
+        (b'{"options":{"most":2},"most":-1}', 2),
+        (b'{"most":"many"}', None),
+        (b"{}", None),
+    ],
+)
+def test_the_first_bound_that_is_a_number_counts(body: bytes, bound: int | None) -> None:
+    """Whichever stands first in the request."""
+    listener = Bounded([])
+    listener.request_body(body)
+    assert listener.asked() == Asked(max_tokens=bound)
+
+
 def test_encoded_requests_are_not_read() -> None:
     """A compressed body is no JSON, whatever it looks like."""
     listener = Listener([(b"Content-Encoding", b"zstd")])

@@ -23,7 +23,7 @@ from joulegate.framing import (
 )
 from joulegate.framing.elsewhere import passed_on
 from joulegate.framing.scan import dotted
-from joulegate.framing.values import decode, flag, word
+from joulegate.framing.values import decode, flag, whole, word
 from joulegate.model import Asked, Fact, FactSource, JobSign, ServerTimings, TaskFacts, WorkClass
 from joulegate.ports import Headers, Rewrite, by_name
 from joulegate.units import Nanoseconds
@@ -38,6 +38,8 @@ class Listener:
 
     wishes: ClassVar[frozenset[str]] = frozenset({"model", "stream"})
     """Members of the request that ``wish`` reads."""
+    bounds: ClassVar[tuple[str, ...]] = ()
+    """Those of them that bound the tokens of the answer; the first that has a number counts."""
     wish_counts: ClassVar[frozenset[str]] = frozenset()
     """Arrays of the request whose elements count."""
     answers: ClassVar[frozenset[str]] = frozenset({"model", "usage", "timings", "metrics"})
@@ -78,8 +80,13 @@ class Listener:
         return None
 
     def wish(self, found: Found) -> Asked:
-        """Give what the request asks for."""
-        return Asked(word(found.members.get("model")), flag(found.members.get("stream")))
+        """Give what the request asks for: model, stream and the bound of the answer."""
+        members = found.members
+        bound = None
+        for name in self.bounds:
+            if bound is None and name in members:
+                bound = whole(members[name])
+        return Asked(model=word(members.get("model")), stream=flag(members.get("stream")), max_tokens=bound)
 
     def event(self, data: bytes) -> int:
         """Take one whole event or line; give its content bytes."""

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from joulegate.framing import Found
-from joulegate.framing.values import count, decode, flag, whole, word
+from joulegate.framing.values import count, decode, word
 from joulegate.listener import Listener, Members
-from joulegate.model import Asked, Task, TaskFacts, WorkClass
+from joulegate.model import Task, TaskFacts, WorkClass
 from joulegate.ports import About, Headers, Observer, Route
 
 _DIALECT = "anthropic"
@@ -62,21 +62,13 @@ class Message(Listener):
     """Listens to one message."""
 
     wishes = frozenset({"model", "stream", "max_tokens"})
+    bounds = ("max_tokens",)
     answers = frozenset({"model", "usage", "timings", "message.model", "message.usage"})
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:
         super().__init__(headers, model=model)
         self._usage: dict[str, int] = {}
         self._find = _TEXT.findall
-
-    def wish(self, found: Found) -> Asked:
-        """Give model, stream and the bound of the answer."""
-        members = found.members
-        return Asked(
-            model=word(members.get("model")),
-            stream=flag(members.get("stream")),
-            max_tokens=whole(members.get("max_tokens")),
-        )
 
     def event(self, data: bytes) -> int:
         """Take one event; only those that hold usage are decoded."""

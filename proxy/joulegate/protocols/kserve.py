@@ -152,6 +152,7 @@ class Generate(Listener):
     """``generate``: a text in, a text out. On MLServer it is ``infer`` by another name."""
 
     wishes = frozenset({"stream", "max_tokens", "parameters.max_tokens", "parameters.stream"})
+    bounds = ("max_tokens", "parameters.max_tokens")
     answers = frozenset({"model_name", "num_output_tokens"})
     streams: ClassVar[bool | None] = None
 
@@ -161,9 +162,7 @@ class Generate(Listener):
 
     def wish(self, found: Found) -> Asked:
         """Give the bound of the answer: an input of the model, or one of its parameters."""
-        members = found.members
-        bound = members.get("max_tokens") or members.get("parameters.max_tokens")
-        return Asked(stream=self.streams, max_tokens=whole(bound))
+        return replace(super().wish(found), stream=self.streams)
 
     def event(self, data: bytes) -> int:
         """Take one part of the text, or an answer of MLServer's."""

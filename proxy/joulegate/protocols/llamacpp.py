@@ -13,9 +13,9 @@ import re
 from msgspec.structs import replace
 
 from joulegate.framing import Found, Peek, PointerPeek
-from joulegate.framing.values import decode, derived, fact, flag, whole, word
+from joulegate.framing.values import decode, derived, fact, whole, word
 from joulegate.listener import Listener, Members
-from joulegate.model import Asked, Fact, Task, WorkClass
+from joulegate.model import Fact, Task, WorkClass
 from joulegate.ports import About, Headers, Observer, Route
 
 _INFERENCE = {
@@ -84,6 +84,7 @@ class Native(Listener):
     """Listens to one native exchange."""
 
     wishes = frozenset({"model", "stream", "n_predict", "max_tokens", "n"})
+    bounds = ("n_predict", "max_tokens")  # an ``n_predict`` of -1 is none
     wish_counts = frozenset({"prompt"})
     answers = frozenset({"model", "usage", "timings", "tokens_predicted", "tokens_evaluated"})
 
@@ -92,16 +93,6 @@ class Native(Listener):
         self._before = b""
         self._event = b""
         self._find = _TEXT.findall
-
-    def wish(self, found: Found) -> Asked:
-        """Give model, stream and the bound of the answer; ``n_predict`` of -1 is none."""
-        members = found.members
-        bound = whole(members.get("n_predict"))
-        return Asked(
-            model=word(members.get("model")),
-            stream=flag(members.get("stream")),
-            max_tokens=bound if bound is not None else whole(members.get("max_tokens")),
-        )
 
     def answer_peek(self, media: bytes, headers: Headers) -> Peek | None:
         """Look into one result, and into each of a list of them, which answers a list of prompts.

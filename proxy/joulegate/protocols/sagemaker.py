@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from joulegate.asking import ask_for_usage
 from joulegate.framing import Found, JsonPeek
-from joulegate.framing.values import derived, fact, flag, whole, word
+from joulegate.framing.values import derived, fact, flag, whole
 from joulegate.listener import Listener
 from joulegate.model import Asked, TaskFacts, WorkClass
 from joulegate.ports import About, Headers, Observer, Rewrite, Route
@@ -21,9 +21,6 @@ from joulegate.ports import About, Headers, Observer, Rewrite, Route
 _INVOKE = Route("invocations")
 _PING = Route("ping", work=WorkClass.PROBE, reads_body=False, dialect="plain")
 _MODEL = re.compile(r"/models/(?P<model>[^/]+)/invoke")
-_BOUNDS = (
-    "max_completion_tokens", "max_tokens", "parameters.max_new_tokens", "sampling_params.max_new_tokens",
-)  # fmt: skip
 _REPORTED = {
     "prompt_tokens": ("meta_info.prompt_tokens", "details.input_length"),
     "cached_prompt_tokens": ("meta_info.cached_tokens",),
@@ -72,7 +69,10 @@ class Plugin:
 class Invocation(Listener):
     """Listens to one invocation, whichever form it has."""
 
-    wishes = frozenset({"model", "stream", "parameters.stream", *_BOUNDS})
+    bounds = (
+        "max_completion_tokens", "max_tokens", "parameters.max_new_tokens", "sampling_params.max_new_tokens",
+    )  # fmt: skip
+    wishes = frozenset({"model", "stream", "parameters.stream", *bounds})
     wish_counts = frozenset(_ITEMS)
     answers = Listener.answers | {path for paths in _REPORTED.values() for path in paths}
     answer_counts = frozenset(_ANSWERS)
@@ -82,15 +82,11 @@ class Invocation(Listener):
         self._results: int | None = None
 
     def wish(self, found: Found) -> Asked:
-        """Give model, stream and the bound of the answer."""
-        members = found.members
-        stream = flag(members.get("stream"))
-        bounds = (whole(members.get(path)) for path in _BOUNDS)
-        return Asked(
-            model=word(members.get("model")),
-            stream=flag(members.get("parameters.stream")) if stream is None else stream,
-            max_tokens=next((bound for bound in bounds if bound is not None), None),
-        )
+        """Give model, stream, which may be a parameter, and the bound of the answer."""
+        asked = super().wish(found)
+        if asked.stream is not None:
+            return asked
+        return replace(asked, stream=flag(found.members.get("parameters.stream")))
 
     def rewrite(self, body: bytes) -> Rewrite | None:
         """Ask a stream of OpenAI's form for usage where the client did not."""

@@ -14,9 +14,9 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from joulegate.framing import Found, JsonPeek, Peek, PointerPeek
-from joulegate.framing.values import count, decode, derived, flag, seconds, whole
+from joulegate.framing.values import count, decode, derived, seconds, whole
 from joulegate.listener import Listener, Members
-from joulegate.model import Asked, Fact, FactSource, ServerKind, ServerTimings, Task, TaskFacts, WorkClass
+from joulegate.model import Fact, FactSource, ServerKind, ServerTimings, Task, TaskFacts, WorkClass
 from joulegate.ports import About, Headers, Observer, Route
 
 _GENERATE = Route("sglang.generate", Task.TEXT_GENERATION, dialect="plain")
@@ -93,6 +93,7 @@ class Generation(Listener):
     wishes = frozenset({
         "stream", "input_ids.0", "sampling_params.n", "sampling_params.max_new_tokens", "max_tokens",
     })  # fmt: skip
+    bounds = ("sampling_params.max_new_tokens", "max_tokens")
     wish_counts = frozenset({"text", "input_ids"})
     answers = frozenset({"index", *(f"meta_info.{field}" for field in _FIELDS)})
     place: tuple[str, ...] = ()
@@ -108,15 +109,6 @@ class Generation(Listener):
         self._repeating = True
         """Each event repeats the text so far."""
         self._lost = False
-
-    def wish(self, found: Found) -> Asked:
-        """Give stream and the bound of each answer."""
-        members = found.members
-        bound = whole(members.get("sampling_params.max_new_tokens"))
-        return Asked(
-            stream=flag(members.get("stream")),
-            max_tokens=whole(members.get("max_tokens")) if bound is None else bound,
-        )
 
     def answer_peek(self, media: bytes, headers: Headers) -> Peek | None:
         """Look into one answer, or into each of a list."""

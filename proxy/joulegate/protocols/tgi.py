@@ -12,10 +12,10 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from joulegate.framing import Found, Peek, PointerPeek
-from joulegate.framing.values import decode, derived, fact, flag, whole
+from joulegate.framing import Peek, PointerPeek
+from joulegate.framing.values import decode, derived, fact, whole
 from joulegate.listener import Listener
-from joulegate.model import Asked, Fact, FactSource, ServerKind, Task, TaskFacts, WorkClass
+from joulegate.model import Fact, FactSource, ServerKind, Task, TaskFacts, WorkClass
 from joulegate.ports import About, Headers, Observer, Route
 
 _GENERATE = Route("tgi.generate", Task.TEXT_GENERATION, dialect="plain")
@@ -66,18 +66,13 @@ class Generation(Listener):
     """Listens to one exchange."""
 
     wishes = frozenset({"stream", "parameters.max_new_tokens", "parameters.best_of"})
+    bounds = ("parameters.max_new_tokens",)
     answers = frozenset({_WRITTEN, "details.input_length", *_OTHERS})
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:
         super().__init__(headers, model=model)
         self._tokens = 0
         self._detailed = False
-
-    def wish(self, found: Found) -> Asked:
-        """Give stream and the bound of the answer."""
-        members = found.members
-        bound = whole(members.get("parameters.max_new_tokens"))
-        return Asked(stream=flag(members.get("stream")), max_tokens=bound)
 
     def answer_peek(self, media: bytes, headers: Headers) -> Peek | None:
         """Look into the answer, or into the only one of a list."""

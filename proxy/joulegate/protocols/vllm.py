@@ -9,9 +9,9 @@ import re
 from msgspec.structs import replace
 
 from joulegate.framing import Found
-from joulegate.framing.values import decode, derived, fact, flag, whole, word
+from joulegate.framing.values import decode, derived, fact, whole
 from joulegate.listener import Listener, Members, Reading
-from joulegate.model import Asked, Fact, ServerKind, Task, TaskFacts, WorkClass
+from joulegate.model import Fact, ServerKind, Task, TaskFacts, WorkClass
 from joulegate.ports import About, Headers, Observer, Route
 
 _CHAT = Route("vllm.cohere.chat", Task.CHAT)
@@ -94,16 +94,8 @@ class Chat(Listener):
     """``/cohere/v2/chat``: events tell their type; the last one, ``message-end``, has the usage."""
 
     wishes = frozenset({"model", "stream", "max_tokens"})
+    bounds = ("max_tokens",)
     answers = frozenset({"usage"})
-
-    def wish(self, found: Found) -> Asked:
-        """Give model, stream and the bound of the answer."""
-        members = found.members
-        return Asked(
-            model=word(members.get("model")),
-            stream=flag(members.get("stream")),
-            max_tokens=whole(members.get("max_tokens")),
-        )
 
     def event(self, data: bytes) -> int:
         """Take one event."""
@@ -132,6 +124,7 @@ class Tokens(Listener):
     """``/inference/v1/generate``: token ids in, token ids out."""
 
     wishes = frozenset({"model", "stream", "sampling_params.max_tokens"})
+    bounds = ("sampling_params.max_tokens",)
     wish_counts = frozenset({"token_ids"})
     answers = frozenset({"model", "usage", "metrics"})
     answer_counts = frozenset({"choices"})
@@ -140,15 +133,6 @@ class Tokens(Listener):
         super().__init__(headers, model=model)
         self._written = 0
         self._choices: int | None = None
-
-    def wish(self, found: Found) -> Asked:
-        """Give model, stream and the bound of the answer."""
-        members = found.members
-        return Asked(
-            model=word(members.get("model")),
-            stream=flag(members.get("stream")),
-            max_tokens=whole(members.get("sampling_params.max_tokens")),
-        )
 
     def event(self, data: bytes) -> int:
         """Take one event: its content are the token ids."""

@@ -15,14 +15,12 @@ from joulegate.asking import ask_for_usage
 from joulegate.framing import Found
 from joulegate.framing.values import decode, flag, whole, word
 from joulegate.listener import Listener, Members
-from joulegate.model import Asked, Fact, FactSource, JobSign, TaskFacts
+from joulegate.model import Fact, FactSource, JobSign, TaskFacts
 from joulegate.ports import Headers, Rewrite
 from joulegate.protocols.openai.jobs import MEMBERS, sign
 
 _STRING = rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
 _MODEL = re.compile(rb'"model"\s*:\s*("[^"\\]{1,512}")')
-_BOUNDS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-"""Names of the largest number of tokens of the answer; the first that is there counts."""
 _UNDONE = (b'"queued"', b'"in_progress"')
 """Status of a response that has not been made yet; nearly all that pass are ``completed``."""
 _MODEL_EVENTS = 8
@@ -40,9 +38,8 @@ def texts(names: bytes) -> re.Pattern[bytes]:
 class Generation(Listener):
     """Exchanges that write text."""
 
-    wishes = frozenset({
-        "model", "stream", "n", "max_tokens", "max_completion_tokens", "max_output_tokens",
-    })  # fmt: skip
+    bounds = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+    wishes = frozenset({"model", "stream", "n", *bounds})
     wish_counts = frozenset({"prompt"})
     answers = frozenset({"model", "usage", "timings", "metrics", "response.usage", "response.model"})
     answer_counts = frozenset({"choices"})
@@ -55,15 +52,6 @@ class Generation(Listener):
         self._events = 0
         self._choices: int | None = None
         self._finals = 0
-
-    def wish(self, found: Found) -> Asked:
-        """Give model, stream and the bound of the answer."""
-        members = found.members
-        bound = None
-        for name in _BOUNDS:
-            if bound is None and name in members:
-                bound = whole(members[name])
-        return Asked(model=word(members.get("model")), stream=flag(members.get("stream")), max_tokens=bound)
 
     def event(self, data: bytes) -> int:
         """Take one event of the stream."""
