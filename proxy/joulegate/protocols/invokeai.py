@@ -12,13 +12,13 @@ from urllib.parse import quote
 from msgspec import Raw, Struct
 
 from joulegate.framing.values import count, decode
-from joulegate.listener import JobListener
+from joulegate.listener import JobListener, KeptAnswer
 from joulegate.model import Asked, JobSign, JobState, Task, Work, WorkClass
 from joulegate.ports import About, Headers, Observer, Route
 from joulegate.units import Nanoseconds
 
 LARGEST = 4 << 20
-"""Bytes of a body that is read."""
+"""Bytes of a batch that is read."""
 MOST_ITEMS = 1_000
 """Items of one batch that are told apart."""
 _ENQUEUE = Route("enqueue", work=WorkClass.ADMIN, dialect="plain")
@@ -64,29 +64,21 @@ class Item(Struct):
     completed_at: str | None = None
 
 
-class Enqueue(JobListener):
+class Enqueue(KeptAnswer):
     """``enqueue_batch``: each item of the batch is a request of its own."""
 
     def __init__(self, headers: Headers) -> None:
         super().__init__(headers)
         self._body = b""
-        self._answer = b""
 
     def request_body(self, chunk: bytes) -> None:
         """Keep the batch."""
         if len(self._body) <= LARGEST:
             self._body += chunk
 
-    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
-        """Keep the answer."""
-        del t
-        if self.answered and len(self._answer) <= LARGEST:
-            self._answer += chunk
-        return 0
-
-    def response_end(self, *, complete: bool) -> None:
+    def read(self, answer: bytes) -> None:
         """Take the numbers of the items."""
-        enqueued = decode(self._answer, _Enqueued) if complete else None
+        enqueued = decode(answer, _Enqueued)
         if enqueued is None:
             return
         wish = decode(self._body, _Wish)
@@ -97,23 +89,12 @@ class Enqueue(JobListener):
         ]
 
 
-class Report(JobListener):
-    """An answer that is an item."""
+class Report(KeptAnswer):
+    """An answer that is an item, its graph beside it."""
 
-    def __init__(self, headers: Headers) -> None:
-        super().__init__(headers)
-        self._answer = b""
-
-    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
-        """Keep the item: its graph is beside it."""
-        del t
-        if self.answered and len(self._answer) <= LARGEST:
-            self._answer += chunk
-        return 0
-
-    def response_end(self, *, complete: bool) -> None:
+    def read(self, answer: bytes) -> None:
         """Take it."""
-        item = decode(self._answer, Item) if complete else None
+        item = decode(answer, Item)
         state = _STATES.get(item.status) if item else None
         if item is not None and state is not None:
             self.signs.append(
@@ -151,7 +132,8 @@ class Plugin:
 
     def observer(self, route: Route, headers: Headers) -> Observer:
         """Give a fresh listener for one exchange."""
-        return {"enqueue": Enqueue, "item": Report}.get(route.name, JobListener)(headers)
+        kinds: dict[str, type[JobListener]] = {"enqueue": Enqueue, "item": Report}
+        return kinds.get(route.name, JobListener)(headers)
 
     def inquiries(self, path: str, job: str) -> Sequence[str]:
         """Give the item's own address."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from msgspec import Raw, Struct
 
 from joulegate.framing.values import decode
-from joulegate.listener import JobListener
+from joulegate.listener import JobListener, KeptAnswer
 from joulegate.model import Asked, JobSign, JobState, Task, TaskFacts, WorkClass
 from joulegate.ports import About, Headers, Observer, Route
 from joulegate.protocols.comfyui import events
@@ -79,13 +79,14 @@ class Accepted(Struct):
     prompt_id: str
 
 
-class Submission(JobListener):
+class Submission(KeptAnswer):
     """``POST /prompt``: the request of the job."""
+
+    largest = LARGEST_GRAPH
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:
         super().__init__(headers, model=model)
         self._body: bytearray | None = bytearray()
-        self._answer = bytearray()
         self._graph: Reading | None = None
 
     def request_body(self, chunk: bytes) -> None:
@@ -100,16 +101,9 @@ class Submission(JobListener):
         """Give what the graph asks for."""
         return self._reading().asked
 
-    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
-        """Keep the answer: it is short."""
-        del t
-        if self.answered and len(self._answer) < LARGEST_GRAPH:
-            self._answer += chunk
-        return 0
-
-    def response_end(self, *, complete: bool) -> None:
+    def read(self, answer: bytes) -> None:
         """Take the id of the job."""
-        accepted = decode(bytes(self._answer), Accepted) if complete else None
+        accepted = decode(answer, Accepted)
         if accepted is None or not accepted.prompt_id:
             return
         reading = self._reading()
@@ -135,27 +129,18 @@ class Submission(JobListener):
         return self._graph
 
 
-class Report(JobListener):
+class Report(KeptAnswer):
     """An answer that tells of jobs."""
+
+    largest = LARGEST_ANSWER
 
     def __init__(self, headers: Headers, reader: Callable[[bytes], list[JobSign]]) -> None:
         super().__init__(headers)
         self._tells = reader
-        self._answer: bytearray | None = bytearray()
 
-    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
-        """Keep the answer."""
-        del t
-        if self.answered and self._answer is not None:
-            self._answer += chunk
-            if len(self._answer) > LARGEST_ANSWER:
-                self._answer = None
-        return 0
-
-    def response_end(self, *, complete: bool) -> None:
-        """Read it."""
-        if complete and self._answer:
-            self.signs += self._tells(bytes(self._answer))
+    def read(self, answer: bytes) -> None:
+        """Take all that it tells."""
+        self.signs += self._tells(answer)
 
 
 class Socket(JobListener):

@@ -11,9 +11,8 @@ from msgspec import Raw
 
 from joulegate.framing import Accounts, Found
 from joulegate.framing.values import area, decode, derived, whole, word
-from joulegate.listener import JobListener, Listener
+from joulegate.listener import JobListener, KeptAnswer, Listener
 from joulegate.model import Asked, JobSign, JobState, Task, TaskFacts
-from joulegate.ports import Headers
 from joulegate.units import NANO, Nanoseconds
 
 LARGEST_LIST = 2 << 20
@@ -82,23 +81,14 @@ class Stored(JobListener):
         return TaskFacts()
 
 
-class Listed(JobListener):
+class Listed(KeptAnswer):
     """An answer that lists jobs."""
 
-    def __init__(self, headers: Headers, *, model: str | None = None) -> None:
-        super().__init__(headers, model=model)
-        self._answer = b""
+    largest = LARGEST_LIST
 
-    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
-        """Keep the list, as far as it is read."""
-        del t
-        if self.answered and len(self._answer) <= LARGEST_LIST:
-            self._answer += chunk
-        return 0
-
-    def response_end(self, *, complete: bool) -> None:
-        """Read it."""
-        listed = decode(self._answer, dict[str, Raw]) if complete else None
+    def read(self, answer: bytes) -> None:
+        """Take each of them."""
+        listed = decode(answer, dict[str, Raw])
         jobs = decode(listed["data"], list[dict[str, Raw]]) if listed and "data" in listed else None
         self.signs += [one for members in jobs or () if (one := sign(members)) is not None]
 

@@ -24,7 +24,7 @@ from joulegate.framing import (
 from joulegate.framing.elsewhere import passed_on
 from joulegate.framing.scan import dotted
 from joulegate.framing.values import decode, flag, whole, word
-from joulegate.model import Asked, Fact, FactSource, JobSign, ServerTimings, TaskFacts, WorkClass
+from joulegate.model import Asked, Fact, FactSource, ServerTimings, TaskFacts, WorkClass
 from joulegate.ports import Headers, Rewrite, by_name
 from joulegate.units import Nanoseconds
 
@@ -253,27 +253,6 @@ class Reading(Listener):
         if not self.answered or facts.completion_tokens is not None:
             return facts
         return msgspec.structs.replace(facts, completion_tokens=Fact(0, FactSource.DERIVED))
-
-
-class JobListener(Listener):
-    """An observer of answers that are about jobs: they say what is done elsewhere and are no work themselves.
-
-    A subclass appends to ``signs``. See ``ports.JobObserver``.
-    """
-
-    def __init__(self, headers: Headers, *, model: str | None = None) -> None:
-        super().__init__(headers, model=model)
-        self.signs: list[JobSign] = []
-
-    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
-        """Take a part of the answer; none of it stands for generated work."""
-        super().response_body(t, chunk)
-        return 0
-
-    def jobs(self) -> list[JobSign]:
-        """Give what was learnt since the last call."""
-        signs, self.signs = self.signs, []
-        return signs
 
 
 def _nothing(_: Listener, chunk: bytes) -> int:
