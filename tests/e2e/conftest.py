@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -154,6 +154,14 @@ def embedder(program: Callable[[str], str], tmp_path_factory: pytest.TempPathFac
         yield url
 
 
+class Tokens(NamedTuple):
+    """What all requests in the books took; ``cached`` is a part of ``prompt``."""
+
+    prompt: int
+    cached: int
+    output: int
+
+
 @dataclass
 class Joulegate:
     """A running joulegate."""
@@ -205,6 +213,19 @@ class Joulegate:
             return True if self.ledger_rows() >= rows and not self.status()["pending"] else None
 
         eventually(look, f"{rows} requests are in the ledger")
+
+    def tokens(self) -> Tokens:
+        """Give the tokens in the ledger, and see that the metrics show the same."""
+        with closing(Reader.open(str(self.ledger))) as ledger:
+            rows = ledger.totals()
+        found = Tokens(
+            prompt=sum(row.prompt_tokens for row in rows),
+            cached=sum(row.cached_prompt_tokens for row in rows),
+            output=sum(row.completion_tokens for row in rows),
+        )
+        shown = self.sums("joulegate_tokens_total", "direction")
+        assert (shown["input"], shown["output"]) == (found.prompt, found.output)
+        return found
 
     def ledger_rows(self) -> int:
         """Give the requests in the ledger's file."""
