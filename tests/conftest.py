@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,6 +22,10 @@ ROOT = Path(__file__).parent.parent
 # How long an example takes says how busy the machine is, nothing of the code.
 settings.register_profile("joulegate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("joulegate")
+
+# A background job of a shell ignores Ctrl-C, and so would every program that a test starts and sends it to.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 MACROS = {
     "$__rate_interval": "1m",
     "$__range": "5m",
