@@ -1,6 +1,6 @@
 """Integer sums over final records, by label values: the counters and histograms of requests."""
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
@@ -156,9 +156,12 @@ class Tally:
     def _observe(self, name: str, labels: Labels, values: Sequence[int]) -> None:
         if not values:
             return
-        buckets, bounds = self._buckets(name, labels), HISTOGRAMS[name]
-        for value in values:
-            buckets[bisect_left(bounds, value)] += 1
+        buckets, ranks, below = self._buckets(name, labels), sorted(values), 0
+        for place, bound in enumerate(HISTOGRAMS[name]):
+            until = bisect_right(ranks, bound, below)
+            buckets[place] += until - below
+            below = until
+        buckets[-2] += len(ranks) - below
         buckets[-1] += sum(values)
 
     def _buckets(self, name: str, labels: Labels) -> list[int]:

@@ -79,8 +79,10 @@ def _figure(span: Span, total: int, method: Method, sigma: int, *, final: bool) 
 def _by_device(span: Span) -> tuple[DeviceEnergy, ...]:
     static: Mapping[DeviceId, int] = span.static or {}
     return tuple(
-        DeviceEnergy(device, Microjoules(energy), _still(static.get(device)))
-        for device, energy in sorted(span.booked.items())
+        [
+            DeviceEnergy(device, Microjoules(energy), _still(static.get(device)))
+            for device, energy in sorted(span.booked.items())
+        ]
     )
 
 
@@ -118,5 +120,7 @@ def _sigmas(spans: Sequence[Span], energy: Floats, others: Floats, methods: Sequ
 
 def _estimated(span: Span, method: Method) -> float:
     """Give the part of the energy that is by assumed coefficients; before any is booked, by its method."""
+    if len(span.methods) < 2:
+        return float(method is Method.ESTIMATE)
     booked = sum(span.methods.values())
     return span.methods.get(Method.ESTIMATE, 0) / booked if booked else float(method is Method.ESTIMATE)

@@ -256,6 +256,8 @@ class Group:
 
     def _give_up(self, spans: Sequence[Span]) -> None:
         """Forget requests that were settled with what is known, because their counter does not come back."""
+        if not spans:
+            return
         self.spans.remove(spans)
         ends = [self._ns(span.end or 0.0) for span in spans]
         self._cutter.blind_until = max([self._cutter.blind_until, *ends])

@@ -48,7 +48,10 @@ def glimpse(windows: Sequence[Window], accounts: Verdicts) -> None:
 def glimpsed(spans: Sequence[Span], rule: str) -> list[Settled]:
     """Give figures by the first sight of every window, booked since then or not."""
     ahead = np.array([span.ahead - sum(span.booked.values()) / MICRO for span in spans])
-    others = np.array([span.ahead_alternatives - span.alternatives for span in spans])
+    if not spans:
+        return []
+    others = np.concatenate([span.ahead_alternatives for span in spans])
+    others -= np.concatenate([span.alternatives for span in spans])
     return _given_out(spans, provisional_figures(spans, ahead, others.reshape(len(spans), BLOCKS), rule))
 
 

@@ -125,14 +125,14 @@ class Span:
         """Take an event of this request; a second one of the same kind changes nothing."""
         self.known_row = None
         match event:
-            case SpanFirstByte(t=t) if self.first_byte is None:
-                self.first_byte = self._seconds(t)
-            case SpanChunks(times=times, sizes=sizes):
-                self._take_chunks(times, sizes)
-            case SpanJob(t=t, state=state):
-                self._take_job(self._seconds(t), state)
+            case SpanChunks():
+                self._take_chunks(event.times, event.sizes)
             case SpanClosed() if self.closed is None:
                 self._close(event)
+            case SpanFirstByte() if self.first_byte is None:
+                self.first_byte = self._seconds(event.t)
+            case SpanJob():
+                self._take_job(self._seconds(event.t), event.state)
             case _:
                 pass
 
@@ -216,20 +216,27 @@ class Span:
 
     def _take_chunks(self, times: Sequence[int], sizes: Sequence[int]) -> None:
         """Append what is newer than the newest: the same event may come twice."""
-        fresh = [self._seconds(t) for t, _ in zip(times, sizes, strict=False)]
+        if len(times) != len(sizes):
+            few = min(len(times), len(sizes))
+            times, sizes = times[:few], sizes[:few]
+        origin = self.origin
+        fresh = [(t - origin) / NANO for t in times]
         newest = self.times[-1] if self.times else -math.inf
         if not fresh or max(fresh[0], fresh[-1]) <= newest:
             return
-        known = fresh[0] <= newest
-        kept = [at for at, t in enumerate(fresh) if (t > newest if known else t >= newest)]
+        if fresh[0] <= newest or min(fresh) < newest:
+            known = fresh[0] <= newest
+            kept = [at for at, t in enumerate(fresh) if (t > newest if known else t >= newest)]
+            fresh, sizes = [fresh[at] for at in kept], [sizes[at] for at in kept]
+        if min(sizes) < 0 or max(sizes) > MOST_BYTES:
+            sizes = [min(max(size, 0), MOST_BYTES) for size in sizes]
         if not self.times:
             self.times, self.sizes = array("d"), array("I")
         if self.first is None:
-            self.first = fresh[kept[0]]
-        counted = [min(max(sizes[at], 0), MOST_BYTES) for at in kept]
-        self.times.extend([fresh[at] for at in kept])
-        self.sizes.extend(counted)
-        self.seen += sum(counted)
+            self.first = fresh[0]
+        self.times.extend(fresh)
+        self.sizes.extend(sizes)
+        self.seen += sum(sizes)
 
     def _take_job(self, t: float, state: JobState) -> None:
         self.is_job = True
@@ -248,9 +255,10 @@ class Span:
         facts = event.facts
         self.drawn = self.drawn or bool(facts.pixels or facts.images or facts.steps)
         told = (facts.prompt_tokens, facts.completion_tokens, facts.cached_prompt_tokens)
-        self.prompt_tokens, self.completion_tokens, cached = map(possible, told)
+        believed = [possible(fact) for fact in told]
+        self.prompt_tokens, self.completion_tokens, cached = believed
         self.cached_tokens = cached or 0
-        self.lies = any(fact is not None and not 0 <= fact.value <= MAX_TOKENS for fact in told)
+        self.lies = believed.count(None) > told.count(None)
 
     def _packed(self) -> bytes:
         closed, asked = self.closed, self.opened.asked

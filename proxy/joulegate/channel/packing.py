@@ -4,9 +4,10 @@ A gate keeps the events of every stream until it is settled, so their size count
 them. What does not fit goes as it is.
 """
 
-from itertools import accumulate, pairwise
-from struct import Struct as Layout
-from struct import error, unpack
+from itertools import accumulate
+from operator import sub
+from struct import error, pack, unpack
+from typing import cast
 
 from msgspec import Struct
 
@@ -35,7 +36,7 @@ class PackedChunks(Struct, frozen=True, tag="packed", gc=False):
             sizes = unpack(f"<{count}{form}", self.sizes)
         except error as problem:
             raise ValueError(f"gaps and sizes of chunks do not belong together: {problem}") from problem
-        times = [Nanoseconds(t) for t in accumulate(gaps, initial=self.t)]
+        times = cast(list[Nanoseconds], list(accumulate(gaps, initial=self.t)))
         return SpanChunks(self.id, times, list(sizes))
 
 
@@ -44,14 +45,11 @@ def packed_chunks(event: SpanChunks) -> PackedChunks | SpanChunks:
     times, sizes = event.times, event.sizes
     if not times or len(times) != len(sizes):
         return event
-    gaps = [later - earlier for earlier, later in pairwise(times)]
+    gaps = map(sub, times[1:], times)
     form = "B" if max(sizes) < 256 else "I"
     try:
         return PackedChunks(
-            event.id,
-            times[0],
-            Layout(f"<{len(gaps)}i").pack(*gaps),
-            Layout(f"<{len(sizes)}{form}").pack(*sizes),
+            event.id, times[0], pack(f"<{len(times) - 1}i", *gaps), pack(f"<{len(sizes)}{form}", *sizes)
         )
     except error:
         return event

@@ -17,6 +17,7 @@ from joulegate.model import (
     Phase,
     RequestRecord,
     Settled,
+    SpanChunks,
     SpanClosed,
     SpanEvent,
     SpanFirstByte,
@@ -46,13 +47,15 @@ class Span(Struct, gc=False):
     def take(self, event: SpanEvent) -> None:
         """Note an event."""
         match event:
+            case SpanChunks():
+                pass
             case SpanOpened():
                 self.opened = self.opened or event
-            case SpanFirstByte():
-                self.first_byte = self.first_byte or event.t
             case SpanClosed():
                 self.closed = self.closed or event
                 self.first_byte = self.first_byte or event.first_byte
+            case SpanFirstByte():
+                self.first_byte = self.first_byte or event.t
             case SpanJob():
                 self.is_job = True
             case _:
@@ -113,6 +116,9 @@ class Writer:
         return clean(closed.model) or clean(opened.asked.model) or self._models.get(opened.upstream)
 
     def _by_component(self, settled: Settled) -> tuple[tuple[Component, Microjoules], ...]:
+        if len(settled.by_device) == 1:
+            (part,) = settled.by_device
+            return ((self._components.get(part.device, Component.GPU), part.energy),)
         sums: dict[Component, Microjoules] = {}
         for part in settled.by_device:
             component = self._components.get(part.device, Component.GPU)
@@ -140,7 +146,7 @@ def _time_to(opened: SpanOpened, t: Nanoseconds | None) -> Nanoseconds | None:
 
 def _parts(stages: Sequence[Stage], energy: Microjoules | None) -> tuple[Part, ...]:
     """Share a job's energy among its steps by their time, exactly; without an end to any it stays whole."""
-    if energy is None or not any(stage.time for stage in stages):
+    if not stages or energy is None or not any(stage.time for stage in stages):
         return ()
     shares = split(energy, [float(stage.time) for stage in stages]).tolist()
     return tuple(

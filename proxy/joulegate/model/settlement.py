@@ -246,7 +246,12 @@ def _balance(records: Sequence[RequestRecord]) -> Balance:
 
 
 def _sum(facts: Iterable[Fact | None]) -> int:
-    return sum([min(max(fact.value, 0), MOST) for fact in facts if fact is not None])
+    values = [fact.value for fact in facts if fact is not None]
+    if not values:
+        return 0
+    if min(values) >= 0 and max(values) <= MOST:
+        return sum(values)
+    return sum([min(max(value, 0), MOST) for value in values])
 
 
 def _pixel_steps(facts: TaskFacts) -> int:
