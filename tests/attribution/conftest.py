@@ -9,7 +9,7 @@ from msgspec import Struct
 from joulegate.attribution import build
 from joulegate.attribution.placed import Placed
 from joulegate.attribution.spans import Span
-from joulegate.attribution.stepclock import StepClock
+from joulegate.attribution.stepclock import StepClock, Streams
 from joulegate.model import (
     Asked,
     Device,
@@ -80,7 +80,9 @@ class Make:
         """Work of equal requests."""
         usual = {"start": 0, "prefilled": 1, "end": 2, "prompt": 100, "context": 100, "prefill_steps": 1}
         usual |= {"out": 50, "steps": 50} | columns
-        clock = StepClock([], usual["start"] - 1, usual["end"] + 1, None)
+        clock = StepClock(
+            Streams(*[np.empty(0, dtype=np.int64)] * 4), usual["start"] - 1, usual["end"] + 1, None
+        )
         marks = {name: np.zeros(len(spans), dtype=bool) for name in ("guessed", "doubtful", "unsure")}
         numbers = {name: np.full(len(spans), float(value)) for name, value in usual.items()}
         return Placed(spans=list(spans), clock=clock, **numbers, **marks)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from joulegate.attribution.cells import MOST, Cells, ImageTrack, TextTrack, ratio
 from joulegate.attribution.images import PlacedImage
-from joulegate.attribution.placed import Curve, Placed, joined
+from joulegate.attribution.placed import Curves, Placed, joined
 from joulegate.attribution.spans import Span
-from joulegate.attribution.stepclock import StepClock, Stream
+from joulegate.attribution.stepclock import StepClock, Streams
 
 
 def text(
@@ -19,8 +19,8 @@ def text(
 ) -> Placed:
     """Requests with a curve of their own: they stream."""
     placed = ridden(make, start, prefilled, end, prompt, out, many)
-    times, done = np.array([prefilled, end]), np.array([0.0, out])
-    placed.curves = [Curve(times, done, done) for _ in range(many)]
+    times, done = np.tile([prefilled, end], many), np.tile([0.0, out], many)
+    placed.curves = Curves(times, done, done, np.full(many, 2))
     return placed
 
 
@@ -85,7 +85,9 @@ def test_decoding_follows_the_clock_and_not_the_time(make: Any) -> None:
     """An engine that was twice as fast in the second half made twice the tokens there."""
     one = ridden(make, 0.9, 1.0, 3.0, out=301)
     ticks = [1.0 + 0.02 * place for place in range(51)] + [2.0 + 0.01 * place for place in range(1, 101)]
-    one.clock = StepClock([Stream(np.array(ticks), 151.0)], 0.0, 4.0, None)
+    one.clock = StepClock(
+        Streams(np.array(ticks), np.array([len(ticks)]), np.array([151.0]), np.array([0])), 0.0, 4.0, None
+    )
     track = TextTrack(Cells([0.0, 2.0, 4.0]), one)
     tokens = track.cells.sum_by_window(track.per_cell(track.columns["tok"]))
 

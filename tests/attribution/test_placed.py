@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from joulegate.attribution.placed import Curve, joined
+from joulegate.attribution.placed import Curves, joined
 from joulegate.attribution.spans import Span
 
 
@@ -22,10 +22,10 @@ def test_presence_ends_with_the_last_work(make: Any, prefilled: float, end: floa
 def test_parts_are_joined_in_order(make: Any) -> None:
     """Columns and requests stay together, and the curves belong to the first part."""
     one = make.placed(Span(make.opened("a", 1.0), 0, 0), start=1.0, prefilled=1.1, end=2.0)
-    one.curves = [Curve(np.array([1.1]), np.array([1.0]), np.array([0.0]))]
+    one.curves = Curves(np.array([1.1]), np.array([1.0]), np.array([0.0]), np.array([1]))
     both = joined([one, make.placed(Span(make.opened("b", 3.0), 0, 1), start=3.0, prefilled=3.1, end=4.0)])
 
     assert [span.id for span in both.spans] == ["a", "b"]
     assert both.start.tolist() == [1.0, 3.0]
     assert len(both) == 2
-    assert both.curves == one.curves
+    assert both.curves is one.curves

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulegate.attribution.images import PlacedImage
-from joulegate.attribution.placed import Curve, Placed
+from joulegate.attribution.placed import Curves, Placed
 from joulegate.attribution.spans import Span
 from joulegate.attribution.stepclock import Floats, Ints, apart
 
@@ -160,7 +160,7 @@ class TextTrack(Track):
         steps, tokens, middle = (np.concatenate(values) for values in zip(*parts, strict=True))
         return steps, tokens, middle
 
-    def _by_curves(self, curves: Sequence[Curve], pairs: int) -> tuple[Floats, Floats, Floats]:
+    def _by_curves(self, curves: Curves, pairs: int) -> tuple[Floats, Floats, Floats]:
         """Read streams, the first so many pairs, from their own curves.
 
         All are read by one interpolation: each request's times are moved into a range of their own.
@@ -168,19 +168,18 @@ class TextTrack(Track):
         if not pairs:
             return np.empty(0), np.empty(0), np.empty(0)
         request = self.request[:pairs]
-        keys, moved = apart([one.times for one in curves])
-        steps = np.concatenate([one.steps for one in curves])
-        tokens = np.concatenate([one.tokens for one in curves])
-        firsts = np.array([one.times[0] for one in curves])[request]
-        lasts = np.array([one.times[-1] for one in curves])[request]
+        keys, moved = apart(curves.times, curves.counts)
+        ends = np.cumsum(curves.counts)
+        firsts, lasts = curves.times[ends - curves.counts][request], curves.times[ends - 1][request]
         shift = moved[request]
 
         def read(t: Floats, values: Floats) -> Floats:
             return np.interp(np.clip(t, firsts, lasts) + shift, keys, values)
 
         start, end = self._from[:pairs], self._to[:pairs]
-        done = read(end, steps) - read(start, steps)
-        return done, read(end, tokens) - read(start, tokens), read((start + end) / 2, tokens)
+        done = read(end, curves.steps) - read(start, curves.steps)
+        tokens = read(end, curves.tokens) - read(start, curves.tokens)
+        return done, tokens, read((start + end) / 2, curves.tokens)
 
     def _by_clock(self, placed: Placed, pairs: int) -> tuple[Floats, Floats, Floats]:
         """Read the other pairs from the engine's clock, evenly between first and last step."""

@@ -3,15 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
 
 from joulegate.attribution.habits import Habits
 from joulegate.attribution.rows import CHUNKED, ENCODES, Table, marked, table
 from joulegate.attribution.spans import Span
-from joulegate.attribution.stepclock import Floats, Ints, Stream
-
-Bools = npt.NDArray[np.bool_]
+from joulegate.attribution.stepclock import Bools, Floats, Ints, Streams
 
 CHUNK_DELAY = 0.0022
 """s from the end of a step to the arrival of its chunk (loopback and one event loop)."""
@@ -39,18 +36,6 @@ class Counts(Struct, frozen=True):
         )
 
 
-class Told(Struct, frozen=True):
-    """The tokens of one stream."""
-
-    prompt: float
-    context: float
-    out: float
-    guessed_prompt: bool
-    guessed_out: bool
-    prefill: float
-    """What the server says its prefill took, in s; not a number if it does not."""
-
-
 class Answers:
     """The text requests of one engine that are looked at together."""
 
@@ -60,20 +45,16 @@ class Answers:
         self.counts = count(self.rows, habits)
         self.streaming = np.flatnonzero(marked(self.rows, CHUNKED))
         """Places of those that stream."""
-        counts, places = self.counts.of(self.streaming), self.streaming.tolist()
-        columns = [getattr(counts, name).tolist() for name in Counts.__struct_fields__]
-        prefill = self.rows["prefill"][self.streaming].tolist()
-        self.told = [Told(*told) for told in zip(*columns, prefill, strict=True)]
-        """What is known of each of those."""
-        self.streams: dict[int, Stream] = {
-            place: _stream(spans[place], None if told.guessed_out else told.out)
-            for place, told in zip(places, self.told, strict=True)
-        }
-        """The chunks of those that stream, by their place."""
-
-
-def _stream(span: Span, tokens: float | None) -> Stream:
-    return Stream(span.arrivals() - CHUNK_DELAY, tokens, span.gone)
+        self.streamed = [spans[place] for place in self.streaming.tolist()]
+        """Those themselves."""
+        told = self.counts.of(self.streaming)
+        self.streams = Streams(
+            np.frombuffer(b"".join([span.times for span in self.streamed])) - CHUNK_DELAY,
+            np.array([len(span.times) for span in self.streamed], dtype=np.int64),
+            np.where(told.guessed_out, np.nan, told.out),
+            np.array([span.gone for span in self.streamed], dtype=np.int64),
+        )
+        """Their chunks."""
 
 
 def count(rows: Table, habits: Habits) -> Counts:

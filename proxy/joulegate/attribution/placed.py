@@ -5,16 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.counts import Bools
 from joulegate.attribution.spans import Span
-from joulegate.attribution.stepclock import Floats, StepClock
+from joulegate.attribution.stepclock import Bools, Floats, Ints, StepClock
 
 SHORTEST = 0.002
 """s: no prefill is shorter."""
 
 
-class Curve(Struct):
-    """The decoding of one stream."""
+class Curves(Struct, frozen=True):
+    """The decoding of many streams, one after the other."""
 
     times: Floats
     """Instants in s."""
@@ -22,6 +21,14 @@ class Curve(Struct):
     """Answer tokens there are at ``times``."""
     steps: Floats
     """Decode steps done at ``times``."""
+    counts: Ints
+    """Instants of each stream."""
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+NO_CURVES = Curves(np.empty(0), np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
 
 
 class Placed(Struct):
@@ -50,7 +57,7 @@ class Placed(Struct):
     """It still runs and shows nothing of its work."""
     clock: StepClock
     """By which those decode that have no curve of their own: evenly between their ends."""
-    curves: list[Curve] = []
+    curves: Curves = NO_CURVES
     """Of the first requests: streams."""
     hidden_cache: bool = False
     """Their engine often caches prompts without saying so."""

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec.structs import replace
 
-from joulegate.attribution.counts import Answers, Bools, Counts, encodes
+from joulegate.attribution.counts import Answers, Counts, encodes
 from joulegate.attribution.habits import Habits
 from joulegate.attribution.placed import SHORTEST, Placed, joined, prefill_steps
 from joulegate.attribution.rows import CHUNKED, FINISHED, STREAMED, Table, marked
 from joulegate.attribution.spans import Span
-from joulegate.attribution.stepclock import Floats, Ints, StepClock
+from joulegate.attribution.stepclock import Bools, Floats, Ints, StepClock
 from joulegate.attribution.streams import StreamPlacer
 
 END_DELAY = 0.003

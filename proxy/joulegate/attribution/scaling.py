@@ -18,6 +18,8 @@ FOREIGN_WINDOWS = 10
 """Windows over which a surplus must last to count as somebody else's work: noise does not."""
 SWIFT = 0.1
 """s: requests that are over sooner draw less than the edges of a window are off by."""
+LEAST = 1e-12
+"""J: what is modelled to draw less than a millionth of a microjoule says nothing of its scale."""
 AROUND = 7
 """Windows, some two seconds, over which reports on processes and the counter are held together."""
 
@@ -80,7 +82,7 @@ def _evened(energy: Floats, idle: Floats, modelled: Floats, movable: Floats) -> 
     it: ``movable`` is the part of ``modelled`` for which that holds.
     """
     near = _around(np.where(modelled > 0, energy - idle, 0.0)), _around(modelled)
-    scale = np.divide(*near, out=np.zeros_like(idle), where=near[1] > 0)
+    scale = np.divide(*near, out=np.zeros_like(idle), where=near[1] > LEAST)
     part = np.divide(movable, modelled, out=np.zeros_like(idle), where=modelled > 0)
     found: Floats = idle + part * (energy - idle - np.clip(scale * modelled, 0.0, energy))
     return found

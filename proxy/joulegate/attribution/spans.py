@@ -136,14 +136,6 @@ class Span:
             case _:
                 pass
 
-    def arrivals(self) -> Floats:
-        """Give when the chunks came, in s."""
-        return np.array(self.times)
-
-    def content(self) -> Floats:
-        """Give the content bytes until each chunk."""
-        return self.gone_bytes + np.add.accumulate(np.array(self.sizes), dtype=np.float64)
-
     def trim(self, before: float) -> None:
         """Let go of chunks that came before an instant, but for the last few; many at once."""
         old = min(bisect_left(self.times, before), len(self.times) - FEW)

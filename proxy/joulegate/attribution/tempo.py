@@ -6,7 +6,7 @@ still tell how many steps passed between two instants.
 
 import numpy as np
 
-from joulegate.attribution.counts import CHUNK_DELAY, Answers
+from joulegate.attribution.counts import Answers
 from joulegate.attribution.habits import Habits
 from joulegate.attribution.latency import Decodings, pace
 from joulegate.attribution.rows import CHUNKED, FINISHED, marked
@@ -21,7 +21,7 @@ LEAST_STEPS = 5
 
 def clock_of(answers: Answers, habits: Habits, start: float, end: float) -> StepClock:
     """Give the step clock over a stretch of time, and keep its usual step as a habit."""
-    streams = list(answers.streams.values())
+    streams = answers.streams
     per_step = tokens_per_step(streams)
     lumps = _lumps(answers) if per_step == 1.0 else Decodings.none()
     decodings = lumps.and_(_whole_answers(answers, habits, per_step))
@@ -41,13 +41,11 @@ def _usual_step(habits: Habits, lumps: Decodings, per_step: float) -> float | No
 
 def _lumps(answers: Answers) -> Decodings:
     """Give the decoding of streams whose chunks hold many tokens: all but the first chunk's."""
-    found = []
-    for place, stream in answers.streams.items():
-        span, out = answers.spans[place], float(answers.counts.out[place])
-        if len(span.times) < 2 or (stream.lumpiness or 0) < CLEAN:
-            continue
-        first, last = span.times[0] - CHUNK_DELAY, span.times[-1] - CHUNK_DELAY
-        steps = out * (1 - (span.gone_bytes + span.sizes[0]) / max(span.seen, 1))
+    streams, found = answers.streams, []
+    outs, firsts, lasts = answers.counts.out[answers.streaming], streams.first, streams.last
+    for place in np.flatnonzero((streams.lumpiness >= CLEAN) & (streams.kept > 1)).tolist():
+        span, first, last = answers.streamed[place], float(firsts[place]), float(lasts[place])
+        steps = float(outs[place]) * (1 - (span.gone_bytes + span.sizes[0]) / max(span.seen, 1))
         if steps >= LEAST_STEPS and last > first:
             found.append((first, last, steps))
     return Decodings(*np.array(found).reshape(-1, 3).T)
