@@ -134,3 +134,26 @@ def test_lines_of_json_are_cut_at_line_feeds(lines: list[bytes], cuts: set[int])
     pieces = [stream[a:b] for a, b in itertools.pairwise(places)]
     wanted = [line.strip() for line in lines[:-1]] + [line.strip() for line in lines[-1:] if line]
     assert [frame.data for frame in frames(LineSplitter(), *pieces)] == wanted
+
+
+@given(PIECES, st.sampled_from([EventSplitter, LineSplitter]))
+def test_the_quick_way_finds_the_same_records(chunks: list[bytes], kind: type[EventSplitter]) -> None:
+    """A record that comes alone is the one that splitting would give, at the same place of the stream."""
+    quick, slow = kind(), kind()
+    for chunk in [*chunks, b"data: last\n\n"]:
+        expected = slow.feed(chunk)
+        if payload := quick.alone(chunk):
+            assert [payload] == [frame.data for frame in expected]
+        else:
+            assert quick.feed(chunk) == expected
+        assert quick.offset == slow.offset
+
+
+@pytest.mark.parametrize("chunk", [b"data: \n\n", b"\n", b"data: a\n\ndata: b\n\n", b"data: a", b""])
+def test_only_one_whole_record_with_a_payload_goes_the_quick_way(chunk: bytes) -> None:
+    """Of anything else nothing is taken."""
+    splitter = EventSplitter()
+    assert splitter.alone(chunk) == b""
+    assert splitter.offset == 0
+    assert splitter.alone(b"event: e\ndata: {}\n\n") == b"{}"
+    assert LineSplitter().alone(b"{}\n") == b"{}"

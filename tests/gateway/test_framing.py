@@ -157,3 +157,33 @@ def test_only_whole_chunks_can_go_on_as_they_came(before: bytes, wire: bytes, pl
         chunks.feed(before)
     chunks.feed(wire)
     assert chunks.plain is plain
+
+
+@pytest.mark.parametrize(
+    ("data", "content"),
+    [
+        (b"2\r\nab\r\n", b"ab"),
+        (b"A\r\n0123456789\r\n", b"0123456789"),
+        (b"a\r\n0123456789\r\n", b"0123456789"),
+        (b"02\r\nab\r\n", b""),
+        (b"0x2\r\nab\r\n", b""),
+        (b"2;x\r\nab\r\n", b""),
+        (b"2\r\nabc\r\n", b""),
+        (b"2\r\nabcd", b""),
+        (b"0\r\n\r\n", b""),
+        (b"1\r\na\r\n1\r\nb\r\n", b""),
+        (b"ab", b""),
+        (b"", b""),
+    ],
+)
+def test_one_chunk_that_comes_alone_is_read_at_once(data: bytes, content: bytes) -> None:
+    """What is in any way unusual is left to the whole grammar."""
+    assert Chunks().alone(data) == content
+
+
+@pytest.mark.parametrize("before", [b"5\r\nab", b"1", b"0\r\n"])
+def test_inside_of_a_chunk_nothing_is_one(before: bytes) -> None:
+    """The content of a chunk may look like one."""
+    chunks = Chunks()
+    chunks.feed(before)
+    assert chunks.alone(b"2\r\nab\r\n") == b""

@@ -62,6 +62,13 @@ class NoX:
         return b"end"
 
 
+class Nothing(NoX):
+    """A filter that finds nothing to take out."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        return chunk
+
+
 def test_the_client_is_always_first() -> None:
     """Neither the head nor a part waits for whoever listens."""
     scene = Scene()
@@ -120,3 +127,23 @@ def test_fields_of_our_name_are_the_gates_own_where_it_speaks() -> None:
         scene.passage._wish = replace(WISH, extra=extra)
         scene.begin(head)
         assert (b"Joulegate-X" in scene.passage.writer._held) is shown
+
+
+def test_chunks_in_which_a_filter_finds_nothing_pass_as_they_came() -> None:
+    """Nearly every chunk of a filtered stream."""
+    scene = Scene()
+    scene.passage.strip = Nothing()
+    scene.begin()
+    for _ in range(2):
+        scene.passage.body(T, b"ab", b"002\r\nab\r\n")
+    assert [part for who, part in scene.order if who == "client"] == [b"002\r\nab\r\n"] * 2
+
+
+def test_nothing_overtakes_the_head_nor_what_waits() -> None:
+    """The first chunk takes the head along; a body without chunks gets none."""
+    scene = Scene()
+    scene.passage._wish = replace(WISH, http10=True)
+    scene.begin()
+    for _ in range(2):
+        scene.passage.body(T, b"ab", b"002\r\nab\r\n")
+    assert [part for who, part in scene.order if who == "client"] == [b"ab", b"ab"]

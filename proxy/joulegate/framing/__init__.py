@@ -5,6 +5,7 @@ size in constant memory, ``values`` and ``usage`` turn what was found into facts
 changes a byte, knows a socket or reads a clock.
 """
 
+from joulegate.framing.alike import Alike
 from joulegate.framing.multipart import MultipartPeek
 from joulegate.framing.peek import HeadPeek, JsonPeek, Peek, PointerPeek
 from joulegate.framing.pictures import PicturePeek, size_in
@@ -17,6 +18,7 @@ from joulegate.framing.usage import Accounts
 __all__ = [
     "LIMIT",
     "Accounts",
+    "Alike",
     "EventSplitter",
     "Found",
     "Frame",

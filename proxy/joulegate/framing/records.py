@@ -69,12 +69,6 @@ class _Splitter:
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """Take a piece of the stream and give the records that it finishes."""
-        if not self._held and not self._long:
-            payload = self._alone(chunk)
-            if payload is not None:
-                start = self._offset
-                self._offset = start + len(chunk)
-                return [Frame(start, self._offset, payload)]
         return self._split(self._held + chunk if self._held else chunk)
 
     def finish(self) -> list[Frame]:
@@ -113,8 +107,11 @@ class _Splitter:
         part, self._held = self._held[:size], self._held[size:]
         return [Frame(start, self._offset, part, False, False)]
 
-    def _alone(self, chunk: bytes) -> bytes | None:
-        """Give the payload if ``chunk`` is exactly one record in its usual form: the quick way."""
+    def alone(self, chunk: bytes) -> bytes:
+        """Take ``chunk`` and give its payload if it is exactly one record in its usual form: the quick way.
+
+        Nothing is given, and nothing taken, if it is anything else: then it is for ``feed``.
+        """
         raise NotImplementedError
 
     def _boundary(self, data: bytes, start: int) -> int:
@@ -128,18 +125,22 @@ class _Splitter:
 class EventSplitter(_Splitter):
     """Cuts ``text/event-stream``: any mix of LF, CRLF and CR, comments, several data lines, a BOM."""
 
-    def _alone(self, chunk: bytes) -> bytes | None:
-        begin = 0 if chunk[:7] != b"event: " else chunk.find(b"\n") + 1
+    def alone(self, chunk: bytes) -> bytes:
+        """Take one event of a single ``data`` line, perhaps with its name before."""
+        begin = chunk.find(b"\n") + 1 if chunk.startswith(b"event: ") else 0
         size = len(chunk)
         if (
-            chunk[begin : begin + 6] == b"data: "
+            chunk.startswith(b"data: ", begin)
+            and chunk.find(b"\n", begin) == size - 2 > begin + 6
+            and chunk.endswith(b"\n")
             and size <= LIMIT
-            and chunk.find(b"\n", begin) == size - 2
-            and chunk[-1:] == b"\n"
+            and not self._held
+            and not self._long
             and b"\r" not in chunk
         ):
+            self._offset += size
             return chunk[begin + 6 : -2]
-        return None
+        return b""
 
     def _boundary(self, data: bytes, start: int) -> int:
         if data.find(b"\r", start) < 0:
@@ -161,9 +162,14 @@ class EventSplitter(_Splitter):
 class LineSplitter(_Splitter):
     """Cuts lines of JSON (``application/x-ndjson``): LF, with an optional CR before it."""
 
-    def _alone(self, chunk: bytes) -> bytes | None:
+    def alone(self, chunk: bytes) -> bytes:
+        """Take one whole line."""
         size = len(chunk)
-        return chunk.strip() if size <= LIMIT and chunk.find(b"\n") == size - 1 and size else None
+        if chunk.find(b"\n") == size - 1 and 0 < size <= LIMIT and not self._held and not self._long:
+            payload = self._payload(chunk, self._offset)
+            self._offset += size if payload else 0
+            return payload
+        return b""
 
     def _boundary(self, data: bytes, start: int) -> int:
         at = data.find(b"\n", start)

@@ -23,6 +23,11 @@ class AnswerWriter:
         """The end of the connection is the end of the answer."""
         return self._framing is Framing.CLOSE
 
+    @property
+    def straight(self) -> bool:
+        """Whole chunks may go to the client as they are, and nothing before them."""
+        return self._framing is Framing.CHUNKED and not self._held
+
     def begin(self, status: int, framing: Framing, lines: bytes, *, extra: bytes, close: bool) -> None:
         """Write the head, which leaves with what follows or with ``flush``: one system call, not two.
 

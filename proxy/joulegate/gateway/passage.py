@@ -19,10 +19,13 @@ from joulegate.units import Nanoseconds
 class Passage:
     """Passes the parts of an answer on, without what the client did not ask for."""
 
-    __slots__ = ("_observation", "_unheard", "_wish", "span", "strip", "writer")
+    __slots__ = ("_client", "_observation", "_straight", "_unheard", "_wish", "span", "strip", "writer")
 
     def __init__(self, client: ClientConnection, wish: Wish, span: Span, observation: Observation) -> None:
+        self._client = client
         self._wish = wish
+        self._straight = False
+        """Chunks may go on as they come: head and observer wait for nothing."""
         self.span = span
         self._observation = observation
         self._unheard: ResponseHead | None = None
@@ -57,12 +60,10 @@ class Passage:
 
     def body(self, t: Nanoseconds, content: bytes, wire: bytes | None = None) -> None:
         """Pass a part of the body on; ``wire`` is the same as whole chunks, if it came as that."""
-        if self.strip:
-            self.writer.write(self.strip.feed(content))
+        if self._straight and wire is not None and self.strip is None:
+            self._client.send(wire)
         else:
-            self.writer.write(content, wire)
-        if self._unheard is not None:
-            self._hear_head()
+            self._write(content, wire)
         self.span.received(t, content)
 
     def pause(self) -> None:
@@ -76,6 +77,14 @@ class Passage:
             self.writer.write(self.strip.finish())
         self.writer.end()
         self._hear_head()
+
+    def _write(self, content: bytes, wire: bytes | None) -> None:
+        strip = self.strip
+        passed = strip.feed(content) if strip else content
+        self.writer.write(passed, wire if passed is content else None)
+        if self._unheard is not None:
+            self._hear_head()
+        self._straight = self.writer.straight
 
     def _framed(self, head: ResponseHead) -> tuple[Framing, bytes]:
         """Give how the answer ends for this client, and the lines of its head up to those that say so.

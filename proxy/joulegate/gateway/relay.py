@@ -48,8 +48,8 @@ class Exchange:
         self._writer = passage.writer
         self._client_left: Nanoseconds | None = None
         self._finish_by: Nanoseconds | None = None
-        self._due: Nanoseconds | None = None
-        """When what is waited for is late; one wait takes the place of another."""
+        self._due: int | None = None
+        """Nanoseconds: when what is waited for is late; one wait takes the place of another."""
         self._expiry = Outcome.UPSTREAM_TIMEOUT
         self._withheld: Refusal | None = None
         self._tunnel: Tunnel | None = None
@@ -177,7 +177,7 @@ class Exchange:
 
     def answer_body(self, t: Nanoseconds, content: bytes, wire: bytes | None) -> None:
         """Pass a part on: to the client first, then to the observer."""
-        self._due, self._expiry = Nanoseconds(t + self._timeouts.idle), Outcome.STREAM_IDLE_TIMEOUT
+        self._due, self._expiry = t + self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT
         if self._withheld is not None:
             if not self._withheld.add(content):
                 self._let_go(t)

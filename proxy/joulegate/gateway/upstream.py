@@ -135,6 +135,9 @@ class UpstreamConnection(asyncio.Protocol):
             return
         now = self._clock()
         self.answered = True
+        if self._chunks is not None and (content := self._chunks.alone(data)):
+            self._consumer.answer_body(now, content, data)
+            return
         try:
             if self._head:
                 self._body(now, data)

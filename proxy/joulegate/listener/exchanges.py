@@ -164,6 +164,8 @@ class Listener:
     def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
         """Take a part of the answer; give its content bytes."""
         del t
+        if self._splitter is not None and (payload := self._splitter.alone(chunk)):
+            return self.event(payload)
         return self._read(self, chunk)
 
     def response_end(self, *, complete: bool) -> None:

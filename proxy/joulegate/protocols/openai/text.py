@@ -2,8 +2,9 @@
 
 Events of a stream are searched as bytes: their content is the length of their text members as it stands in
 the JSON (an escape counts as written), and only events that hold ``usage``, ``timings`` or ``metrics`` are
-decoded. Facts are what the server reported last; the one exception is llama.cpp, which ends each choice of
-several with an account of its own.
+decoded. One that is like the event before but for its text is not even searched (``framing.Alike``). Facts
+are what the server reported last; the one exception is llama.cpp, which ends each choice of several with an
+account of its own.
 """
 
 import re
@@ -12,7 +13,7 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from joulegate.asking import ask_for_usage
-from joulegate.framing import Found
+from joulegate.framing import Alike, Found
 from joulegate.framing.values import decode, flag, whole, word
 from joulegate.listener import Listener, Members
 from joulegate.model import Fact, FactSource, JobSign, TaskFacts
@@ -48,18 +49,15 @@ class Generation(Listener):
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:
         super().__init__(headers, model=model)
-        self._find = self.texts.findall
+        self._alike = Alike()
         self._events = 0
         self._choices: int | None = None
         self._finals = 0
 
     def event(self, data: bytes) -> int:
         """Take one event of the stream."""
-        if b'"usage"' in data or b'"timings"' in data or b'"metrics"' in data:
-            self._final(data)
-        if self._events < _MODEL_EVENTS:
-            self._name(data)
-        return sum(map(len, self._find(data)))
+        size = self._alike.size(data)
+        return size if size >= 0 else self._searched(data)
 
     def long_event(self, found: Found) -> None:
         """Take usage of the event itself, or of the response inside it."""
@@ -93,6 +91,17 @@ class Generation(Listener):
     def _choices_of_each(self) -> int:
         """Give how many choices each prompt has."""
         return whole(self.request_found().members.get("n")) or 1
+
+    def _searched(self, data: bytes) -> int:
+        tells = b'"usage"' in data or b'"timings"' in data or b'"metrics"' in data
+        if tells:
+            self._final(data)
+        if self._events < _MODEL_EVENTS:
+            self._name(data)
+        found = [match.span(1) for match in self.texts.finditer(data)]
+        if len(found) == 1 and not tells:
+            self._alike.learn(data, *found[0])
+        return sum(end - start for start, end in found)
 
     def _final(self, data: bytes) -> None:
         before = self.accounts.facts

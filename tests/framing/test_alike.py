@@ -1,0 +1,40 @@
+"""An event that is like another is measured as a search would measure it."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from joulegate.framing.alike import Alike
+
+TEXT = re.compile(rb'"t"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
+PIECES = st.lists(st.sampled_from([b'"', b"\\", b"t", b":", b" ", b"{", b'"t":"', b'"}', b"n", b","])).map(
+    b"".join
+)
+
+
+def test_only_the_text_may_differ() -> None:
+    """What stands around the text tells whether events are alike."""
+    alike = Alike()
+    assert alike.size(b'{"t":"ab"}') == -1
+    alike.learn(b'{"t":"ab"}', 6, 8)
+    assert alike.size(b'{"t":"abc"}') == 3
+    assert alike.size(b'{"t":""}') == 0
+    assert alike.size(b'{"t":"\\n."}') == 3
+    assert alike.size(b'{"t":"a","u":"b"}') == -1
+    assert alike.size(b'{"t":"a\\"}') == -1
+    assert alike.size(b'{"t":"a" }') == -1
+    assert alike.size(b'{"t":"') == -1
+
+
+@given(PIECES, PIECES, PIECES, PIECES)
+def test_likeness_is_never_wrong(before: bytes, one: bytes, other: bytes, after: bytes) -> None:
+    """Where an event is taken as like another, a search finds in it exactly one text of that size."""
+    known, event = (before + b'"t":"' + text + b'"' + after for text in (one, other))
+    found = [match.span(1) for match in TEXT.finditer(known)]
+    if len(found) != 1:
+        return
+    alike = Alike()
+    alike.learn(known, *found[0])
+    if (size := alike.size(event)) >= 0:
+        assert [len(text) for text in TEXT.findall(event)] == [size]
