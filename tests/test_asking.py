@@ -106,6 +106,15 @@ def test_whole_events_are_never_held() -> None:
         assert strip.feed(chunk) == chunk
 
 
+def test_an_event_whose_usage_is_null_passes_as_it_came() -> None:
+    """SGLang and TGI say so in every event: nothing of it is copied."""
+    strip = UsageFilter()
+    chunk = CONTENT.replace(b"}\n\n", b',"usage":null}\n\n')
+    assert b"null" in chunk
+    assert strip.feed(chunk) is chunk
+    assert strip.feed(USAGE) == b""
+
+
 def test_the_beginning_of_content_is_not_held() -> None:
     """As soon as an event shows a choice, its bytes go on."""
     strip = UsageFilter()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from joulegate.framing import LIMIT, EventSplitter, Frame, Span, spans
+from joulegate.framing import LIMIT, EventSplitter, Frame, Span, may_tell, spans
 from joulegate.framing.values import decode
 from joulegate.ports import Rewrite
 
@@ -112,8 +112,15 @@ class UsageFilter:
 
     def feed(self, chunk: bytes) -> bytes:
         """Give the bytes that may go on now."""
-        if not self._waiting and not self._last and self._plain(chunk):
-            self._events.skip(len(chunk))
+        # Whole events, and none of them of interest: nearly every chunk.
+        if (
+            chunk.endswith(b"\n\n")
+            and b'"finish_reason":"' not in chunk
+            and not may_tell(chunk)
+            and not self._waiting
+            and not self._last
+            and self._events.skip(len(chunk))
+        ):
             self._passed += len(chunk)
             return chunk
         self._waiting += chunk
@@ -124,15 +131,6 @@ class UsageFilter:
         """Give what is still held: the stream may end in the middle of an event."""
         done = b"".join([self._decide(frame) for frame in self._events.finish()])
         return done + self._let_last() + self._take(len(self._waiting))
-
-    def _plain(self, chunk: bytes) -> bool:
-        """Whole events, and none of them of interest: nearly every chunk."""
-        return (
-            self._events.idle
-            and chunk.endswith(b"\n\n")
-            and b'"usage"' not in chunk
-            and b'"finish_reason":"' not in chunk
-        )
 
     def _decide(self, frame: Frame) -> bytes:
         raw = self._take(frame.end - self._passed)

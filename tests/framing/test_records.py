@@ -118,9 +118,10 @@ def test_an_event_at_the_limit_is_whole() -> None:
 def test_whole_records_can_be_passed_over() -> None:
     """A reader that knows a chunk to be whole events keeps the places right without splitting it."""
     splitter = EventSplitter()
-    splitter.skip(100)
-    assert splitter.idle
-    assert splitter.feed(b"data: a\n\n") == [Frame(100, 109, b"a")]
+    assert splitter.skip(100)
+    assert splitter.feed(b"data: a\n\nda") == [Frame(100, 109, b"a")]
+    assert not splitter.skip(100)
+    assert splitter.offset == 109
 
 
 @given(

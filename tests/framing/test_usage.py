@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from joulegate.framing import Accounts
+from joulegate.framing import Accounts, may_tell
 from joulegate.model import Fact, FactSource, ServerTimings, TaskFacts
 
 
@@ -115,3 +115,18 @@ def test_openais_prompt_has_the_cache_in_it() -> None:
     """Gateways add Anthropic's words to OpenAI's, whose prompt has them in it already."""
     told = facts(prompt_tokens=123, cache_read_input_tokens=100, cache_creation_input_tokens=20)
     assert told == TaskFacts(Fact(123), Fact(100), Fact(20))
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (b'{"choices":[{}],"usage":null}', False),
+        (b'{"choices":[{}]}', False),
+        (b'{"usage":{}}', True),
+        (b'{"usage": null}', True),
+        (b'{"usage":null,"response":{"usage":{}}}', True),
+    ],
+)
+def test_an_event_whose_usage_is_null_tells_nothing(event: bytes, expected: bool) -> None:
+    """Servers that put it into every event need not have every event decoded; at worst one is in vain."""
+    assert may_tell(event) is expected

@@ -13,7 +13,7 @@ from joulegate.framing.records import LIMIT, EventSplitter, Frame, LineSplitter
 from joulegate.framing.scan import Found, Scanner
 from joulegate.framing.sound import SoundPeek
 from joulegate.framing.spans import Span, spans
-from joulegate.framing.usage import Accounts
+from joulegate.framing.usage import Accounts, may_tell
 
 __all__ = [
     "LIMIT",
@@ -32,6 +32,7 @@ __all__ = [
     "Scanner",
     "SoundPeek",
     "Span",
+    "may_tell",
     "size_in",
     "spans",
 ]

@@ -49,11 +49,6 @@ class _Splitter:
         return self._offset
 
     @property
-    def idle(self) -> bool:
-        """No record is unfinished."""
-        return not self._held and not self._long
-
-    @property
     def held(self) -> bytes:
         """Bytes of the unfinished record that no frame has given yet."""
         return self._held
@@ -63,9 +58,12 @@ class _Splitter:
         """The unfinished record is being given in parts."""
         return self._long
 
-    def skip(self, size: int) -> None:
-        """Pass over ``size`` bytes that are whole records; only while idle."""
+    def skip(self, size: int) -> bool:
+        """Pass over ``size`` bytes that are whole records, unless one is unfinished: then nothing happens."""
+        if self._held or self._long:
+            return False
         self._offset += size
+        return True
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """Take a piece of the stream and give the records that it finishes."""

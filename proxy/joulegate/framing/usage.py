@@ -67,6 +67,11 @@ _NOTHING = TaskFacts()
 _NO_TIMINGS = ServerTimings()
 
 
+def may_tell(event: bytes) -> bool:
+    """Say whether an event may hold usage; ``"usage":null``, which servers put into every event, is none."""
+    return b'"usage"' in event and event.count(b'"usage"') != event.count(b'"usage":null')
+
+
 class Accounts:
     """Gathers what one answer says of its own cost; what is said last counts."""
 

@@ -60,7 +60,11 @@ class Passage:
 
     def body(self, t: Nanoseconds, content: bytes, wire: bytes | None = None) -> None:
         """Pass a part of the body on; ``wire`` is the same as whole chunks, if it came as that."""
-        if self._straight and wire is not None and self.strip is None:
+        strip = self.strip
+        passed = strip.feed(content) if strip is not None else content
+        if passed is not content:
+            self._write(passed, None)
+        elif self._straight and wire is not None:
             self._client.send(wire)
         else:
             self._write(content, wire)
@@ -79,9 +83,7 @@ class Passage:
         self._hear_head()
 
     def _write(self, content: bytes, wire: bytes | None) -> None:
-        strip = self.strip
-        passed = strip.feed(content) if strip else content
-        self.writer.write(passed, wire if passed is content else None)
+        self.writer.write(content, wire)
         if self._unheard is not None:
             self._hear_head()
         self._straight = self.writer.straight

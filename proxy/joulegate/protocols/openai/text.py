@@ -13,7 +13,7 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from joulegate.asking import ask_for_usage
-from joulegate.framing import Alike, Found
+from joulegate.framing import Alike, Found, may_tell
 from joulegate.framing.values import decode, flag, whole, word
 from joulegate.listener import Listener, Members
 from joulegate.model import Fact, FactSource, JobSign, TaskFacts
@@ -93,7 +93,7 @@ class Generation(Listener):
         return whole(self.request_found().members.get("n")) or 1
 
     def _searched(self, data: bytes) -> int:
-        tells = b'"usage"' in data or b'"timings"' in data or b'"metrics"' in data
+        tells = may_tell(data) or b'"timings"' in data or b'"metrics"' in data
         if tells:
             self._final(data)
         if self._events < _MODEL_EVENTS:
