@@ -87,11 +87,11 @@ def _check_prometheus(scraper: Any, drawn: list[int]) -> None:
     from_counter = {str(gpu): energy / 1e6 for gpu, energy in enumerate(drawn)}
     scraper.shows("joulegate_gpu_energy_joules_total", from_counter)
     scraper.shows("sum by (gpu) (joulegate_gpu_attributed_joules_total)", from_counter)
+    scraper.shows("sum(joulegate_requests_total)", {"": PROMPTS})
     assert set(scraper.values("joulegate_conservation_error_microjoules", "gpu").values()) == {0.0}
     kwh = scraper.values("sum(joulegate_energy_kwh_total) * 3.6e6", "")
     joules = scraper.values("sum(joulegate_energy_joules_total)", "")
     assert kwh[""] == pytest.approx(joules[""], rel=1e-12)
-    assert scraper.values("sum(joulegate_requests_total)", "")[""] == PROMPTS
 
 
 def _check_ledger(path: Path, drawn: list[int]) -> None:
