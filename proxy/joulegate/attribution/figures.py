@@ -78,6 +78,9 @@ def _figure(span: Span, total: int, method: Method, sigma: int, *, final: bool) 
 
 def _by_device(span: Span) -> tuple[DeviceEnergy, ...]:
     static: Mapping[DeviceId, int] = span.static or {}
+    if len(span.booked) == 1:
+        ((device, energy),) = span.booked.items()
+        return (DeviceEnergy(device, Microjoules(energy), _still(static.get(device))),)
     return tuple(
         [
             DeviceEnergy(device, Microjoules(energy), _still(static.get(device)))

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from joulegate.attribution.rows import (
     CHUNKED,
@@ -30,6 +31,7 @@ from joulegate.model import (
     SpanClosed,
     SpanEvent,
     SpanFirstByte,
+    SpanId,
     SpanJob,
     SpanOpened,
 )
@@ -60,68 +62,78 @@ class Kind(StrEnum):
     IMAGE = "image"
 
 
-class Span:
-    """One request as it becomes known. Every fact is ``None`` until then."""
+class Span(Struct, eq=False, gc=False):
+    """One request as it becomes known. Every fact is ``None`` until then.
 
+    A struct holds so many fields in half the room of an object with a dictionary. It is in no cycle.
+    """
+
+    opened: SpanOpened
+    origin: int
+    place: int
+    """Order of arrival: the order of ties."""
+    id: SpanId = SpanId("")
+    start: float = 0.0
+    drawn: bool = False
+    """It shows signs of images."""
     closed: SpanClosed | None = None
     end: float | None = None
     left: float | None = None
     first_byte: float | None = None
     running: float | None = None
-    is_job = False
-    times, sizes = NO_TIMES, NO_SIZES
-    """Of its chunks: arrivals in s, and content bytes."""
-    seen = 0
+    is_job: bool = False
+    times: "array[float]" = NO_TIMES
+    """Arrivals of its chunks in s."""
+    sizes: "array[int]" = NO_SIZES
+    """Their content bytes."""
+    seen: int = 0
     """Content bytes that came."""
     first: float | None = None
     """Arrival of the first chunk."""
-    gone, gone_bytes = 0, 0
-    """Chunks that nothing needs any more, and their content bytes."""
-    finished = False
+    gone: int = 0
+    """Chunks that nothing needs any more."""
+    gone_bytes: int = 0
+    """Their content bytes."""
+    finished: bool = False
     """The server did the whole work."""
-    orphaned = False
+    orphaned: bool = False
     """The gate died while the request was open."""
-    lies = False
+    lies: bool = False
     """The server reported counts that cannot be true."""
     prompt_tokens: int | None = None
     """As the server reported them, as far as that can be true; so too the next two."""
     completion_tokens: int | None = None
-    cached_tokens = 0
-    wasted = 0
-    measured = False
+    cached_tokens: int = 0
+    booked: dict[DeviceId, int] = {}
+    static: dict[DeviceId, int] | None = {}
+    """What the devices drew just for being awake; ``None`` where a part of the energy was not split."""
+    methods: dict[str, int] = {}
+    """Microjoules booked by each method."""
+    wasted: int = 0
+    measured: bool = False
     alternatives: Floats = NO_ENERGY
     """Energy by the fits that leave out a block of the past each, in J."""
-    ahead = 0.0
+    ahead: float = 0.0
     """Energy in J of all its windows at the first sight of each."""
     ahead_alternatives: Floats = NO_ENERGY
-    service = 0.0
+    service: float = 0.0
     """Time on the device in s, as last seen."""
-    guessed = False
+    guessed: bool = False
     """Its prompt tokens were estimated."""
-    unsure_cache = False
+    unsure_cache: bool = False
     """Its server often caches prompts without saying so."""
-    misfit = 0.0
+    misfit: float = 0.0
     """How far the rule is from the counter in a usual second, as part of the energy; as last seen."""
-    previewed = False
+    previewed: bool = False
     """A provisional figure was given out."""
-    done = False
+    done: bool = False
     """The final figure was given out."""
     known_row: bytes | None = None
 
-    def __init__(self, opened: SpanOpened, origin: int, place: int) -> None:
-        self.opened = opened
-        self.id = opened.id
-        self.origin = origin
-        self.place = place
-        """Order of arrival: the order of ties."""
-        self.start = self._seconds(opened.t)
+    def __post_init__(self) -> None:
+        opened = self.opened
+        self.id, self.start = opened.id, self._seconds(opened.t)
         self.drawn = bool(opened.asked.steps or opened.asked.width)
-        """It shows signs of images."""
-        self.booked: dict[DeviceId, int] = {}
-        self.static: dict[DeviceId, int] | None = {}
-        """What the devices drew just for being awake; ``None`` where a part of the energy was not split."""
-        self.methods: dict[str, int] = {}
-        """Microjoules booked by each method."""
 
     def take(self, event: SpanEvent) -> None:
         """Take an event of this request; a second one of the same kind changes nothing."""
