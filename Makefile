@@ -31,7 +31,7 @@ check: $(VENV)/test  ## Format, lint, types and imports, in under a minute
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-timing || $(BIN)/lint-imports
+	@$(BIN)/lint-imports
 
 vllm: $(VENV)/servers $(VENV)/test $(VLLM)/ready  ## vLLM itself on the CPU, and guidellm as its client (4 GB, minutes)
 	@$(BIN)/python -m pytest -m nightly tests/e2e/test_vllm.py
