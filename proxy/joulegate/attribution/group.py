@@ -34,8 +34,8 @@ CROWDED = 2000
 due. Below it, a fit looks again at all windows, and a provisional figure at all windows of its request."""
 SEASONED = 12
 """Fits after which new windows teach a crowd's fit nothing: windows that are due are enough."""
-PIECE = 3000
-"""Requests of a crowd that are looked at in one go, about: some tens of ms."""
+PIECE = 4500
+"""Requests of a crowd that are looked at in one go, about: less than a tenth of a second."""
 MANY, MOST = 10, 20
 """New windows that are worth a look, for the requests around them are looked at too; and windows that are
 looked at in one go at most."""
