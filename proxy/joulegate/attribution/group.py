@@ -35,7 +35,7 @@ due. Below it, a fit looks again at all windows, and a provisional figure at all
 SEASONED = 12
 """Fits after which new windows teach a crowd's fit nothing: windows that are due are enough."""
 PIECE = 4500
-"""Requests of a crowd that are looked at in one go, about: less than a tenth of a second."""
+"""Requests of a crowd that are looked at in one go, for about a tenth of a second."""
 MANY, MOST = 10, 20
 """New windows that are worth a look, for the requests around them are looked at too; and windows that are
 looked at in one go at most."""
