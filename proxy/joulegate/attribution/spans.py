@@ -35,7 +35,6 @@ from joulegate.model import (
     SpanJob,
     SpanOpened,
 )
-from joulegate.model.members import at_hand
 from joulegate.units import NANO
 
 Floats = npt.NDArray[np.float64]
@@ -54,7 +53,6 @@ NO_TIMES, NO_SIZES = array("d"), array("I")
 NO_TIMINGS = ServerTimings()
 
 
-@at_hand
 class Kind(StrEnum):
     """Which features describe the work."""
 

@@ -8,8 +8,6 @@ from enum import Enum
 
 from msgspec import Struct
 
-from joulegate.model.members import at_hand
-
 LAST_CHUNK = b"0\r\n\r\n"
 _LARGE = 16 * 1024
 """Above this, three pieces are cheaper to hand over than one copy."""
@@ -24,7 +22,6 @@ _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;%b(?:=(?:%b|%b))?)*+" % (_TOK
 _TRAILER = re.compile(rb"%b:[\t -~\x80-\xff]*" % _TOKEN)
 
 
-@at_hand
 class Framing(Enum):
     """How a body ends."""
 

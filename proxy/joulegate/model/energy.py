@@ -5,14 +5,12 @@ from typing import NewType
 
 from msgspec import Struct
 
-from joulegate.model.members import at_hand
 from joulegate.units import Microjoules, Microwatts, Nanoseconds
 
 DeviceId = NewType("DeviceId", str)
 """The UUID of a GPU, or a stable name of another metered device."""
 
 
-@at_hand
 class Tier(StrEnum):
     """How good a reading is, best first."""
 
@@ -26,7 +24,6 @@ class Tier(StrEnum):
     """Made up, for trying things out."""
 
 
-@at_hand
 class Component(StrEnum):
     """The part of the machine that a device stands for."""
 

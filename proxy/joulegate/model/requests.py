@@ -9,14 +9,12 @@ from typing import NewType
 
 from msgspec import Struct
 
-from joulegate.model.members import at_hand
 from joulegate.units import Nanoseconds
 
 SpanId = NewType("SpanId", str)
 """Identity of one request, unique for ever; the value of ``Joulegate-Request-Id``."""
 
 
-@at_hand
 class Task(StrEnum):
     """What a model is used for: the ten tasks of Luccioni et al. 2023 (arXiv 2311.16863) and later ones."""
 
@@ -41,7 +39,6 @@ class Task(StrEnum):
     UNKNOWN = "unknown"
 
 
-@at_hand
 class WorkClass(StrEnum):
     """Why the device worked; only ``INFERENCE`` enters the figures of a task."""
 
@@ -61,7 +58,6 @@ WORKLESS = frozenset({WorkClass.ADMIN, WorkClass.PROBE, WorkClass.REMOTE})
 """Classes of requests for which no device here works: they have no energy, and that is known."""
 
 
-@at_hand
 class FactSource(StrEnum):
     """How a number became known. A number that is not known is ``None`` in place of a ``Fact``."""
 
@@ -126,7 +122,6 @@ class Asked(Struct, frozen=True, omit_defaults=True, gc=False):
     """Likewise."""
 
 
-@at_hand
 class Outcome(StrEnum):
     """How a request ended; the label ``outcome``."""
 
@@ -150,7 +145,6 @@ class Outcome(StrEnum):
     """The gate died while the request was open."""
 
 
-@at_hand
 class Phase(StrEnum):
     """How far a request had come when it ended."""
 
@@ -163,7 +157,6 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-@at_hand
 class JobState(StrEnum):
     """State of a job: work that a server accepts at once and does after its answer."""
 

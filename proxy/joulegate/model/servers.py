@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from joulegate.model.members import at_hand
 
-
-@at_hand
 class ServerKind(StrEnum):
     """What an upstream is, as the configuration and the metrics write it."""
 

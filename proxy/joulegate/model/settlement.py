@@ -9,12 +9,10 @@ from enum import StrEnum
 from msgspec import Struct
 
 from joulegate.model.energy import Component, DeviceId
-from joulegate.model.members import at_hand
 from joulegate.model.requests import Asked, Fact, Node, Outcome, SpanId, Task, TaskFacts, WorkClass
 from joulegate.units import Micrograms, Microjoules, Nanoseconds
 
 
-@at_hand
 class Method(StrEnum):
     """How a request's energy was got."""
 
@@ -43,7 +41,6 @@ class UpstreamSetup(Struct, frozen=True):
     """Image upstreams: requests that may share one batch."""
 
 
-@at_hand
 class Share(StrEnum):
     """What part of a device's power an energy is."""
 
