@@ -37,8 +37,7 @@ SEASONED = 12
 PIECE = 4500
 """Requests of a crowd that are looked at in one go, for about a tenth of a second."""
 MANY, MOST = 10, 20
-"""New windows that are worth a look, for the requests around them are looked at too; and windows that are
-looked at in one go at most."""
+"""New windows that are worth a look, for requests around them are looked at too; and most in one go."""
 TAUGHT = 30 * NANO
 """ns for which a fit looks at a window, booked or not: work without an end at booking has one by then."""
 
