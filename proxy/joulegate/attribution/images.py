@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from joulegate.attribution.habits import Habits
-from joulegate.attribution.spans import Span, possible
+from joulegate.attribution.spans import Span
+from joulegate.attribution.told import possible
 
 IMAGE_DELAY = 0.005
 """s from the last denoising step to the end of the answer."""

@@ -20,10 +20,10 @@ from joulegate.attribution.rows import (
     WORKS,
     packed,
 )
+from joulegate.attribution.told import phase, possible
 from joulegate.model import (
     WORKLESS,
     DeviceId,
-    Fact,
     JobState,
     Outcome,
     ServerTimings,
@@ -39,8 +39,6 @@ from joulegate.units import NANO
 
 Floats = npt.NDArray[np.float64]
 
-MAX_TOKENS = 4_000_000
-"""No context window is larger; a larger count is a lie."""
 NEVER_STARTED = {Outcome.UPSTREAM_REFUSED}
 FEW, MANY = 16, 1024
 """Chunks of a stream that are always kept, and those that are dropped at once."""
@@ -279,8 +277,8 @@ class Span(Struct, eq=False, gc=False):
             self.cached_tokens,
             UNKNOWN if out is None else out,
             self.response_bytes,
-            _phase(timings.prefill),
-            _phase(timings.decode),
+            phase(timings.prefill),
+            phase(timings.decode),
             marks=FINISHED * self.finished
             | STREAMED * self.streamed
             | CHUNKED * bool(self.times)
@@ -291,15 +289,3 @@ class Span(Struct, eq=False, gc=False):
 
     def _seconds(self, t: int) -> float:
         return (t - self.origin) / NANO
-
-
-def _phase(took: int | None) -> float:
-    """Give what the server says a phase took, in s."""
-    return UNKNOWN if took is None or took < 0 else took / NANO
-
-
-def possible(fact: Fact | None) -> int | None:
-    """Give a count that can be true."""
-    if fact is None or not 0 <= fact.value <= MAX_TOKENS:
-        return None
-    return fact.value
