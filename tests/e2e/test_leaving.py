@@ -83,7 +83,7 @@ def test_the_engine_stops_and_the_waste_is_booked(
     eventually(lambda: slots(llama.url) == 0 or None, "the engine stops", seconds=10)
     found = eventually(lambda: record(running, id_), "the request is settled")
     assert (found["outcome"], found["task"]) == ("cancelled", "summarization")
-    assert 0 < found["wasted_joules"] < found["energy_joules"]
+    assert 0 <= found["wasted_joules"] < found["energy_joules"]  # nothing, if it stopped as its client left
     (upstream,) = running.status()["upstreams"]
     assert upstream["keeps_working"] is False
     assert 'joulegate_upstream_keeps_working{upstream="text"} 0' in running.metrics()
