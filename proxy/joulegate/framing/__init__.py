@@ -5,7 +5,6 @@ size in constant memory, ``values`` and ``usage`` turn what was found into facts
 changes a byte, knows a socket or reads a clock.
 """
 
-from joulegate.framing.alike import Alike
 from joulegate.framing.multipart import MultipartPeek
 from joulegate.framing.peek import HeadPeek, JsonPeek, Peek, PointerPeek
 from joulegate.framing.pictures import PicturePeek, size_in
@@ -13,13 +12,14 @@ from joulegate.framing.records import LIMIT, EventSplitter, Frame, LineSplitter
 from joulegate.framing.scan import Found, Scanner
 from joulegate.framing.sound import SoundPeek
 from joulegate.framing.spans import Span, spans
+from joulegate.framing.template import EventTemplate
 from joulegate.framing.usage import Accounts, may_tell
 
 __all__ = [
     "LIMIT",
     "Accounts",
-    "Alike",
     "EventSplitter",
+    "EventTemplate",
     "Found",
     "Frame",
     "HeadPeek",

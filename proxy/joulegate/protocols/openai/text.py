@@ -2,9 +2,9 @@
 
 Events of a stream are searched as bytes: their content is the length of their text members as it stands in
 the JSON (an escape counts as written), and only events that hold ``usage``, ``timings`` or ``metrics`` are
-decoded. One that is like the event before but for its text is not even searched (``framing.Alike``). Facts
-are what the server reported last; the one exception is llama.cpp, which ends each choice of several with an
-account of its own.
+decoded. One that is like the event before but for its text is not even searched (``framing.EventTemplate``).
+Facts are what the server reported last; the one exception is llama.cpp, which ends each choice of several
+with an account of its own.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from joulegate.asking import ask_for_usage
-from joulegate.framing import Alike, Found, may_tell
+from joulegate.framing import EventTemplate, Found, may_tell
 from joulegate.framing.values import decode, flag, whole, word
 from joulegate.listener import Listener, Members
 from joulegate.model import Fact, FactSource, JobSign, TaskFacts
@@ -49,14 +49,14 @@ class Generation(Listener):
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:
         super().__init__(headers, model=model)
-        self._alike = Alike()
+        self._template = EventTemplate()
         self._events = 0
         self._choices: int | None = None
         self._finals = 0
 
     def event(self, data: bytes) -> int:
         """Take one event of the stream."""
-        size = self._alike.size(data)
+        size = self._template.size(data)
         return size if size >= 0 else self._searched(data)
 
     def long_event(self, found: Found) -> None:
@@ -100,7 +100,7 @@ class Generation(Listener):
             self._name(data)
         found = [match.span(1) for match in self.texts.finditer(data)]
         if len(found) == 1 and not tells:
-            self._alike.learn(data, *found[0])
+            self._template.learn(data, *found[0])
         return sum(end - start for start, end in found)
 
     def _final(self, data: bytes) -> None:

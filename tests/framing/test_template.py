@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.framing.alike import Alike
+from joulegate.framing.template import EventTemplate
 
 TEXT = re.compile(rb'"t"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
 PIECES = st.lists(st.sampled_from([b'"', b"\\", b"t", b":", b" ", b"{", b'"t":"', b'"}', b"n", b","])).map(
@@ -15,7 +15,7 @@ PIECES = st.lists(st.sampled_from([b'"', b"\\", b"t", b":", b" ", b"{", b'"t":"'
 
 def test_only_the_text_may_differ() -> None:
     """What stands around the text tells whether events are alike."""
-    alike = Alike()
+    alike = EventTemplate()
     assert alike.size(b'{"t":"ab"}') == -1
     alike.learn(b'{"t":"ab"}', 6, 8)
     assert alike.size(b'{"t":"abc"}') == 3
@@ -34,7 +34,7 @@ def test_likeness_is_never_wrong(before: bytes, one: bytes, other: bytes, after:
     found = [match.span(1) for match in TEXT.finditer(known)]
     if len(found) != 1:
         return
-    alike = Alike()
+    alike = EventTemplate()
     alike.learn(known, *found[0])
     if (size := alike.size(event)) >= 0:
         assert [len(text) for text in TEXT.findall(event)] == [size]

@@ -3,7 +3,7 @@
 _BACKSLASH = 0x5C
 
 
-class Alike:
+class EventTemplate:
     """Remembers an event around its one text, to measure those like it without a search.
 
     Tokens of one choice come in the same JSON but for their text. If that has no quotation mark, whatever a
