@@ -20,7 +20,7 @@ CLASS_SHARE = 0.02
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """Give mean ranks."""
+    """Return mean ranks."""
     order = sorted(range(len(values)), key=values.__getitem__)
     found = [0.0] * len(values)
     place = 0
@@ -35,7 +35,7 @@ def ranks(values: Sequence[float]) -> list[float]:
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float:
-    """Give the rank correlation."""
+    """Return the rank correlation."""
     x, y = ranks(a), ranks(b)
     mean = (len(x) - 1) / 2
     top = sum((p - mean) * (q - mean) for p, q in zip(x, y, strict=True))
@@ -44,7 +44,7 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def score(result: Result, truth: Sequence[dict]) -> dict[str, float]:
-    """Give WAPE, worst class bias, Spearman, coverage and median sigma of one set, in percent."""
+    """Return WAPE, worst class bias, Spearman, coverage and median sigma of one set, in percent."""
     true = [row["causal"] for row in truth]
     got = [(result.requests[row["id"]].energy or 0) / MICRO for row in truth]
     sigma = [result.requests[row["id"]].sigma for row in truth]
@@ -76,7 +76,7 @@ def load_truth(folder: Path) -> list[dict]:
 
 
 def sets(folder: Path) -> list[Path]:
-    """Give the trace sets below a folder."""
+    """Return the trace sets below a folder."""
     return sorted(path.parent for path in folder.rglob("truth.jsonl"))
 
 

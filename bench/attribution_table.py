@@ -22,7 +22,7 @@ Figures = dict[str, dict[str, float]]
 
 
 def judge(name: str, seed: int) -> Figures:
-    """Give the figures of every method on one scenario."""
+    """Return the figures of every method on one scenario."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write(simulate(SCENARIOS[name], seed), folder, seed)
@@ -39,7 +39,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def wapes(found: dict[str, Figures]) -> str:
-    """Give the error of every method on every scenario."""
+    """Return the error of every method on every scenario."""
     rows = [
         [name.replace("_", " "), *(f"{figures[method]['wape']:.1f}" for method in METHODS)]
         for name, figures in found.items()
@@ -59,7 +59,7 @@ def means(found: dict[str, Figures]) -> list[list[str]]:
 
 
 def details(found: dict[str, Figures]) -> str:
-    """Give all figures of the model."""
+    """Return all figures of the model."""
     rows = []
     for name, figures in found.items():
         one = figures["step-clock"]

@@ -26,12 +26,12 @@ from joulegate.app.memory import collect_seldom
 from joulegate.app.protocols import protocols
 from joulegate.channel.sender import EventSender
 from joulegate.config.addresses import endpoint
-from joulegate.gateway.body import BodyTerms
-from joulegate.gateway.clients import ClientServer
-from joulegate.gateway.desk import Desk
-from joulegate.gateway.dispatch import Dispatcher
-from joulegate.gateway.settings import GateSettings, Target
-from joulegate.gateway.upstream import UpstreamConnection
+from joulegate.gateway.exchange.dispatcher import Dispatcher
+from joulegate.gateway.gate_context import GateContext
+from joulegate.gateway.http.body import BodyTerms
+from joulegate.gateway.http.client_server import ClientServer
+from joulegate.gateway.http.upstream_connection import UpstreamConnection
+from joulegate.gateway.policy.settings import GateSettings, Target
 from joulegate.model import GateReport, SpanClosed, SpanEvent
 
 RUNS = 15
@@ -96,7 +96,7 @@ class Bench:
     def __init__(self, sink: Any) -> None:
         target = Target("llm", endpoint("http://127.0.0.1:1"))
         self.sink = sink
-        self.desk = Desk(GateSettings((target,)), protocols(), sink, clock.monotonic, clock.wall)
+        self.desk = GateContext(GateSettings((target,)), protocols(), sink, clock.monotonic, clock.wall)
         self.pool = self.desk.pools["llm"]
         self.server = ClientServer(
             Dispatcher(self.desk).handle,
@@ -108,7 +108,7 @@ class Bench:
         )
 
     def pair(self) -> tuple[Any, UpstreamConnection]:
-        """Give a client's connection and an idle one of the upstream's."""
+        """Return a client's connection and an idle one of the upstream's."""
         client = self.server()
         client.connection_made(Pipe())
         upstream = UpstreamConnection(clock.monotonic, self.pool.known, self.pool.keep)
@@ -155,7 +155,7 @@ class Bench:
         return run
 
     def held(self, count: int = 500) -> float:
-        """Give the bytes that one open stream takes, beside its two transports."""
+        """Return the bytes that one open stream takes, beside its two transports."""
         ask, chunk = load.request(tokens=CHUNKS), mock.chunked(EVENT % clock.monotonic())
         pairs = [self.pair() for _ in range(count)]
         gc.collect()
@@ -175,7 +175,7 @@ class Bench:
 
 
 def least(run: Callable[[], int]) -> float:
-    """Give the microseconds of one unit in the quickest run."""
+    """Return the microseconds of one unit in the quickest run."""
     times = []
     for _ in range(RUNS):
         gc.collect()

@@ -13,7 +13,7 @@ TIME = re.compile(rb'"content":" t(\d+)"')
 
 
 def request(*, tokens: int | None = None) -> bytes:
-    """Give one chat request; with ``tokens`` it asks for a stream of so many."""
+    """Return one chat request; with ``tokens`` it asks for a stream of so many."""
     stream = (
         f',"stream":true,"stream_options":{{"include_usage":true}},"max_tokens":{tokens}' if tokens else ""
     )
@@ -37,11 +37,11 @@ class Result:
     """Nanoseconds from the sending of a streamed chunk by the mock to its arrival."""
 
     def latency(self) -> float:
-        """Give the median latency in microseconds."""
+        """Return the median latency in microseconds."""
         return statistics.median(self.latencies) / 1000
 
     def delay(self) -> float:
-        """Give the median delay of a chunk in microseconds."""
+        """Return the median delay of a chunk in microseconds."""
         return statistics.median(self.delays) / 1000
 
 

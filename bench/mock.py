@@ -32,7 +32,7 @@ USAGE = b'{"choices":[],"usage":{"prompt_tokens":21,"completion_tokens":%d,"tota
 
 
 def chunked(event: bytes) -> bytes:
-    """Give one server-sent event as one HTTP chunk."""
+    """Return one server-sent event as one HTTP chunk."""
     line = b"data: " + event + b"\n\n"
     return b"%x\r\n" % len(line) + line + b"\r\n"
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Sequence
 
 from joulegate import plugins
-from joulegate.gateway import encodings
+from joulegate.gateway.http import encodings
 from joulegate.ports import InferenceProtocol, Observer, Rewrite
 from joulegate.units import Nanoseconds
 
@@ -85,7 +85,7 @@ def load(name: str) -> InferenceProtocol:
 
 
 def best(once: Callable[[], None]) -> float:
-    """Give the seconds of the quickest round."""
+    """Return the seconds of the quickest round."""
     taken = []
     for _ in range(ROUNDS):
         begin = time.perf_counter()
@@ -212,7 +212,7 @@ def filtering() -> None:
 
 
 def flushed(coding: str) -> list[bytes]:
-    """Give chunks of a compressed stream, each of which can be read as soon as it comes."""
+    """Return chunks of a compressed stream, each of which can be read as soon as it comes."""
     if coding == "gzip":
         packing = zlib.compressobj(wbits=31)
         return [packing.compress(CHUNK) + packing.flush(zlib.Z_SYNC_FLUSH) for _ in range(CHUNKS)]
@@ -224,7 +224,7 @@ def flushed(coding: str) -> list[bytes]:
 
 
 def unfolding() -> None:
-    """Say what reading a compressed stream adds, beside zlib alone on the same stream."""
+    """Report what reading a compressed stream adds, beside zlib alone on the same stream."""
     plain = flushed("gzip")
 
     def alone() -> None:

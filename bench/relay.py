@@ -61,21 +61,21 @@ class Peer:
     """Seconds until the work of a load is done: joulegate settles requests after they have ended."""
 
     def tree(self) -> list[psutil.Process]:
-        """Give all its processes."""
+        """Return all its processes."""
         return [self.process, *self.process.children(recursive=True)]
 
     def gates(self) -> list[psutil.Process]:
-        """Give those of its processes that relay, if not all of them do."""
+        """Return those of its processes that relay, if not all of them do."""
         return [process for process in self.tree() if "gate" in process.cmdline()]
 
 
 def cpu(processes: list[psutil.Process]) -> float:
-    """Give the processor seconds of these processes so far."""
+    """Return the processor seconds of these processes so far."""
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def memory(processes: list[psutil.Process]) -> int:
-    """Give the resident bytes of these processes."""
+    """Return the resident bytes of these processes."""
     return sum(process.memory_info().rss for process in processes)
 
 
@@ -109,7 +109,7 @@ def _round(peers: list[Peer], number: int) -> dict[str, dict[str, float]]:
 
 
 async def _measure(peer: Peer) -> dict[str, dict[str, float]]:
-    """Give the figures of a peer, and the processor time of those of its processes that relay."""
+    """Return the figures of a peer, and the processor time of those of its processes that relay."""
     tree, gates = peer.tree(), peer.gates()
     await load.run(peer.port, load.request(), 16, 20)
     await asyncio.sleep(peer.settle)
@@ -135,7 +135,7 @@ async def _measure(peer: Peer) -> dict[str, dict[str, float]]:
 
 
 async def _hold(peer: Peer) -> dict[str, float]:
-    """Give the resident KiB for one open stream."""
+    """Return the resident KiB for one open stream."""
     connections, tokens = HELD
     tree, gates = peer.tree(), peer.gates()
     await load.run(peer.port, load.request(tokens=WARM[1]), WARM[0], 1)

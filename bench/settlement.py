@@ -21,11 +21,11 @@ from joulegate.attribution import build
 from joulegate.budgets.windows import Budgets
 from joulegate.channel.frames import Events, Hello, pack_event
 from joulegate.channel.gathering import Gathering
-from joulegate.channel.register import Register
+from joulegate.channel.register import GateRegister
 from joulegate.ledger.sqlite import Ledger
-from joulegate.meter.results import Results
-from joulegate.meter.settlement import Settlement
-from joulegate.meter.spans import Writer
+from joulegate.meter.requests.record_writer import RecordWriter
+from joulegate.meter.requests.settlement import Settlement
+from joulegate.meter.totals.results import Results
 from joulegate.model import (
     Asked,
     Device,
@@ -75,7 +75,7 @@ class Cost(Struct):
 
 
 def stream(place: int, start: float, rng: random.Random) -> Iterator[Told]:
-    """Give a stream of about 60 chunks, told of at most 64 at a time."""
+    """Return a stream of about 60 chunks, told of at most 64 at a time."""
     key, out = SpanId(f"{place:032x}"), rng.randint(20, 100)
     first = (start // STEP + 3) * STEP
     times = [first + i * STEP + rng.uniform(0, 0.001) for i in range(out)]
@@ -89,7 +89,7 @@ def stream(place: int, start: float, rng: random.Random) -> Iterator[Told]:
 
 
 def whole(place: int, start: float, rng: random.Random) -> Iterator[Told]:
-    """Give an answer in one piece."""
+    """Return an answer in one piece."""
     key, end = SpanId(f"{place:032x}"), start + rng.uniform(0.008, 0.02)
     asked = Asked(model="bench")
     yield start, SpanOpened(key, ns(start), "llm", "openai", Task.CHAT, asked=asked, body_bytes=120)
@@ -120,7 +120,7 @@ def ns(t: float) -> Nanoseconds:
 
 
 def traffic(shape: Shape) -> list[Told]:
-    """Give all events in the order of time."""
+    """Return all events in the order of time."""
     rng = random.Random(1)
     found = [
         told
@@ -131,7 +131,7 @@ def traffic(shape: Shape) -> list[Told]:
 
 
 def parcels(events: Sequence[Told]) -> Iterator[tuple[float, Events]]:
-    """Give the batches in which a gate tells of events."""
+    """Return the batches in which a gate tells of events."""
     gathering, number, at, t = Gathering(), 0, 0, FLUSH
     while at < len(events) or gathering:
         told = []
@@ -167,12 +167,12 @@ class Books:
         self.ledger = Ledger.open(":memory:")
         self._attributor = attributor
         self._results = Results(self.ledger, Budgets(()), [plugins.load("exporters", "prometheus").Plugin()])
-        writer = Writer({}, {}, lambda *_: None)
+        writer = RecordWriter({}, {}, lambda *_: None)
         began = ns(-1)
         self.settlement = Settlement(
             attributor, writer, boot="bench", settled_before=self.ledger.settled, began=began
         )
-        self.register = Register(self, self.ledger.settled, began=began)
+        self.register = GateRegister(self, self.ledger.settled, began=began)
         self.ledger.start(self.register.settled)
 
     def gate_connected(self, report: GateReport) -> None:
@@ -230,7 +230,7 @@ def _run(
 
 
 def open_stream(streams: int = 1000, seconds: int = 4) -> float:
-    """Give the KiB that an open stream of 50 chunks a second takes of a meter."""
+    """Return the KiB that an open stream of 50 chunks a second takes of a meter."""
     settler = build("step-clock", SETUP, [DEVICE], settle=ns(30), idle_power={})
     before = 0
     for number in range(-100, streams):

@@ -58,7 +58,7 @@ class Demo:
         self._address, self._admin = (f"127.0.0.1:{free_port()}" for _ in range(2))
 
     def run(self) -> int:
-        """Give the exit status."""
+        """Return the exit status."""
         self._console.rule("[bold]1  three inference servers")
         upstreams = self._servers()
         self._console.rule("[bold]2  joulegate in front of them")
@@ -187,7 +187,7 @@ def _wait_until_settled(url: str) -> None:
 
 
 def free_port() -> int:
-    """Give a loopback port that is free now."""
+    """Return a loopback port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from joulegate.framing import Found
 from joulegate.framing.values import decode, fact, milliseconds, whole, word
-from joulegate.listener import Listener
 from joulegate.model import Asked, ServerTimings, Task
+from joulegate.observing import Listener
 from joulegate.ports import Headers, Observer, Route
 
 _CAPTION = Route("caption", Task.IMAGE_CAPTIONING, dialect="plain")
@@ -19,11 +19,11 @@ class Plugin:
     """Knows the one route of this server."""
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if another protocol should look at it."""
+        """Return the route, or ``None`` if another protocol should look at it."""
         return _CAPTION if (method, path) == ("POST", "/caption") else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         return Caption(headers, model=route.model)
 
 
@@ -38,7 +38,7 @@ class Caption(Listener):
         return Asked(model=word(found.members.get("network")))
 
     def event(self, data: bytes) -> int:
-        """Take one line of a stream: search it, and decode only the one that has the count."""
+        """Accept one line of a stream: search it, and decode only the one that has the count."""
         if b'"tokens"' in data:
             line = decode(data, dict[str, object]) or {}
             self.accounts.facts = replace(self.accounts.facts, completion_tokens=fact(line.get("tokens")))
@@ -46,7 +46,7 @@ class Caption(Listener):
         return len(data)
 
     def document(self, found: Found) -> None:
-        """Take a whole answer."""
+        """Accept a whole answer."""
         tokens = fact(whole(found.members.get("tokens")))
         took = milliseconds(decode(found.members.get("took_ms", b"null"), float))
         self.accounts.facts = replace(self.accounts.facts, completion_tokens=tokens)

@@ -57,7 +57,7 @@ class Traffic:
         await self._client.close()
 
     def summary(self) -> str:
-        """Give the counts so far in words."""
+        """Return the counts so far in words."""
         return ", ".join(f"{self._done[task]} {task}" for task in ("text", "embeddings", "images"))
 
     async def _repeat(

@@ -138,7 +138,7 @@ def answers() -> list[tuple[int, Json]]:
 
 
 def of_device(metric: str) -> str:
-    """Give a metric by device, where the GPU of index 0 is called ``GPU 0``; others have names already."""
+    """Return a metric by device, where the GPU of index 0 is called ``GPU 0``; others have names already."""
     return f'label_replace({metric}{{{HOST}}}, "gpu", "GPU $1", "gpu", "([0-9]+)")'
 
 

@@ -95,7 +95,7 @@ def find(run: Run, folder: Path) -> Findings:
 
 
 def predicted(run: Run, block: Row, found: Truth, begun: int, ended: int) -> float:
-    """Give the joules of a span by the step log."""
+    """Return the joules of a span by the step log."""
     return float(found.predict(span(run.during(block), begun, ended)).sum())
 
 
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def plain(findings: Findings) -> dict[str, Any]:
-    """Give the findings as JSON has them."""
+    """Return the findings as JSON has them."""
     return asdict(findings)
 
 

@@ -76,7 +76,7 @@ def all_at_once(q: Tensor, keys: Tensor, values: Tensor, lengths: Lengths) -> Te
 
 
 def choose(shape: LlmShape, device: torch.device, kind: torch.dtype) -> tuple[str, Attention]:
-    """Give the fastest way that is right here."""
+    """Return the fastest way that is right here."""
     if device.type == "cuda" and agrees(all_at_once, shape, device, kind):
         return "flash, all sequences at once", all_at_once
     return "one sequence after the other", one_by_one
@@ -84,7 +84,7 @@ def choose(shape: LlmShape, device: torch.device, kind: torch.dtype) -> tuple[st
 
 @torch.inference_mode()
 def agrees(way: Attention, shape: LlmShape, device: torch.device, kind: torch.dtype) -> bool:
-    """Say whether a way gives what ``one_by_one`` gives, on a mixture of prefills and decodes."""
+    """Whether a way gives what ``one_by_one`` gives, on a mixture of prefills and decodes."""
     parts = [Part(10, 0, 33), Part(300, 40, 17), Part(700, 129, 1), Part(1000, 0, 1), Part(1500, 400, 1)]
     lengths = Lengths.of(parts, device)
     q = torch.randn(sum(one.new for one in parts), shape.heads, shape.head, device=device, dtype=kind)

@@ -40,11 +40,11 @@ class Backend(Protocol):
     def unet(self, shape: shapes.UnetShape) -> Unet: ...
 
     def burn(self, side: int) -> Callable[[], None]:
-        """Give a function that keeps the device busy for some milliseconds."""
+        """Return a function that keeps the device busy for some milliseconds."""
 
 
 def make(device: str, kind: str) -> Backend:
-    """Give the backend ``kind``: numpy, torch, or auto, which is torch where it is installed."""
+    """Return the backend ``kind``: numpy, torch, or auto, which is torch where it is installed."""
     if kind == "auto":
         kind = "torch" if device == "cuda" or _has_torch() else "numpy"
     if kind == "numpy":

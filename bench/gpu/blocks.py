@@ -40,7 +40,7 @@ class Bench:
     _told: int = 0
 
     def worker(self, role: str) -> Worker:
-        """Give the second process of a role; it is started when it is first needed."""
+        """Return the second process of a role; it is started when it is first needed."""
         if role not in self.workers:
             self.workers[role] = self.spawn(role)
         return self.workers[role]
@@ -52,7 +52,7 @@ class Bench:
 
     @property
     def rest(self) -> float:
-        """Give the seconds of quiet before and after a mix, so that its trace holds nothing else."""
+        """Return the seconds of quiet before and after a mix, so that its trace holds nothing else."""
         return 2.5 * min(4 * self.scale, 1)
 
     def record(
@@ -69,7 +69,7 @@ class Bench:
         print(f"  {name:24}{(ended - begun) / 1e9:7.1f} s{watts}", flush=True)
 
     def skip(self, name: str, kind: str, why: str) -> None:
-        """Say that a block cannot be run here."""
+        """Report that a block cannot be run here."""
         now = self.clock()
         self.recorder.add(
             "blocks", [{"name": name, "kind": kind, "begun": now, "ended": now, "skipped": why}]

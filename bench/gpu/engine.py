@@ -95,7 +95,7 @@ class Engine:
         return bool(self._queue or self._running)
 
     def step(self, clock: Callable[[], int]) -> Step:
-        """Do one step and give its log."""
+        """Do one step and return its log."""
         self._admit()
         begun = clock()
         work = self._plan()
@@ -108,7 +108,7 @@ class Engine:
         return Step(begun, ended, decodes, prefills)
 
     def abandon(self, now: int) -> None:
-        """Give up what has not ended."""
+        """Return up what has not ended."""
         for one in [*self._running, *(Running(ask) for ask in self._queue)]:
             one.left = now
             self.finished.append(one)
@@ -124,7 +124,7 @@ class Engine:
             self._running.append(Running(self._queue.popleft(), start))
 
     def _plan(self) -> list[tuple[Running, int, int]]:
-        """Give sequences with the tokens they have in the pool and the new ones of this step."""
+        """Return sequences with the tokens they have in the pool and the new ones of this step."""
         work = [(one, one.ask.prompt + len(one.chunks) - 1, 1) for one in self._running if one.decoding]
         room = self._budget - len(work)
         for one in self._running:

@@ -32,7 +32,7 @@ class Windows:
 
 
 def moves(samples: Sequence[Row]) -> tuple[Array, Array]:
-    """Give when the counter moved, in nanoseconds, and what it showed then, in joules.
+    """Return when the counter moved, in nanoseconds, and what it showed then, in joules.
 
     A move lies half-way between the poll that saw it and the one before.
     """
@@ -50,7 +50,7 @@ def moves(samples: Sequence[Row]) -> tuple[Array, Array]:
 
 
 def energy_between(samples: Sequence[Row], begun: int, ended: int, lag: int = 0) -> float | None:
-    """Give the joules of a span, the counter being straight between its moves."""
+    """Return the joules of a span, the counter being straight between its moves."""
     times, energies = moves(samples)
     times = times - lag
     if len(times) < 2 or times[0] > begun or times[-1] < ended:
@@ -59,7 +59,7 @@ def energy_between(samples: Sequence[Row], begun: int, ended: int, lag: int = 0)
 
 
 def done(steps: Sequence[Row], times: Array) -> Array:
-    """Give the work done up to each time: a row a time, a column of ``COLUMNS`` each; straight in a step."""
+    """Return work done up to each time: a row a time, a column of ``COLUMNS`` each; straight in a step."""
     found = np.zeros((len(times), len(COLUMNS)))
     for own, other in (("step", "istep"), ("istep", "step")):
         mine = [row for row in steps if row.get(own) and not row.get(other)]
@@ -74,7 +74,7 @@ def done(steps: Sequence[Row], times: Array) -> Array:
 
 
 def active(steps: Sequence[Row], times: Array) -> Array:
-    """Give the seconds up to each time in which at least one step ran."""
+    """Return the seconds up to each time in which at least one step ran."""
     merged: list[list[int]] = []
     for begun, ended in sorted(row["t"] for row in steps):
         if merged and begun <= merged[-1][1]:
@@ -107,7 +107,7 @@ def windows(
 
 
 def span(steps: Sequence[Row], begun: int, ended: int) -> Windows:
-    """Give what was done in one span; its energy is not known."""
+    """Return what was done in one span; its energy is not known."""
     edges = np.array([begun, ended], dtype=np.int64)
     return Windows(
         np.diff(edges) / 1e9, np.diff(active(steps, edges)), np.diff(done(steps, edges), axis=0), np.zeros(1)

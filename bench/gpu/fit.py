@@ -24,7 +24,7 @@ class Truth:
     costs: dict[str, float]
 
     def predict(self, found: Windows) -> Array:
-        """Give the joules of each window."""
+        """Return the joules of each window."""
         costs = np.array([self.costs[name] for name in COLUMNS])
         return self.idle * found.time + self.clocks_up * found.active + found.work @ costs
 
@@ -41,7 +41,7 @@ class Line:
 
 
 def nonnegative(a: Array, b: Array) -> Array:
-    """Give the x >= 0 with the least squared error, exactly: the best of all subsets of few columns."""
+    """Return the x >= 0 with the least squared error, exactly: the best of all subsets of few columns."""
     best, least = np.zeros(a.shape[1]), float(b @ b)
     scale = np.linalg.norm(a, axis=0)
     usable = [column for column in range(a.shape[1]) if scale[column] > 0]
@@ -70,7 +70,7 @@ def truth(run: Run, idle: float, clocks_up: float, lag: int) -> Truth:
 
 
 def block_windows(run: Run, kinds: Sequence[str], lag: int) -> Windows:
-    """Give the windows of all blocks of some kinds; none reaches over two blocks."""
+    """Return the windows of all blocks of some kinds; none reaches over two blocks."""
     group = run.facts["group"] * min(run.facts["scale"] * 2, 1)
     parts = [
         windows(
@@ -83,18 +83,18 @@ def block_windows(run: Run, kinds: Sequence[str], lag: int) -> Windows:
 
 
 def trim(block: Row) -> int:
-    """Give the nanoseconds to leave out at a block's start; a short block has less to spare."""
+    """Return the nanoseconds to leave out at a block's start; a short block has less to spare."""
     return min(TRIM, (block["ended"] - block["begun"]) // 5)
 
 
 def r_squared(measured: Array, predicted: Array) -> float | None:
-    """Give the explained part of the variance; absent where nothing varies."""
+    """Return the explained part of the variance; absent where nothing varies."""
     spread = float(np.sum((measured - measured.mean()) ** 2)) if len(measured) > 2 else 0.0
     return 1 - float(np.sum((measured - predicted) ** 2)) / spread if spread > 0 else None
 
 
 def affine(run: Run, idle: float, clocks_up: float, lag: int) -> list[Line]:
-    """Give the line of decode-step energy over the batch, for each context length."""
+    """Return the line of decode-step energy over the batch, for each context length."""
     points: dict[int, list[tuple[int, float]]] = {}
     for block in run.kind("decode"):
         found = windows(

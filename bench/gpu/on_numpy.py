@@ -32,7 +32,7 @@ class NumpyLlm:
         self.run(parts)
 
     def run(self, parts: Sequence[Part]) -> Array:
-        """Give the hidden states of all new tokens."""
+        """Return the hidden states of all new tokens."""
         shape = self._shape
         places = np.concatenate(
             [np.arange(one.start + one.before, one.start + one.before + one.new) for one in parts]

@@ -49,7 +49,7 @@ class TorchLlm:
 
     @torch.inference_mode()
     def run(self, parts: Sequence[Part]) -> Tensor:
-        """Give the hidden states of all new tokens."""
+        """Return the hidden states of all new tokens."""
         shape, width = self._shape, self._shape.kv_heads * self._shape.head
         places = torch.cat(
             [torch.arange(one.start + one.before, one.start + one.before + one.new) for one in parts]
@@ -147,7 +147,7 @@ def _kernel(out: int, into: int, device: torch.device, kind: torch.dtype) -> Ten
 
 
 def _room(shape: LlmShape, device: torch.device, size: int) -> int:
-    """Give the tokens for which the device has memory."""
+    """Return the tokens for which the device has memory."""
     if device.type != "cuda":
         return shape.kv_tokens
     free, _ = torch.cuda.mem_get_info()

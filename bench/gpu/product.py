@@ -55,7 +55,7 @@ def attribute(folder: Path) -> Attributed | None:
 
 
 def classes(truths: Sequence[Row], found: Attributed | None) -> list[Judged]:
-    """Give truth and figure of each class, the largest first."""
+    """Return truth and figure of each class, the largest first."""
     members: dict[str, list[Row]] = defaultdict(list)
     for row in truths:
         members[f"{row['upstream']}/{row['task']}"].append(row)
@@ -72,7 +72,7 @@ def classes(truths: Sequence[Row], found: Attributed | None) -> list[Judged]:
 
 
 def wape(truths: Sequence[Row], found: Attributed) -> float:
-    """Give the sum of absolute errors by the sum of truth."""
+    """Return the sum of absolute errors by the sum of truth."""
     total = sum(row["causal"] for row in truths)
     off = sum(abs(found.by_request[row["id"]] - row["causal"]) for row in truths)
     return off / total if total else 0.0

@@ -31,15 +31,15 @@ class Run:
     samples: list[Row] = field(default_factory=list)
 
     def kind(self, *kinds: str) -> list[Row]:
-        """Give the blocks of some kinds that were run."""
+        """Return the blocks of some kinds that were run."""
         return [block for block in self.blocks if block["kind"] in kinds and not block.get("skipped")]
 
     def during(self, block: Row) -> list[Row]:
-        """Give the steps of a block."""
+        """Return the steps of a block."""
         return [step for step in self.steps if step["b"] == block["name"]]
 
     def of(self, block: Row) -> list[Row]:
-        """Give the requests of a block."""
+        """Return the requests of a block."""
         return [request for request in self.requests if request["b"] == block["name"]]
 
 
@@ -71,7 +71,7 @@ def load(folder: Path) -> Run:
 
 
 def language_row(block: str, step: Step, *, names: bool) -> Row:
-    """Give the row of an engine step; ``names`` keeps who took part."""
+    """Return the row of an engine step; ``names`` keeps who took part."""
     row: Row = {
         "b": block,
         "t": [step.begun, step.ended],
@@ -85,7 +85,7 @@ def language_row(block: str, step: Step, *, names: bool) -> Row:
 
 
 def image_row(block: str, times: Sequence[int], latent: int, batch: int, name: str | None = None) -> Row:
-    """Give the row of a denoising step."""
+    """Return the row of a denoising step."""
     megapixels = (8 * latent) ** 2 / 2**20
     row: Row = {"b": block, "t": list(times), "istep": 1}
     row |= {"mps": megapixels * batch, "mps2": megapixels**2 * batch}
@@ -93,7 +93,7 @@ def image_row(block: str, times: Sequence[int], latent: int, batch: int, name: s
 
 
 def request_row(block: str, one: Running, begin: int) -> Row:
-    """Give what the client of a language model saw."""
+    """Return what the client of a language model saw."""
     ask = one.ask
     words = {"id": ask.id, "task": ask.task, "prompt": ask.prompt, "out": ask.out, "stream": ask.stream}
     return {

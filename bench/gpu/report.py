@@ -26,7 +26,7 @@ UNITS = {
 
 
 def markdown(found: Findings) -> str:
-    """Give the whole page."""
+    """Return the whole page."""
     return (
         "\n".join([*_head(found), *_verdicts(found), *_sensor(found), *_costs(found), *_requests(found)])
         + "\n"
@@ -34,7 +34,7 @@ def markdown(found: Findings) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Give a table; figures that are absent are a dash."""
+    """Return a table; figures that are absent are a dash."""
     yield f"| {' | '.join(head)} |"
     yield f"|{'---|' * len(head)}"
     for row in rows:
@@ -43,7 +43,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str
 
 
 def verdicts(found: Findings) -> list[tuple[str, str, bool | None]]:
-    """Give what was asked, what came out, and whether it is enough; ``None`` where it was not measured."""
+    """Return what was asked, what came out, and whether it is enough; ``None`` where it was not measured."""
     r2 = [mix.r2 for mix in found.mixes if mix.r2 is not None and not mix.foreign_j]
     biases = {
         f"{mix.name} {name}": bias for mix in found.mixes if not mix.foreign_j for name, bias in _biases(mix)

@@ -27,7 +27,7 @@ class Sampler:
         self._thread.start()
 
     def facts(self) -> dict[str, Any]:
-        """Give what the report says of the GPU and its driver."""
+        """Return what the report says of the GPU and its driver."""
         handle = self._handle
         found = {
             "gpu": _text(pynvml.nvmlDeviceGetName(handle)),

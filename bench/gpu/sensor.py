@@ -55,7 +55,7 @@ def polling(run: Run) -> list[Polling]:
 
 
 def _period(run: Run) -> float | None:
-    """Give the median distance of two moves, where the polls are close and the power is never 0."""
+    """Return the median distance of two moves, where the polls are close and the power is never 0."""
     gaps: list[float] = []
     for block in run.kind("idle", "burst", "tail", "poll"):
         samples = _within(run.samples, block)
@@ -65,7 +65,7 @@ def _period(run: Run) -> float | None:
 
 
 def _lag(run: Run) -> int | None:
-    """Give the lag with which two levels of power, idle and busy, explain the bursts best."""
+    """Return the lag with which two levels of power, idle and busy, explain the bursts best."""
     bursts = run.kind("burst", "tail")
     if not bursts:
         return None
@@ -83,7 +83,7 @@ def _lag(run: Run) -> int | None:
 
 
 def _idle(run: Run) -> float:
-    """Give the mean power of the quiet block, by the counter."""
+    """Return the mean power of the quiet block, by the counter."""
     for block in run.kind("idle"):
         begun = block["begun"] + round((block["ended"] - block["begun"]) * SETTLED)
         times, energies = moves([one for one in run.samples if begun <= one["t"] <= block["ended"]])
@@ -93,7 +93,7 @@ def _idle(run: Run) -> float:
 
 
 def _tail(run: Run, idle: float, lag: int) -> tuple[float, float | None]:
-    """Give the power above idle just after a burst, and how long it would last if it stopped at once."""
+    """Return the power above idle just after a burst, and how long it would last if it stopped at once."""
     ups, energies = [], []
     for block in run.kind("tail"):
         begun, ended = block["begun"] + lag, block["ended"]

@@ -19,7 +19,7 @@ class ImageAsk:
 
 
 def language(size: Size, seconds: float, seed: int, *, without: str | None = None) -> list[Ask]:
-    """Give Poisson arrivals of all classes but ``without``, whose absence leaves the others as they are."""
+    """Return Poisson arrivals of all classes but ``without``, whose absence leaves the others as they are."""
     rng = random.Random(seed)
     found: list[Ask] = []
     t, count = rng.expovariate(size.rate), 0
@@ -33,7 +33,7 @@ def language(size: Size, seconds: float, seed: int, *, without: str | None = Non
 
 
 def images(size: Size, seconds: float, seed: int) -> list[ImageAsk]:
-    """Give Poisson arrivals of images of all sizes."""
+    """Return Poisson arrivals of images of all sizes."""
     rng = random.Random(seed + 1_000)
     found: list[ImageAsk] = []
     t = rng.expovariate(size.image_rate)
@@ -48,7 +48,7 @@ def images(size: Size, seconds: float, seed: int) -> list[ImageAsk]:
 
 
 def alone(kind: Kind, count: int) -> Sequence[Ask]:
-    """Give a class by itself, with exactly its mean lengths."""
+    """Return a class by itself, with exactly its mean lengths."""
     return [Ask(f"{kind.task}{number:04d}", kind.task, 0, kind.prompt, kind.out) for number in range(count)]
 
 

@@ -19,7 +19,7 @@ OWN = {"prefill": ("pf", "pfx"), "decode": ("tok",), "kv": ("kv",), "image": ("m
 
 
 def write(run: Run, block: Row, found: Truth, folder: Path) -> list[Row]:
-    """Write the four files of a mix and give the truth of its requests."""
+    """Write the four files of a mix and return the truth of its requests."""
     folder.mkdir(parents=True, exist_ok=True)
     rest = round(block["rest"] * 1e9)
     base = block["begun"] - rest
@@ -35,7 +35,7 @@ def write(run: Run, block: Row, found: Truth, folder: Path) -> list[Row]:
 
 
 def energies(requests: Sequence[Row], steps: Sequence[Row], found: Truth, base: int) -> list[Row]:
-    """Give a row of truth for each request."""
+    """Return a row of truth for each request."""
     parts: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     spans: dict[str, list[int]] = {}
     for step in steps:
@@ -143,7 +143,7 @@ def _start(one: Row, base: int, size: int) -> Row:
 
 
 def _left(one: Row) -> int | None:
-    """Give when a request was given up, if it was."""
+    """Return when a request was given up, if it was."""
     if one["u"] == "img":
         return one["ended"] if len(one["steps_at"]) < one["steps"] else None
     left: int | None = one["left"]

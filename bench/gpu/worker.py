@@ -35,7 +35,7 @@ class Worker:
         self._process.stdin.flush()
 
     def result(self) -> Any:
-        """Wait for the job's end and give its log."""
+        """Wait for the job's end and return its log."""
         return json.loads(self._line())
 
     def close(self) -> None:

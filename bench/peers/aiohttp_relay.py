@@ -35,7 +35,7 @@ async def relay(request: web.Request) -> web.StreamResponse:
 
 
 async def application(upstream: int) -> web.Application:
-    """Give the relay."""
+    """Return the relay."""
     app = web.Application(client_max_size=1 << 30)
     app[UPSTREAM] = f"http://127.0.0.1:{upstream}"
     app[SESSION] = aiohttp.ClientSession(

@@ -34,7 +34,7 @@ class Painter:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="painter")
 
     async def paint(self, request: dict[str, object], sides: tuple[int, int], count: int) -> list[bytes]:
-        """Give the images as PNG files."""
+        """Return the images as PNG files."""
         seed = int.from_bytes(hashlib.sha256(str(request.get("prompt")).encode()).digest()[:4], "big")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._worker, self._paint, sides, count, seed)
@@ -46,7 +46,7 @@ class Painter:
 
 
 def relief(height: np.ndarray) -> np.ndarray:
-    """Give a shaded relief of a height field as 8-bit RGB."""
+    """Return a shaded relief of a height field as 8-bit RGB."""
     dy, dx = np.gradient(height * 14)
     light = np.clip(0.55 + (dx - dy) / (2 * np.sqrt(1 + dx * dx + dy * dy)), 0, 1)
     level = np.clip(height / max(float(height.max()), 1e-6), 0, 1)[..., None]
@@ -55,7 +55,7 @@ def relief(height: np.ndarray) -> np.ndarray:
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """Give 8-bit RGB pixels as a PNG file (W3C PNG specification, third edition, section 5)."""
+    """Return 8-bit RGB pixels as a PNG file (W3C PNG specification, third edition, section 5)."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         body = kind + content
@@ -73,7 +73,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def sides_of(size: object) -> tuple[int, int]:
-    """Give width and height of a size such as ``256x256``."""
+    """Return width and height of a size such as ``256x256``."""
     width, _, height = str(size or "256x256").partition("x")
     sides = int(width), int(height)
     if not all(SIDES[0] <= side <= SIDES[1] for side in sides):

@@ -65,7 +65,7 @@ def make(folder: Path) -> None:
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """Give a tokenizer with one token a byte and the two ends."""
+    """Return a tokenizer with one token a byte and the two ends."""
     words = [*ENDS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     tokenizer = Tokenizer(models.BPE({word: number for number, word in enumerate(words)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

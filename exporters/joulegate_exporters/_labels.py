@@ -8,7 +8,7 @@ LONGEST = 128
 
 
 def clean(value: str, *, absent: str = "unknown") -> str:
-    """Give a value that is safe in any text format and on any screen; an empty one becomes ``absent``.
+    """Return a value that is safe in any text format and on any screen; an empty one becomes ``absent``.
 
     Lone surrogates, control characters, bidirectional marks and line separators are replaced: one of them
     in a single request could otherwise make every later scrape fail or lie to the reader's eye.
@@ -29,7 +29,7 @@ class Guard:
         """Times that a value was refused for want of room."""
 
     def admit(self, value: str) -> str:
-        """Give the label for a raw value; a new one takes a place if there is one."""
+        """Return the label for a raw value; a new one takes a place if there is one."""
         if value in self._admitted:
             return value
         label = clean(value)
@@ -42,6 +42,6 @@ class Guard:
         return label
 
     def known(self, value: str) -> str:
-        """Give the label for a raw value that may not take a place."""
+        """Return the label for a raw value that may not take a place."""
         label = value if value in self._admitted else clean(value)
         return label if label in self._admitted else OTHER

@@ -14,7 +14,7 @@ Sample = tuple[str, Labels, int]
 
 
 def samples(status: MeterStatus) -> Iterator[Sample]:
-    """Give every sample that the status holds; what is not known gives none."""
+    """Return every sample that the status holds; what is not known gives none."""
     for gpu, device in zip(gpu_labels([s.device for s in status.devices]), status.devices, strict=True):
         yield from _books(gpu, device)
         yield from _reading(gpu, device, status.boundary)
@@ -26,7 +26,7 @@ def samples(status: MeterStatus) -> Iterator[Sample]:
 
 
 def gpu_labels(devices: Sequence[Device]) -> list[str]:
-    """Give the label ``gpu`` of each device: its index, or its id where two would be the same."""
+    """Return the label ``gpu`` of each device: its index, or its id where two would be the same."""
     labels = [_gpu_label(device) for device in devices]
     return [
         clean(device.id) if labels.count(label) > 1 else label
@@ -89,7 +89,7 @@ def _carbon(carbon: CarbonStatus, now: Nanoseconds) -> Iterator[Sample]:
 
 
 def _age(carbon: CarbonStatus, now: Nanoseconds) -> Nanoseconds | None:
-    """Give the age of an intensity; that of a yearly figure begins with the end of its year."""
+    """Return the age of an intensity; that of a yearly figure begins with the end of its year."""
     if carbon.age is not None or carbon.year is None:
         return carbon.age
     end = datetime(carbon.year + 1, 1, 1, tzinfo=UTC)

@@ -68,7 +68,7 @@ class Tally:
         self._expected = (parts, masses)
 
     def records(self, group: Alike) -> None:
-        """Take final records that share their words."""
+        """Accept final records that share their words."""
         task, model = self.add(group.sums)
         for name, labels, values in (
             ("request_energy_joules", (task, model), [one.settled.energy for one in group.records]),
@@ -79,7 +79,7 @@ class Tally:
             self._observe(name, labels, [max(value, 0) for value in values if value is not None])
 
     def add(self, balance: Balance) -> tuple[str, str]:
-        """Add sums, and give the labels ``task`` and ``model`` under which they went."""
+        """Add sums, and return the labels ``task`` and ``model`` under which they went."""
         beginning = not balance.requests
         if beginning:
             balance = self._begun(balance)
@@ -95,11 +95,11 @@ class Tally:
         return task, model
 
     def overflows(self) -> Counts:
-        """Give how often each label overflowed."""
+        """Return how often each label overflowed."""
         return {(label,): guard.overflows for label, guard in self._guards.items()}
 
     def model_kinds(self, totals: Iterable[TaskTotals]) -> Counts:
-        """Give the kind of each model that has a label of its own and a known kind."""
+        """Return the kind of each model that has a label of its own and a known kind."""
         known = self._guards["model"].known
         kinds = {(known(row.model), row.model_kind): 1 for row in totals if row.model_kind}
         return {(model, kind): 1 for model, kind in kinds if model != OTHER}
@@ -172,12 +172,12 @@ class Tally:
 
 
 def task_label(balance: Balance) -> str:
-    """Give the task, or for work that is no inference its class."""
+    """Return the task, or for work that is no inference its class."""
     return balance.task.value if balance.work is WorkClass.INFERENCE else balance.work.value
 
 
 def by_class(counts: Mapping[Labels, int]) -> Counts:
-    """Give sums by class of work over counts whose first label is ``task``."""
+    """Return sums by class of work over counts whose first label is ``task``."""
     sums: Counts = {(work.value,): 0 for work in WorkClass}
     for (task, *_), value in counts.items():
         work = task if (task,) in sums else WorkClass.INFERENCE.value
@@ -186,7 +186,7 @@ def by_class(counts: Mapping[Labels, int]) -> Counts:
 
 
 def folded(counts: Mapping[Labels, int], *, keep: int) -> Counts:
-    """Give sums over all labels but the first ``keep``."""
+    """Return sums over all labels but the first ``keep``."""
     sums: Counts = {}
     for labels, value in counts.items():
         key = labels[:keep]
@@ -195,7 +195,7 @@ def folded(counts: Mapping[Labels, int], *, keep: int) -> Counts:
 
 
 def bounded(counts: Sequence[tuple[str, int]], bound: int) -> Iterator[tuple[str, int]]:
-    """Give pairs with clean and distinct names, at most ``bound``; the rest is summed under ``other``."""
+    """Return pairs with clean and distinct names, at most ``bound``; the rest is summed under ``other``."""
     guard = Guard(bound)
     sums: dict[str, int] = {}
     for name, value in counts:

@@ -16,7 +16,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 def negotiate(accept: str) -> str:
-    """Give the content type for an ``Accept`` header: OpenMetrics if it is asked for at least as much."""
+    """Return the content type for an ``Accept`` header: OpenMetrics if it is asked for at least as much."""
     weights = dict(_weights(accept))
     openmetrics = weights.get("application/openmetrics-text", 0.0)
     text = max(weights.get("text/plain", 0.0), weights.get("text/*", 0.0))
@@ -39,7 +39,7 @@ class Renderer:
         self._sets: dict[tuple[str, Labels], str] = {}
 
     def page(self, counts: Mapping[str, Counts], buckets: Mapping[str, Buckets], content_type: str) -> bytes:
-        """Give the document of all families that have a sample."""
+        """Return the document of all families that have a sample."""
         openmetrics = content_type == OPENMETRICS
         lines: list[str] = []
         for family in FAMILIES:

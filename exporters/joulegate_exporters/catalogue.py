@@ -214,12 +214,12 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def by_name() -> dict[str, Family]:
-    """Give the families by their short name."""
+    """Return the families by their short name."""
     return {family.name: family for family in FAMILIES}
 
 
 def markdown() -> str:
-    """Give ``docs/metrics.md``."""
+    """Return ``docs/metrics.md``."""
     return "\n".join([*_introduction(), *_family_table(), "", *_label_table(), ""])
 
 

@@ -39,11 +39,11 @@ class Plugin:
             self._tally.add(balance)
 
     def settled(self, record: RequestRecord) -> None:
-        """Take one final record."""
+        """Accept one final record."""
         self._tally.records(Alike(record.balance(), [record]))
 
     def settled_together(self, groups: Sequence[Alike]) -> None:
-        """Take final records by their words, with their sums."""
+        """Accept final records by their words, with their sums."""
         # Refused ones last: their names take no place, so they must find those of the others.
         for group in sorted(groups, key=lambda group: group.sums.outcome is Outcome.CLIENT_ERROR):
             self._tally.records(group)
@@ -54,7 +54,7 @@ class Plugin:
         self._unbalanced[books.device] = self._unbalanced.get(books.device, 0) + wrong
 
     def freeze(self, status: MeterStatus) -> Frozen:
-        """Give an immutable copy of all figures."""
+        """Return an immutable copy of all figures."""
         self._tally.expect(_parts(status), _masses(status))
         counters = {name: counts.copy() for name, counts in self._tally.counters.items()}
         counters["label_overflow_total"] = self._tally.overflows()
@@ -68,7 +68,7 @@ class Plugin:
         return Frozen(status, counters, histograms)
 
     def render(self, frozen: object, accept: str) -> tuple[bytes, str]:
-        """Give the page in the format that the scraper prefers."""
+        """Return the page in the format that the scraper prefers."""
         if not isinstance(frozen, Frozen):
             raise TypeError(f"render takes what freeze gave, not {type(frozen).__name__}")
         content_type = negotiate(accept)
@@ -103,7 +103,7 @@ class _Gates:
 
 
 def _parts(status: MeterStatus) -> Parts:
-    """Give the energies that a record will have, at zero: as ``RequestRecord.shares`` would split them."""
+    """Return the energies that a record will have, at zero: as ``RequestRecord.shares`` would split them."""
     components = sorted({one.device.component for one in status.devices})
     split = len(components) == 1 and all(one.idle_power is not None for one in status.devices)
     shares = (Share.ACTIVE, Share.IDLE) if split else (Share.UNSPLIT,)
@@ -119,7 +119,7 @@ def _rise(before: int, now: int) -> int:
 
 
 def _counts(frozen: Frozen) -> dict[str, Counts]:
-    """Give all plain samples by family; the headline families are folds of the detailed ones."""
+    """Return all plain samples by family; the headline families are folds of the detailed ones."""
     counts = dict(frozen.counters)
     counts["energy_kwh_total"] = folded(counts["energy_joules_total"], keep=2)
     counts["work_energy_joules_total"] = by_class(counts["energy_joules_total"])

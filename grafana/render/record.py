@@ -155,7 +155,7 @@ async def ready(url: str) -> None:
 
 
 def free_ports(number: int) -> list[int]:
-    """Give ports of loopback that are free now."""
+    """Return ports of loopback that are free now."""
     with ExitStack() as open_ones:
         ones = [open_ones.enter_context(socket.socket()) for _ in range(number)]
         for one in ones:

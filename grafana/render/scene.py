@@ -59,7 +59,7 @@ class Servers:
         self._gpus = gpus
 
     def app(self) -> web.Application:
-        """Give the application; the path below which it is mounted does not matter."""
+        """Return the application; the path below which it is mounted does not matter."""
         app = web.Application()
         app.add_routes(
             [
@@ -103,7 +103,7 @@ class Servers:
 
 
 def event(model: str, **members: object) -> bytes:
-    """Give one event of a stream."""
+    """Return one event of a stream."""
     chunk = {"id": "x", "object": "chat.completion.chunk", "model": model} | members
     return b"data: " + json.dumps(chunk).encode() + b"\n\n"
 

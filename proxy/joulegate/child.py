@@ -64,7 +64,7 @@ class Restarts:
         return self._early >= LOOP
 
     def survived(self) -> None:
-        """Learn that it has lived for ``SEASONED``."""
+        """Notify that it has lived for ``SEASONED``."""
         self._sound, self._early = True, 0
 
     def died(self, code: int, age: float) -> Verdict:
@@ -101,7 +101,7 @@ class Child:
         return self._process.pid if self._process else None
 
     async def live(self, started: Callable[[], None]) -> int:
-        """Run one process to its end; give its exit code, negative for a signal."""
+        """Run one process to its end; return its exit code, negative for a signal."""
         try:
             return await self._live(started)
         except OSError as error:
@@ -172,7 +172,7 @@ class Child:
                 self._process.send_signal(number)
 
     def _relay(self, reading: int) -> None:
-        """Take a part of what is there to read now."""
+        """Accept a part of what is there to read now."""
         with suppress(BlockingIOError):
             written = os.read(reading, READ)
             self._say(written)

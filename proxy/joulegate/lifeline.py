@@ -29,7 +29,7 @@ class Lifeline(Struct, frozen=True):
 
 
 def lifeline(environment: Mapping[str, str]) -> Lifeline | None:
-    """Give the lifeline that the supervisor handed down, or ``None`` for a process without supervisor."""
+    """Return the lifeline that the supervisor handed down, or ``None`` for a process without supervisor."""
     end, _, output = environment.get(LIFELINE, "").partition(":")
     if not (end.isdecimal() and output.isdecimal()):
         return None

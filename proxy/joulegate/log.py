@@ -47,5 +47,5 @@ def configure(*, json: bool, level: Literal["debug", "info", "warning", "error"]
 
 
 def logger(room: str) -> structlog.typing.FilteringBoundLogger:
-    """Give the logger of a room."""
+    """Return the logger of a room."""
     return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger(room=room))

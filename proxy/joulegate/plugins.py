@@ -28,7 +28,7 @@ NOT_PLUGINS = {"catalogue", "emissions"}
 
 
 def names(kind: str) -> list[str]:
-    """Give the names of all plug-ins of a kind, built-in and third-party, without importing any."""
+    """Return the names of all plug-ins of a kind, built-in and third-party, without importing any."""
     return sorted({*_built_in(kind), *(point.name for point in entry_points(group=f"joulegate.{kind}"))})
 
 

@@ -30,12 +30,12 @@ class Serving(Struct, frozen=True):
 
 
 def processors() -> int:
-    """Give how many processors this process may use: a container or a service may be bound to a few."""
+    """Return how many processors this process may use: a container or a service may be bound to a few."""
     return len(os.sched_getaffinity(0))
 
 
 def serving(host: str, port: int) -> Serving:
-    """Give the processes on this host that listen on an address."""
+    """Return the processes on this host that listen on an address."""
     addresses = _addresses(host)
     if not addresses:
         return Serving((), f"the name {host} has no address now")
@@ -58,7 +58,7 @@ def serving(host: str, port: int) -> Serving:
 
 
 def with_children(pids: Iterable[int]) -> Sequence[psutil.Process]:
-    """Give these processes and all that descend from them, each once; those that are gone are left out."""
+    """Return these processes and all that descend from them, each once; those that are gone are left out."""
     found: dict[int, psutil.Process] = {}
     for pid in pids:
         try:
@@ -71,7 +71,7 @@ def with_children(pids: Iterable[int]) -> Sequence[psutil.Process]:
 
 
 def relatives(pids: Iterable[int], others: Iterable[int]) -> frozenset[int]:
-    """Give those of the others that belong to the same jobs as some processes.
+    """Return those of the others that belong to the same jobs as some processes.
 
     A job is all that descends from them, and their process groups: a launcher's workers are not always
     children of the one that listens.
@@ -108,7 +108,7 @@ def _fits(listening: str, asked: set[str]) -> bool:
 
 
 def _listeners() -> list[tuple[str, int, int | None]]:
-    """Give address, port and process of every listening TCP socket."""
+    """Return address, port and process of every listening TCP socket."""
     try:
         everyone = psutil.net_connections(kind="tcp")
     except psutil.Error:  # macOS: the table of all is for root only

@@ -23,7 +23,7 @@ class RunDirectory(Struct, frozen=True):
     """A descriptor to hand down to every child: the directory is in use while any of them holds it."""
 
     def write(self, name: str, content: bytes) -> Path:
-        """Write a new file with mode 0600; give its path."""
+        """Write a new file with mode 0600; return its path."""
         path = self.path / name
         path.touch(mode=0o600, exist_ok=False)
         path.write_bytes(content)

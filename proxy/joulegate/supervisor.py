@@ -48,7 +48,7 @@ class Supervisor:
         self._log = logger("supervisor")
 
     async def run(self) -> int:
-        """Run to the end; give the exit code: 0, or that of the child that ended the run, or 1 if killed."""
+        """Run to the end; return exit code: 0, or that of the child that ended the run, or 1 if killed."""
         loop = asyncio.get_running_loop()
         end, writing = os.pipe()  # the writing end stays here: it closes when this process dies
         line = Lifeline(end, os.dup(STDERR))
@@ -76,7 +76,7 @@ class Supervisor:
             child.kill()
 
     def pids(self) -> dict[str, int | None]:
-        """Give the process id of each child by its name; ``None`` while it is down."""
+        """Return the process id of each child by its name; ``None`` while it is down."""
         return {child.spec.name: child.pid for child in self._children}
 
     def _child(self, spec: ChildSpec, line: Lifeline) -> Child:
@@ -100,7 +100,7 @@ class Supervisor:
             word = "process.restarted"
 
     async def _life(self, child: Child, restarts: Restarts, word: str) -> tuple[int, float]:
-        """Run one process; give its exit code and how long it lived in seconds."""
+        """Run one process; return its exit code and how long it lived in seconds."""
         loop = asyncio.get_running_loop()
         born = loop.time()
 
@@ -144,7 +144,7 @@ class Supervisor:
         self._ending.set()
 
     def _report_death(self, child: Child, code: int, verdict: Verdict) -> None:
-        """Say each death, and a crash loop once, with what the process last said."""
+        """Report each death, and a crash loop once, with what the process last said."""
         said = self._log.bind(name=child.spec.name, **_cause(code))
         if not child.spec.restart:
             said.info("process.died")

@@ -22,45 +22,45 @@ UG_PER_KG = 1_000 * MICRO
 
 
 def joules(energy: Microjoules) -> float:
-    """Give the energy in joules."""
+    """Return the energy in joules."""
     return energy / MICRO
 
 
 def kilowatt_hours(energy: Microjoules) -> float:
-    """Give the energy in kilowatt-hours."""
+    """Return the energy in kilowatt-hours."""
     return energy / UJ_PER_KWH
 
 
 def watts(power: Microwatts) -> float:
-    """Give the power in watts."""
+    """Return the power in watts."""
     return power / MICRO
 
 
 def grams(mass: Micrograms) -> float:
-    """Give the mass in grams."""
+    """Return the mass in grams."""
     return mass / MICRO
 
 
 def kilograms(mass: Micrograms) -> float:
-    """Give the mass in kilograms."""
+    """Return the mass in kilograms."""
     return mass / UG_PER_KG
 
 
 def seconds(time: Nanoseconds) -> float:
-    """Give the duration in seconds."""
+    """Return the duration in seconds."""
     return time / NANO
 
 
 def nanoseconds(time: float) -> Nanoseconds:
-    """Take a duration in seconds in, rounded to the nearest nanosecond."""
+    """Accept a duration in seconds in, rounded to the nearest nanosecond."""
     return Nanoseconds(round(time * NANO))
 
 
 def energy_over(power: Microwatts, time: Nanoseconds) -> Microjoules:
-    """Give the energy of a constant power over a duration, rounded down to a whole microjoule."""
+    """Return the energy of a constant power over a duration, rounded down to a whole microjoule."""
     return Microjoules(power * time // NANO)
 
 
 def emissions_of(energy: Microjoules, intensity: Micrograms) -> Micrograms:
-    """Give the emissions of an energy at an intensity in micrograms CO2e per kWh, rounded to nearest."""
+    """Return the emissions of an energy at an intensity in micrograms CO2e per kWh, rounded to nearest."""
     return Micrograms((energy * intensity + UJ_PER_KWH // 2) // UJ_PER_KWH)

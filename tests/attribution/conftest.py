@@ -7,9 +7,9 @@ import pytest
 from msgspec import Struct
 
 from joulegate.attribution import build
-from joulegate.attribution.placed import Placed
-from joulegate.attribution.spans import Span
-from joulegate.attribution.stepclock import StepClock, Streams
+from joulegate.attribution.features.placed_work import PlacedWork
+from joulegate.attribution.features.step_clock import StepClock, Streams
+from joulegate.attribution.input.spans import AttributedSpan
 from joulegate.model import (
     Asked,
     Device,
@@ -76,7 +76,7 @@ class Make:
         )
         return SpanClosed(SpanId(key), ns(t), outcome, 200, facts=facts, response_bytes=4 * (out or 0))
 
-    def placed(self, *spans: Span, **columns: float) -> Placed:
+    def placed(self, *spans: AttributedSpan, **columns: float) -> PlacedWork:
         """Work of equal requests."""
         usual = {"start": 0, "prefilled": 1, "end": 2, "prompt": 100, "context": 100, "prefill_steps": 1}
         usual |= {"out": 50, "steps": 50} | columns
@@ -85,7 +85,7 @@ class Make:
         )
         marks = {name: np.zeros(len(spans), dtype=bool) for name in ("guessed", "doubtful", "unsure")}
         numbers = {name: np.full(len(spans), float(value)) for name, value in usual.items()}
-        return Placed(spans=list(spans), clock=clock, **numbers, **marks)
+        return PlacedWork(spans=list(spans), clock=clock, **numbers, **marks)
 
 
 class Run(Struct):

@@ -16,11 +16,11 @@ from joulegate.channel.frames import (
     SETTLED_IDS,
     Events,
     FrameError,
+    FrameSplitter,
     Goodbye,
     Hello,
-    Report,
-    Settled,
-    Splitter,
+    ReportFrame,
+    SettledSpans,
     Welcome,
     Whole,
 )
@@ -66,7 +66,7 @@ REPORT = GateReport("gate-0", 42, in_flight=(("llm", 3),), dropped_events=1)
 
 
 def bodies(data: bytes) -> list[bytes]:
-    return Splitter().feed(data)
+    return FrameSplitter().feed(data)
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -75,14 +75,14 @@ def test_every_event_comes_out_as_it_went_in(event: Any) -> None:
     assert frames.unpack_event(frames.pack_event(event)) == event
 
 
-@pytest.mark.parametrize("frame", [Hello("i", REPORT), Report(REPORT), Goodbye()])
+@pytest.mark.parametrize("frame", [Hello("i", REPORT), ReportFrame(REPORT), Goodbye()])
 def test_every_frame_of_a_gate_comes_out_as_it_went_in(frame: Any) -> None:
     """What a gate says is what the meter reads."""
     [body] = bodies(frames.pack(frame))
     assert frames.unpack_gate(body) == frame
 
 
-@pytest.mark.parametrize("frame", [Welcome("m"), Settled([ID])])
+@pytest.mark.parametrize("frame", [Welcome("m"), SettledSpans([ID])])
 def test_every_frame_of_a_meter_comes_out_as_it_went_in(frame: Any) -> None:
     """What a meter says is what the gate reads."""
     [body] = bodies(frames.pack(frame))
@@ -103,7 +103,7 @@ def test_frames_are_found_however_the_stream_is_cut(contents: list[bytes], cuts:
     """A frame is the same whether it comes byte by byte or many at once."""
     stream = b"".join(len(content).to_bytes(4, "big") + content for content in contents)
     places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    splitter = Splitter()
+    splitter = FrameSplitter()
     found = [body for start, end in pairwise(places) for body in splitter.feed(stream[start:end])]
     assert found == contents
 
@@ -129,7 +129,7 @@ def test_a_damaged_frame_is_read_whole_or_refused(noise: bytes, at: int) -> None
         read = frames.unpack_gate(damaged)
     except FrameError:
         return
-    assert isinstance(read, Hello | Report | Goodbye | Events)
+    assert isinstance(read, Hello | ReportFrame | Goodbye | Events)
 
 
 @pytest.mark.parametrize("length", [0, MAX_FRAME + 1, 2**32 - 1])
@@ -186,7 +186,7 @@ def test_settled_ids_are_shared_among_frames_within_the_bound() -> None:
     ids = [SpanId(f"{number:0200}") for number in range(2 * SETTLED_IDS + 1)]
     read = [frames.unpack_meter(body) for body in bodies(b"".join(frames.settled_frames(ids)))]
     assert len(read) == 3
-    assert [id_ for frame in read if isinstance(frame, Settled) for id_ in frame.ids] == ids
+    assert [id_ for frame in read if isinstance(frame, SettledSpans) for id_ in frame.ids] == ids
 
 
 def test_an_unknown_kind_of_event_is_refused() -> None:

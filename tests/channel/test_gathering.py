@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from joulegate.channel.frames import Whole
-from joulegate.channel.gathering import Gathering, Told
+from joulegate.channel.gathering import GatheredEvent, Gathering
 from joulegate.model import JobState, SpanEvent, SpanFirstByte, SpanId, SpanJob
 from joulegate.units import Nanoseconds
 
@@ -17,7 +17,7 @@ def first(id_: str) -> SpanFirstByte:
     return SpanFirstByte(SpanId(id_), Nanoseconds(2))
 
 
-def apart(events: list[Told]) -> list[SpanEvent]:
+def apart(events: list[GatheredEvent]) -> list[SpanEvent]:
     """The same news, each for itself."""
     found: list[SpanEvent] = []
     for event in events:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from joulegate.channel.frames import Hello, Report, pack
+from joulegate.channel.frames import Hello, ReportFrame, pack
 from joulegate.channel.receiver import EventServer
 from joulegate.errors import ConfigError
 from joulegate.model import GateReport, SpanId
@@ -120,7 +120,7 @@ async def test_alone_waits_for_the_last_gate(bench: Any, make_notes: Any) -> Non
         b"GET / HTTP/1.1\r\n\r\n",
         b"\x00\x00\x00\x00",
         b"\x00\x00\x00\x02ab",
-        pack(Report(REPORT)),
+        pack(ReportFrame(REPORT)),
         pack(Hello("i", REPORT)) * 2,
         pack(Hello("i", REPORT)) + b"\xff\xff\xff\xff",
     ],

@@ -11,14 +11,14 @@ from msgspec import Raw
 from joulegate.channel.frames import (
     Events,
     FrameError,
+    FrameSplitter,
     Hello,
-    Settled,
-    Splitter,
+    SettledSpans,
     Welcome,
     pack_event,
     unpack_meter,
 )
-from joulegate.channel.register import Gate, Register, process_lives
+from joulegate.channel.register import ConnectedGate, GateRegister, process_lives
 from joulegate.model import GateReport, SpanId
 from joulegate.units import Nanoseconds
 
@@ -33,9 +33,9 @@ class Wire:
         self.written += data
 
     def settled(self) -> list[str]:
-        frames = [unpack_meter(body) for body in Splitter().feed(self.written)]
+        frames = [unpack_meter(body) for body in FrameSplitter().feed(self.written)]
         assert isinstance(frames[0], Welcome)
-        return [id_ for frame in frames if isinstance(frame, Settled) for id_ in frame.ids]
+        return [id_ for frame in frames if isinstance(frame, SettledSpans) for id_ in frame.ids]
 
 
 @pytest.fixture
@@ -44,11 +44,11 @@ def notes(make_notes: Any) -> Any:
 
 
 @pytest.fixture
-def register(notes: Any) -> Register:
-    return Register(notes, notes.is_settled)
+def register(notes: Any) -> GateRegister:
+    return GateRegister(notes, notes.is_settled)
 
 
-def join(register: Register, wire: Wire, name: str = "gate-0", instance: str = "one") -> Gate:
+def join(register: GateRegister, wire: Wire, name: str = "gate-0", instance: str = "one") -> ConnectedGate:
     return register.hello(Hello(instance, GateReport(name, os.getpid())), wire.send)
 
 
@@ -56,7 +56,7 @@ def batch(events: list[Any], first: int = 1) -> Events:
     return Events([(number, Raw(pack_event(event))) for number, event in enumerate(events, first)])
 
 
-def test_what_comes_again_is_handed_on_once(register: Register, notes: Any, words: Any) -> None:
+def test_what_comes_again_is_handed_on_once(register: GateRegister, notes: Any, words: Any) -> None:
     """A gate that sends everything again after a broken connection is counted once."""
     events = words.span("a")
     gate = join(register, Wire())
@@ -67,7 +67,7 @@ def test_what_comes_again_is_handed_on_once(register: Register, notes: Any, word
     assert len(notes.connected) == 2
 
 
-def test_a_new_process_of_the_same_name_begins_anew(register: Register, notes: Any, words: Any) -> None:
+def test_a_new_process_of_the_same_name_begins_anew(register: GateRegister, notes: Any, words: Any) -> None:
     """A restarted gate numbers its events from 1 again; they are new, and the old process is dead."""
     gate = join(register, Wire())
     register.events(gate, batch(words.span("a")))
@@ -77,7 +77,7 @@ def test_a_new_process_of_the_same_name_begins_anew(register: Register, notes: A
     assert [event.id for _, event in notes.events] == ["a"] * 3 + ["b"] * 3
 
 
-def test_two_living_gates_cannot_share_a_name(register: Register) -> None:
+def test_two_living_gates_cannot_share_a_name(register: GateRegister) -> None:
     """One of them would be taken for the death of the other."""
     gate = join(register, Wire())
     with pytest.raises(FrameError, match="another gate named 'gate-0' is connected"):
@@ -85,7 +85,7 @@ def test_two_living_gates_cannot_share_a_name(register: Register) -> None:
     assert register.left(gate, gate.connections)
 
 
-def test_settled_spans_are_told_to_their_gate_alone(register: Register, words: Any) -> None:
+def test_settled_spans_are_told_to_their_gate_alone(register: GateRegister, words: Any) -> None:
     """Each gate hears of its own spans, once."""
     wires = [Wire(), Wire()]
     gates = [join(register, wire, f"gate-{number}", f"{number}") for number, wire in enumerate(wires)]
@@ -97,7 +97,7 @@ def test_settled_spans_are_told_to_their_gate_alone(register: Register, words: A
 
 
 def test_a_span_that_an_earlier_meter_settled_is_not_counted_again(
-    register: Register, notes: Any, words: Any
+    register: GateRegister, notes: Any, words: Any
 ) -> None:
     """After a restart the meter answers for what its ledger holds, and asks once for each new span."""
     notes.settled.add("a")
@@ -110,7 +110,7 @@ def test_a_span_that_an_earlier_meter_settled_is_not_counted_again(
 
 def test_the_ledger_is_not_asked_for_what_no_other_meter_can_have_settled(notes: Any, words: Any) -> None:
     """A request that was opened under this meter costs no look into the ledger."""
-    register = Register(notes, notes.is_settled, began=words.opened("a").t)
+    register = GateRegister(notes, notes.is_settled, began=words.opened("a").t)
     register.events(join(register, Wire()), batch(words.span("a")))
     assert len(notes.events) == 3
     assert notes.asked == []
@@ -118,7 +118,7 @@ def test_the_ledger_is_not_asked_for_what_no_other_meter_can_have_settled(notes:
 
 def test_the_ledger_is_asked_for_what_was_opened_before_the_meter_began(notes: Any, words: Any) -> None:
     """What an earlier meter settled is told again to a later one, and never counted twice."""
-    register = Register(notes, notes.is_settled, began=Nanoseconds(words.opened("a").t + 1))
+    register = GateRegister(notes, notes.is_settled, began=Nanoseconds(words.opened("a").t + 1))
     notes.settled.add("a")
     wire = Wire()
     register.events(join(register, wire), batch(words.span("a")))
@@ -127,7 +127,7 @@ def test_the_ledger_is_asked_for_what_was_opened_before_the_meter_began(notes: A
 
 def test_the_ledger_is_asked_for_what_comes_again_or_late(notes: Any, words: Any) -> None:
     """A gate that was given up comes back: its settled span is known as such, whatever part of it comes."""
-    register = Register(notes, notes.is_settled, began=Nanoseconds(0))
+    register = GateRegister(notes, notes.is_settled, began=Nanoseconds(0))
     gate = join(register, Wire())
     register.events(gate, batch([words.opened("a")]))
     register.left(gate, gate.connections)
@@ -142,7 +142,7 @@ def test_the_ledger_is_asked_for_what_comes_again_or_late(notes: Any, words: Any
 
 
 def test_a_gate_that_was_away_at_settlement_hears_of_it_when_it_is_back(
-    register: Register, notes: Any, words: Any
+    register: GateRegister, notes: Any, words: Any
 ) -> None:
     """Settlement while the connection was down does not leave the gate holding the span for ever."""
     gate = join(register, Wire())
@@ -156,7 +156,7 @@ def test_a_gate_that_was_away_at_settlement_hears_of_it_when_it_is_back(
     assert len(notes.events) == 3
 
 
-def test_a_bad_event_is_counted_and_the_others_count(register: Register, notes: Any, words: Any) -> None:
+def test_a_bad_event_is_counted_and_the_others_count(register: GateRegister, notes: Any, words: Any) -> None:
     """An event that this version cannot read does not cut its gate off."""
     gate = join(register, Wire())
     events = batch(words.span("a"))
@@ -166,7 +166,9 @@ def test_a_bad_event_is_counted_and_the_others_count(register: Register, notes: 
     assert [event for _, event in notes.events] == [words.opened("a"), words.closed("a")]
 
 
-def test_a_handler_that_fails_on_one_event_gets_the_next(register: Register, notes: Any, words: Any) -> None:
+def test_a_handler_that_fails_on_one_event_gets_the_next(
+    register: GateRegister, notes: Any, words: Any
+) -> None:
     """A fault in the books of one request stays with that request."""
     notes.fails_on = {"a"}
     register.events(join(register, Wire()), batch([words.opened("a"), words.opened("b")]))
@@ -174,7 +176,7 @@ def test_a_handler_that_fails_on_one_event_gets_the_next(register: Register, not
     assert [event.id for _, event in notes.events] == ["b"]
 
 
-def test_death_is_told_once(register: Register, notes: Any) -> None:
+def test_death_is_told_once(register: GateRegister, notes: Any) -> None:
     """However many ways lead to it."""
     gate = join(register, Wire())
     register.left(gate, gate.connections)
@@ -183,7 +185,7 @@ def test_death_is_told_once(register: Register, notes: Any) -> None:
     assert notes.lost == ["gate-0"]
 
 
-def test_a_gate_that_came_back_can_die_again(register: Register, notes: Any) -> None:
+def test_a_gate_that_came_back_can_die_again(register: GateRegister, notes: Any) -> None:
     """Each death is told, also of a gate that had been given up too early."""
     for _ in range(2):
         gate = join(register, Wire())
@@ -192,7 +194,7 @@ def test_a_gate_that_came_back_can_die_again(register: Register, notes: Any) -> 
     assert notes.lost == ["gate-0"] * 2
 
 
-def test_gates_that_are_gone_are_forgotten(register: Register, notes: Any, words: Any) -> None:
+def test_gates_that_are_gone_are_forgotten(register: GateRegister, notes: Any, words: Any) -> None:
     """Gates that are restarted again and again under new names take no memory, and their spans settle."""
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     gate = register.hello(Hello("i", GateReport("gate-0", child.pid)), Wire().send)
@@ -206,7 +208,7 @@ def test_gates_that_are_gone_are_forgotten(register: Register, notes: Any, words
     assert register._owners == {}
 
 
-def test_the_end_of_an_older_connection_changes_nothing(register: Register) -> None:
+def test_the_end_of_an_older_connection_changes_nothing(register: GateRegister) -> None:
     """A gate with a newer connection is not away because its old one ends."""
     gate = join(register, Wire())
     older = gate.connections
@@ -215,7 +217,7 @@ def test_the_end_of_an_older_connection_changes_nothing(register: Register) -> N
     assert gate.send is not None
 
 
-def test_a_process_that_cannot_be_seen_is_not_taken_for_dead(register: Register) -> None:
+def test_a_process_that_cannot_be_seen_is_not_taken_for_dead(register: GateRegister) -> None:
     """The pid of a gate in another container means nothing here."""
     gate = register.hello(Hello("i", GateReport("gate-0", 2**30)), Wire().send)
     assert gate.pid is None

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from msgspec import Raw
 
-from joulegate.channel.frames import Settled, Welcome, pack, unpack_gate
+from joulegate.channel.frames import SettledSpans, Welcome, pack, unpack_gate
 from joulegate.channel.retained import Bounds
 from joulegate.channel.sender import EventSender
 from joulegate.channel.stream import FrameReader
@@ -355,7 +355,7 @@ async def test_a_fault_in_the_report_does_not_end_the_channel(socket_path: Any) 
     "answer",
     [
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
-        pack(Settled([SpanId("a")])),
+        pack(SettledSpans([SpanId("a")])),
         pack(Welcome("m")) + pack(Welcome("m")),
         b"\x00\x00\x00\x01\xc1",
     ],

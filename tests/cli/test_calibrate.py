@@ -9,7 +9,7 @@ from click.testing import Result
 
 from joulegate.cli.calibrate import Mean, find, mean_watts
 from joulegate.errors import ConfigError, SourceUnavailable
-from joulegate.meter.calibration import entries, load
+from joulegate.meter.sampling.calibration import entries, load
 from joulegate.model import EnergySample
 from joulegate.testing.source import ScriptedSource, gpu
 from joulegate.units import MICRO, NANO, Microjoules, Microwatts, Nanoseconds

@@ -9,7 +9,7 @@ import msgspec
 from click.testing import Result
 
 from joulegate import clock
-from joulegate.ledger.rows import Batch, Entry
+from joulegate.ledger.rows import Batch, LedgerEntry
 from joulegate.ledger.sqlite import Ledger
 from joulegate.model import (
     Component,
@@ -24,7 +24,7 @@ from joulegate.model import (
     WindowBooks,
     WorkClass,
 )
-from joulegate.report.study import Report, StudyRow
+from joulegate.report.study import StudyReport, StudyRow
 from joulegate.units import MICRO, NANO, Microjoules, Nanoseconds
 
 Run = Callable[..., Result]
@@ -59,7 +59,7 @@ def record(id_: str, joules: int) -> RequestRecord:
     )
 
 
-REPORT = Report(
+REPORT = StudyReport(
     0.0, 1.0, "gpu", "tokens", "", True, 0, (), None,
     (StudyRow({"task": "chat"}, 2, 0, 1.0, 0.5, 0.1, None, 41.7, None, ("tokens",)),),
 )  # fmt: skip
@@ -95,7 +95,7 @@ def test_from_a_file(joulegate: Run, tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     ledger = Ledger.open(path)
     ledger.start(lambda _: None)
-    ledger.append(Batch((Entry(record("a", 3_600)), Entry(record("b", 7_200))), (BOOKS,)))
+    ledger.append(Batch((LedgerEntry(record("a", 3_600)), LedgerEntry(record("b", 7_200))), (BOOKS,)))
     assert ledger.flush(10)
     ledger.close()
     result = joulegate("report", "--ledger", str(path), "--since", "1 d")

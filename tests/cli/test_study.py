@@ -8,7 +8,7 @@ from rich.console import Console
 
 from joulegate.cli.study import notes, significant, table
 from joulegate.model import CarbonStatus
-from joulegate.report.study import EnergyOrigin, Report, StudyRow
+from joulegate.report.study import EnergyOrigin, StudyReport, StudyRow
 from joulegate.units import Micrograms
 
 
@@ -28,7 +28,7 @@ IMAGE = StudyRow(
 )
 
 
-def report(**changes: Any) -> Report:
+def report(**changes: Any) -> StudyReport:
     values: dict[str, Any] = {
         "since": 0.0,
         "until": 86_400.0,
@@ -41,10 +41,10 @@ def report(**changes: Any) -> Report:
         "carbon": CarbonStatus("FRA", "Ember", 2023, "CC BY 4.0", "location", Micrograms(56_000_000), None),
         "rows": (CHAT, IMAGE),
     }
-    return Report(**{**values, **changes})
+    return StudyReport(**{**values, **changes})
 
 
-def drawn(found: Report) -> str:
+def drawn(found: StudyReport) -> str:
     console = Console(file=io.StringIO(), width=140, highlight=False)
     console.print(table(found))
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]  # it is the StringIO

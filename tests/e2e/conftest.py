@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from joulegate.ledger.reader import Reader
+from joulegate.ledger.reader import LedgerReader
 
 T = TypeVar("T")
 PATIENCE = 90.0
@@ -216,7 +216,7 @@ class Joulegate:
 
     def tokens(self) -> Tokens:
         """Give the tokens in the ledger, and see that the metrics show the same."""
-        with closing(Reader.open(str(self.ledger))) as ledger:
+        with closing(LedgerReader.open(str(self.ledger))) as ledger:
             rows = ledger.totals()
         found = Tokens(
             prompt=sum(row.prompt_tokens for row in rows),
@@ -229,7 +229,7 @@ class Joulegate:
 
     def ledger_rows(self) -> int:
         """Give the requests in the ledger's file."""
-        with closing(Reader.open(str(self.ledger))) as ledger:
+        with closing(LedgerReader.open(str(self.ledger))) as ledger:
             return ledger.count()
 
 

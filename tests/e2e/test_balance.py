@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from joulegate.ledger.reader import Reader
+from joulegate.ledger.reader import LedgerReader
 from joulegate.testing.nvml import Control, Gpu
 
 pytestmark = pytest.mark.e2e
@@ -96,7 +96,7 @@ def _check_prometheus(scraper: Any, drawn: list[int]) -> None:
 
 def _check_ledger(path: Path, drawn: list[int]) -> None:
     """The file that is left says the same."""
-    with closing(Reader.open(str(path))) as ledger:
+    with closing(LedgerReader.open(str(path))) as ledger:
         books = sorted(ledger.books(), key=lambda books: books.device)
         assert [book.counter for book in books] == drawn
         assert ledger.count() == PROMPTS

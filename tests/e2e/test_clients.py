@@ -16,7 +16,7 @@ import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
-from joulegate.ledger.reader import Reader
+from joulegate.ledger.reader import LedgerReader
 from joulegate.model import Task
 
 pytestmark = pytest.mark.e2e
@@ -75,7 +75,7 @@ class Books(NamedTuple):
         self.gate.settled(done)
         self.gate.check_books()
         found: dict[str, Usage] = {}
-        with closing(Reader.open(str(self.gate.ledger))) as ledger:
+        with closing(LedgerReader.open(str(self.gate.ledger))) as ledger:
             for row in ledger.totals():
                 prompt, output = found.get(row.task.value, Usage(0))
                 task = row.task.value

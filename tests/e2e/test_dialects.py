@@ -20,7 +20,7 @@ import ollama
 import openai
 import pytest
 
-from joulegate.ledger.reader import Reader
+from joulegate.ledger.reader import LedgerReader
 from joulegate.model import Outcome, RequestRecord, Task, WorkClass
 from joulegate.testing.nvml import Control, Gpu
 
@@ -148,7 +148,7 @@ def test_one_sentence_in_four_dialects(
     unattributed = sum(energy for _, energy in device["unattributed"])
     assert device["measured"] == drawn == device["requests"] + device["idle"] + unattributed
     assert len(set(texts.values())) == 1, texts
-    with closing(Reader.open(str(running.ledger))) as ledger:
+    with closing(LedgerReader.open(str(running.ledger))) as ledger:
         records = {name: ledger.find(name) for name in [*names, "load", "elsewhere"]}
         assert ledger.count() == len(records)
     assert {_work(records[name]) for name in names} == {

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from joulegate.ledger.reader import Reader
+from joulegate.ledger.reader import LedgerReader
 
 pytestmark = pytest.mark.e2e
 
@@ -279,5 +279,5 @@ def test_a_request_that_fails_in_every_try_costs_no_token(chain: Chain) -> None:
     assert chain.ask(chain.front, WISH, **{ABORT: "503"}).status == 503
     assert chain.books(done + 3) == (outcomes + Counter(upstream_error=3), tokens)
     assert chain.generated() == before
-    with closing(Reader.open(str(chain.gate.ledger))) as ledger:
+    with closing(LedgerReader.open(str(chain.gate.ledger))) as ledger:
         assert ledger.count() == done + 3

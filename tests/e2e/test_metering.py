@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from joulegate.ledger.reader import Reader
+from joulegate.ledger.reader import LedgerReader
 
 pytestmark = pytest.mark.e2e
 
@@ -99,7 +99,7 @@ class Table(NamedTuple):
 
     def of(self, id_: str) -> Tokens:
         """Give what the ledger has of one request; what it does not know is 0 here."""
-        with closing(Reader.open(str(self.gate.ledger))) as ledger:
+        with closing(LedgerReader.open(str(self.gate.ledger))) as ledger:
             record = ledger.find(id_)
         assert record
         facts = record.facts

@@ -2,7 +2,7 @@
 
 import pytest
 
-from joulegate.framing import Accounts
+from joulegate.framing import UsageReader
 from joulegate.framing.heads import facts_of, timings_of
 from joulegate.model import Fact, ServerTimings, TaskFacts
 
@@ -33,7 +33,7 @@ def test_what_is_no_count_is_unknown(value: bytes) -> None:
 
 def test_another_servers_head_says_nothing() -> None:
     """Only a head with the mark of these servers is read; a usage in the body counts more."""
-    accounts = Accounts()
+    accounts = UsageReader()
     accounts.head({b"x-prompt-tokens": b"6"})
     assert accounts.facts == TaskFacts()
     accounts.head(TGI)

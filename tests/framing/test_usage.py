@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from joulegate.framing import Accounts, may_tell
+from joulegate.framing import UsageReader, may_tell
 from joulegate.model import Fact, FactSource, ServerTimings, TaskFacts
 
 
 def facts(**usage: Any) -> TaskFacts:
-    accounts = Accounts()
+    accounts = UsageReader()
     accounts.usage(json.dumps(usage).encode())
     return accounts.facts
 
@@ -60,7 +60,7 @@ def test_reasoning_beside_completion_is_added() -> None:
 
 def test_the_last_usage_counts() -> None:
     """Cumulative counts are never summed, and ``null`` changes nothing."""
-    accounts = Accounts()
+    accounts = UsageReader()
     for raw in (b'{"completion_tokens":1}', b'{"completion_tokens":2}', b"null", b"[]", b"{"):
         accounts.usage(raw)
     assert accounts.facts == TaskFacts(completion_tokens=Fact(2))
@@ -69,7 +69,7 @@ def test_the_last_usage_counts() -> None:
 def test_llamacpp_timings_stand_in_for_usage() -> None:
     """Prompt tokens are those from the cache and those worked on; reported usage goes before them."""
     timings = b'{"cache_n":3,"prompt_n":4,"prompt_ms":1.5,"predicted_n":5,"predicted_ms":2}'
-    accounts = Accounts()
+    accounts = UsageReader()
     accounts.server_timings(timings)
     assert accounts.facts == TaskFacts(Fact(7, FactSource.DERIVED), Fact(3), None, Fact(5))
     assert accounts.timings == ServerTimings(prefill=1_500_000, decode=2_000_000)  # type: ignore[arg-type]
@@ -80,21 +80,21 @@ def test_llamacpp_timings_stand_in_for_usage() -> None:
 
 def test_timings_without_the_cache_leave_the_prompt_unknown() -> None:
     """Tokens worked on are not the prompt."""
-    accounts = Accounts()
+    accounts = UsageReader()
     accounts.server_timings(b'{"prompt_n":4}')
     assert accounts.facts == TaskFacts()
 
 
 def test_vllm_metrics_are_durations() -> None:
     """Queue, first token and generation, in milliseconds."""
-    accounts = Accounts()
+    accounts = UsageReader()
     accounts.metrics(b'{"queue_time_ms":1,"time_to_first_token_ms":2.5,"generation_time_ms":NaN}')
     assert accounts.timings == ServerTimings(queue=1_000_000, prefill=2_500_000)  # type: ignore[arg-type]
 
 
 def test_a_total_is_the_prompt_where_nothing_is_written() -> None:
     """Rerank servers report a total only."""
-    accounts = Accounts()
+    accounts = UsageReader()
     accounts.total_is_prompt(b'{"total_tokens":9}')
     assert accounts.facts.prompt_tokens == Fact(9, FactSource.DERIVED)
     accounts.total_is_prompt(b'{"total_tokens":99}')

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from joulegate.config.addresses import endpoint
-from joulegate.gateway.server import Gate
-from joulegate.gateway.settings import GateSettings, Target, Timeouts
+from joulegate.gateway.gate import Gate
+from joulegate.gateway.policy.settings import GateSettings, Target, Timeouts
 from joulegate.model import Asked, ServerTimings, SpanClosed, SpanEvent, SpanOpened, TaskFacts
 from joulegate.ports import Headers, InferenceProtocol, Observer, Rewrite, Route
 from joulegate.testing.upstream import Script, ScriptedUpstream

@@ -9,9 +9,9 @@ import pytest
 from aiohttp import ClientSession, WSMsgType, web
 
 from joulegate.config.addresses import endpoint
-from joulegate.gateway import jobs
-from joulegate.gateway.settings import Target
-from joulegate.meter.jobs import Joiner
+from joulegate.gateway.jobs import job_tracker as jobs
+from joulegate.gateway.policy.settings import Target
+from joulegate.meter.requests.job_joiner import JobJoiner
 from joulegate.model import JobNote, JobState, Outcome, SpanClosed, SpanJob
 from joulegate.protocols.comfyui import Plugin
 from joulegate.testing.comfyui.server import Server
@@ -53,7 +53,7 @@ async def ended(bench: Any, prompt: dict[str, Any]) -> tuple[list[Any], SpanClos
     async with asyncio.timeout(60):
         while not any(note.sign.state.outcome and note.sign.job == job for note in bench.events.of(JobNote)):
             await asyncio.sleep(0.01)
-    joiner = Joiner()
+    joiner = JobJoiner()
     joined = [event for told in bench.events.all for _, event in joiner.event("gate", told)]
     closed = next(event for event in joined if isinstance(event, SpanClosed) and event.job == job)
     return [event for event in joined if event.id == closed.id], closed

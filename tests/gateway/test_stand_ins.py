@@ -16,9 +16,9 @@ from joulegate import clock
 from joulegate.app.protocols import protocols
 from joulegate.config.addresses import endpoint
 from joulegate.framing.pictures import size_in
-from joulegate.gateway.pool import Pool
-from joulegate.gateway.scout import look
-from joulegate.gateway.settings import Target
+from joulegate.gateway.http.pool import Pool
+from joulegate.gateway.policy.settings import Target
+from joulegate.gateway.servers.upstream_prober import look
 from joulegate.model import Fact, FactSource, Outcome, ServerKind, SpanClosed, Task, TaskFacts, WorkClass
 from joulegate.testing import triton
 from joulegate.testing.a1111.server import Server

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from joulegate import plugins
-from joulegate.gateway import encodings
+from joulegate.gateway.http import encodings
 from joulegate.model import SpanClosed, SpanOpened
 from joulegate.ports import Rewrite
 from joulegate.testing import conformance

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from joulegate.meter.jobs import Joiner
+from joulegate.meter.requests.job_joiner import JobJoiner
 from joulegate.model import JobNote, JobState, Outcome, SpanClosed, SpanJob, SpanOpened, WorkClass
 from joulegate.protocols.openai import Plugin
 from joulegate.testing.upstream import Peer
@@ -38,7 +38,7 @@ async def test_a_job_that_someone_else_polls_ends_when_it_ends(start: Any, serve
     await mine.events.closed()
     await theirs.events.closed(len(STATES) - 1)
 
-    joiner, joined = Joiner(), []
+    joiner, joined = JobJoiner(), []
     for gate, bench in (("mine", mine), ("theirs", theirs)):
         joined += [one for event in bench.events.all for one in joiner.event(gate, event)]
     (submitted,) = mine.events.of(SpanOpened)

@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-FILE_LINES = 300
+FILE_LINES = 400
 FUNCTION_LINES = 50
 
 LARGE_FILES: dict[str, str] = {}

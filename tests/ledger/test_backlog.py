@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from joulegate.ledger.backlog import Backlog
-from joulegate.ledger.rows import Batch, Entry, Reading
+from joulegate.ledger.rows import Batch, LedgerEntry, StoredReading
 from joulegate.model import DeviceId, RequestRecord, WindowBooks
 from joulegate.units import Microjoules, Nanoseconds
 
@@ -13,7 +13,7 @@ Records, Books = Callable[..., RequestRecord], Callable[..., WindowBooks]
 def test_the_first_final_figure_of_a_request_stands(make_record: Records) -> None:
     """A second record with the same id changes nothing."""
     backlog = Backlog()
-    backlog.add(Batch(entries=(Entry(make_record("a", 1)), Entry(make_record("a", 2)))))
+    backlog.add(Batch(entries=(LedgerEntry(make_record("a", 1)), LedgerEntry(make_record("a", 2)))))
     assert [entry.record.settled.energy for entry in backlog.entries.values()] == [1]
 
 
@@ -23,7 +23,7 @@ def test_beyond_the_bound_the_oldest_records_go_and_are_counted(
     """The newest are kept; the books hold the energy of all."""
     backlog = Backlog(limit=2)
     for name in "abc":
-        backlog.add(Batch(entries=(Entry(make_record(name)),), books=(make_books(),)))
+        backlog.add(Batch(entries=(LedgerEntry(make_record(name)),), books=(make_books(),)))
     assert (list(backlog.entries), backlog.dropped) == (["b", "c"], 1)
     assert backlog.books[DeviceId("GPU-0")].counter == 30
 
@@ -34,17 +34,17 @@ def test_a_failed_backlog_takes_what_came_later(make_record: Records, make_books
     older, newer = Backlog(), Backlog()
     older.add(
         Batch(
-            entries=(Entry(make_record("a")),),
+            entries=(LedgerEntry(make_record("a")),),
             books=(make_books(),),
-            readings=(Reading(device, Nanoseconds(1), Microjoules(1), "boot"),),
+            readings=(StoredReading(device, Nanoseconds(1), Microjoules(1), "boot"),),
         )
     )
     newer.add(
         Batch(
-            entries=(Entry(make_record("b")),),
+            entries=(LedgerEntry(make_record("b")),),
             books=(make_books(),),
             resets=((device, 1),),
-            readings=(Reading(device, Nanoseconds(2), Microjoules(2), "boot"),),
+            readings=(StoredReading(device, Nanoseconds(2), Microjoules(2), "boot"),),
         )
     )
     older.absorb(newer)

@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 
 from joulegate.errors import ConfigError, SourceUnavailable
 from joulegate.ledger.backlog import Backlog
-from joulegate.ledger.reader import Reader
-from joulegate.ledger.rows import Batch, Entry
+from joulegate.ledger.reader import LedgerReader
+from joulegate.ledger.rows import Batch, LedgerEntry
 from joulegate.ledger.schema import opened
-from joulegate.ledger.writer import Writer
+from joulegate.ledger.writer import BatchWriter
 from joulegate.model import Emissions, Node, Outcome, Part, RequestRecord, WorkClass
 from joulegate.units import Micrograms, Microjoules, Nanoseconds
 
 Records = Callable[..., RequestRecord]
 
 
-def written(*records: RequestRecord) -> Reader:
+def written(*records: RequestRecord) -> LedgerReader:
     connection = opened(":memory:")
     backlog = Backlog()
-    backlog.add(Batch(entries=tuple(Entry(record) for record in records)))
-    Writer(connection).write(backlog)
-    return Reader(connection)
+    backlog.add(Batch(entries=tuple(LedgerEntry(record) for record in records)))
+    BatchWriter(connection).write(backlog)
+    return LedgerReader(connection)
 
 
 def test_a_record_is_found_by_its_id_or_its_clients(make_record: Records) -> None:
@@ -100,10 +100,10 @@ def test_an_unknown_word_names_the_choices(word: str) -> None:
 def test_a_file_that_is_missing_or_no_ledger_is_refused(tmp_path: Path) -> None:
     """Reading never makes a file."""
     with pytest.raises(ConfigError, match="there is no file"):
-        Reader.open(tmp_path / "none.db")
+        LedgerReader.open(tmp_path / "none.db")
     (tmp_path / "text.db").write_bytes(b"text" * 500)
     with pytest.raises(ConfigError, match="cannot be read"):
-        Reader.open(tmp_path / "text.db")
+        LedgerReader.open(tmp_path / "text.db")
     assert not (tmp_path / "none.db").exists()
 
 

@@ -10,8 +10,8 @@ from threading import Event
 import pytest
 
 from joulegate.errors import ConfigError
-from joulegate.ledger.reader import Reader
-from joulegate.ledger.rows import Batch, Entry, Reading
+from joulegate.ledger.reader import LedgerReader
+from joulegate.ledger.rows import Batch, LedgerEntry, StoredReading
 from joulegate.ledger.sqlite import Ledger
 from joulegate.model import (
     BudgetCharge,
@@ -34,18 +34,18 @@ def test_what_was_appended_is_there_after_a_restart(
     """Rows, sums, books, budgets and the last reading go on where they were."""
     path = tmp_path / "state" / "ledger.db"
     batch = Batch(
-        entries=(Entry(make_record("a"), (BudgetCharge("day", Nanoseconds(0), 7),)),),
+        entries=(LedgerEntry(make_record("a"), (BudgetCharge("day", Nanoseconds(0), 7),)),),
         books=(make_books(),),
         resets=((GPU, 2),),
-        readings=(Reading(GPU, Nanoseconds(5), Microjoules(10), "boot"),),
+        readings=(StoredReading(GPU, Nanoseconds(5), Microjoules(10), "boot"),),
     )
     for name in ("a", "c"):
         ledger = Ledger.open(path)
         ledger.start(lambda ids: None)
         ledger.append(batch)
-        ledger.append(Batch(entries=(Entry(make_record(name)),)))
+        ledger.append(Batch(entries=(LedgerEntry(make_record(name)),)))
         ledger.close()
-    reader = Reader.open(path)
+    reader = LedgerReader.open(path)
     assert (reader.count(), reader.totals()[0].requests, reader.charges()[0].amount) == (2, 2, 7)
     assert reader.readings() == list(batch.readings)
     (books,) = reader.books()
@@ -59,7 +59,7 @@ def test_a_request_is_settled_when_it_is_on_disk(
     """Gates may forget a request only after the commit; until then it is found in memory."""
     heard: list[SpanId] = []
     other = Ledger.open(tmp_path / "other.db")
-    other.append(Batch(entries=(Entry(make_record("a", client_request_id="theirs")),)))
+    other.append(Batch(entries=(LedgerEntry(make_record("a", client_request_id="theirs")),)))
     assert (other.settled(SpanId("a")), heard) == (False, [])
     assert other.find("a") == other.find("theirs") == make_record("a", client_request_id="theirs")
     other.start(heard.extend)
@@ -72,14 +72,14 @@ def test_a_request_is_settled_when_it_is_on_disk(
 _WRITER = """
 import sys
 from joulegate.ledger.sqlite import Ledger
-from joulegate.ledger.rows import Batch, Entry
+from joulegate.ledger.rows import Batch, LedgerEntry
 sys.path.insert(0, sys.argv[2])
 from conftest import record, window
 ledger = Ledger.open(sys.argv[1])
 ledger.start(lambda ids: print(len(ids), flush=True))
 number = int(sys.argv[3])
 while True:
-    entries = tuple(Entry(record(f"r{number + n}")) for n in range(3))
+    entries = tuple(LedgerEntry(record(f"r{number + n}")) for n in range(3))
     ledger.append(Batch(entries=entries, books=(window(requests=21), )))
     number += 2  # the last one comes again
     ledger.flush(10)
@@ -109,22 +109,22 @@ def test_kill_9_leaves_a_file_that_balances(tmp_path: Path, root: Path) -> None:
 _FULL = """
 import resource, signal, sys
 from joulegate.ledger.sqlite import Ledger
-from joulegate.ledger.rows import Batch, Entry
+from joulegate.ledger.rows import Batch, LedgerEntry
 sys.path.insert(0, sys.argv[2])
 from conftest import record, window
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 ledger = Ledger.open(sys.argv[1])
 ledger.start(lambda ids: None)
-ledger.append(Batch(entries=(Entry(record("first")),)))
+ledger.append(Batch(entries=(LedgerEntry(record("first")),)))
 assert ledger.flush(10)
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))
 for n in range(500):
-    ledger.append(Batch(entries=(Entry(record(f"r{n}")),), books=(window(),)))
+    ledger.append(Batch(entries=(LedgerEntry(record(f"r{n}")),), books=(window(),)))
 more = 0
 while not ledger.status().write_errors: ledger.flush(0.01)
 while ledger.status().write_errors < 2:
     ledger.append(Batch(books=(window(),)))
-    ledger.append(Batch(entries=(Entry(record("while it fails")),)))
+    ledger.append(Batch(entries=(LedgerEntry(record("while it fails")),)))
     more = more + 1
     ledger.flush(0.05)
 assert ledger.status().backlog > 500, ledger.status()
@@ -168,13 +168,13 @@ def test_energy_of_requests_that_a_crash_took_stays_in_the_sums(
     path = tmp_path / "ledger.db"
     ledger = Ledger.open(path)
     ledger.start(lambda ids: None)
-    ledger.append(Batch(entries=(Entry(make_record("a")),), books=(make_books(20),)))
+    ledger.append(Batch(entries=(LedgerEntry(make_record("a")),), books=(make_books(20),)))
     ledger.close()
     for lost in (13, 0):
         ledger = Ledger.open(path)
         assert ledger.reconcile({GPU: Component.GPU}) == lost
         ledger.close()
-    reader = Reader.open(path)
+    reader = LedgerReader.open(path)
     orphan = next(total for total in reader.totals() if total.outcome is Outcome.ORPHANED)
     assert (orphan.requests, sum(energy for _, _, energy in orphan.energy)) == (0, 13)
     assert (reader.books()[0].recorded, reader.books()[0].error()) == (20, 0)
@@ -190,7 +190,7 @@ def test_a_ledger_in_memory_keeps_nothing_and_works(make_record: Records) -> Non
             written.set()
 
     ledger.start(hear)
-    ledger.append(Batch(entries=(Entry(make_record("a")),)))
+    ledger.append(Batch(entries=(LedgerEntry(make_record("a")),)))
     assert written.wait(10)
     assert ledger.settled(SpanId("a"))
     assert ledger.status().rows == 1
@@ -201,9 +201,9 @@ def test_old_requests_are_dropped_while_it_runs(tmp_path: Path, make_record: Rec
     """Single requests go at the age that the configuration says; the sums stay."""
     ledger = Ledger.open(tmp_path / "ledger.db", keep=Nanoseconds(10**9))
     ledger.start(lambda ids: None)
-    ledger.append(Batch(entries=(Entry(make_record("a")),)))
+    ledger.append(Batch(entries=(LedgerEntry(make_record("a")),)))
     ledger.close()
-    reader = Reader.open(tmp_path / "ledger.db")
+    reader = LedgerReader.open(tmp_path / "ledger.db")
     assert (reader.count(), reader.totals()[0].requests) == (0, 1)
     reader.close()
 
@@ -211,9 +211,9 @@ def test_old_requests_are_dropped_while_it_runs(tmp_path: Path, make_record: Rec
 def test_what_comes_during_a_failed_write_is_kept(tmp_path: Path, make_record: Records) -> None:
     """The backlog that failed and what was appended meanwhile wait together, and are found."""
     ledger = Ledger.open(tmp_path / "ledger.db")
-    ledger.append(Batch(entries=(Entry(make_record("a")),)))
+    ledger.append(Batch(entries=(LedgerEntry(make_record("a")),)))
     work = ledger._take()
-    ledger.append(Batch(entries=(Entry(make_record("b")),)))
+    ledger.append(Batch(entries=(LedgerEntry(make_record("b")),)))
     assert [ledger.find(name) is not None for name in "ab"] == [True, True]
     ledger._put_back(work)
     assert [ledger.find(name) is not None for name in "ab"] == [True, True]

@@ -7,8 +7,8 @@ import pytest
 
 from joulegate.cli.record import take
 from joulegate.cli.trace_files import SAMPLES, SETUP, TRACE, trace_files
-from joulegate.meter.settlement import Settlement
-from joulegate.meter.spans import Writer
+from joulegate.meter.requests.record_writer import RecordWriter
+from joulegate.meter.requests.settlement import Settlement
 from joulegate.model import (
     Asked,
     Component,
@@ -175,7 +175,7 @@ def read_back() -> Callable[[bytes, Path], Trace]:
 
 
 def make_settlement(attributor: FakeAttributor, began: Nanoseconds | None = None) -> Settlement:
-    writer = Writer({GPU: Component.GPU}, {"llm": "configured"}, lambda settled, wall: None)
+    writer = RecordWriter({GPU: Component.GPU}, {"llm": "configured"}, lambda settled, wall: None)
     return Settlement(
         attributor, writer, boot="boot", settled_before=lambda id_: id_ == "before", began=began
     )

@@ -15,13 +15,13 @@ from joulegate.attribution import build
 from joulegate.budgets.windows import Budgets
 from joulegate.channel.frames import Events, Hello
 from joulegate.channel.gathering import Gathering
-from joulegate.channel.register import Gate as Peer
-from joulegate.channel.register import Register
+from joulegate.channel.register import ConnectedGate as Peer
+from joulegate.channel.register import GateRegister
 from joulegate.channel.retained import Bounds, Retained
 from joulegate.ledger.sqlite import Ledger
-from joulegate.meter.results import Results
-from joulegate.meter.settlement import Settlement, Settlements
-from joulegate.meter.spans import Writer
+from joulegate.meter.requests.record_writer import RecordWriter
+from joulegate.meter.requests.settlement import Settlement, Settlements
+from joulegate.meter.totals.results import Results
 from joulegate.model import (
     Asked,
     Component,
@@ -92,7 +92,7 @@ class Host:
         return EnergySample(device, ns(t), counter=Microjoules(counter))
 
 
-class Gate:
+class ConnectedGate:
     """One gate process: what it tells, and what it keeps until that is settled."""
 
     def __init__(self, name: str, life: int = 1) -> None:
@@ -132,18 +132,18 @@ class Gate:
 class Meter:
     """One life of a meter on a ledger."""
 
-    def __init__(self, path: Path, gates: dict[str, Gate], now: float) -> None:
+    def __init__(self, path: Path, gates: dict[str, ConnectedGate], now: float) -> None:
         self.ledger = Ledger.open(path)
         self.attributor = build("auto", UPSTREAMS, DEVICES, settle=ns(3), idle_power={})
         self.results = Results(self.ledger, Budgets(()), ())
         self.results.restore(DEVICES)
-        writer = Writer({}, {}, lambda *_: None)
+        writer = RecordWriter({}, {}, lambda *_: None)
         self.settlement = Settlement(
             self.attributor, writer, boot="b", settled_before=self.ledger.settled, began=ns(now)
         )
         for reading in self.ledger.reader.readings():
             self.settlement.sample(EnergySample(reading.device, reading.t, counter=reading.counter))
-        self.register = Register(self, self.ledger.settled, began=ns(now))
+        self.register = GateRegister(self, self.ledger.settled, began=ns(now))
         self._gates = gates
         self._acknowledged: list[SpanId] = []
         self.ledger.start(self._acknowledged.extend)
@@ -153,15 +153,15 @@ class Meter:
             self.welcome(gate)
             self.hear(gate, gate.again())
 
-    def welcome(self, gate: Gate) -> None:
+    def welcome(self, gate: ConnectedGate) -> None:
         self.peers[gate.name] = self.register.hello(
             Hello(f"{gate.name}-{gate.life}", GateReport(gate.name, 1)), bytes
         )
 
-    def hear(self, gate: Gate, events: Events) -> None:
+    def hear(self, gate: ConnectedGate, events: Events) -> None:
         self.register.events(self.peers[gate.name], events)
 
-    def lose(self, gate: Gate) -> None:
+    def lose(self, gate: ConnectedGate) -> None:
         """Learn that a gate is dead."""
         peer = self.peers.pop(gate.name)
         self.register.left(peer, peer.connections)
@@ -202,7 +202,7 @@ class Campaign:
         self.rng = random.Random(seed)
         self.path = path
         self.host = Host(self.rng, restarts=restarts)
-        self.gates = {name: Gate(name) for name in ("gate-0", "gate-1")}
+        self.gates = {name: ConnectedGate(name) for name in ("gate-0", "gate-1")}
         self.requests = requests
         self.opened = 0
         self.lives = 1
@@ -273,7 +273,7 @@ class Campaign:
         meter.lose(gate)
         self.at_risk += gate.retained.spans
         self._open = {key: one for key, one in self._open.items() if one[1] != gate.name}
-        self.gates[gate.name] = Gate(gate.name, gate.life + 1)
+        self.gates[gate.name] = ConnectedGate(gate.name, gate.life + 1)
         meter.welcome(self.gates[gate.name])
 
     def _restarted(self, meter: Meter, now: float) -> Meter:

@@ -7,8 +7,8 @@ import pynvml
 import pytest
 
 from joulegate.errors import SourceUnavailable
-from joulegate.meter.choose import choose
-from joulegate.meter.sampler import Sampler
+from joulegate.meter.sampling.choose import choose
+from joulegate.meter.sampling.sampler import Sampler
 from joulegate.model import Device, DeviceId, EnergySample, SourceFailure
 from joulegate.sources.nvml import Plugin
 from joulegate.testing.nvml import Call, Control, Gpu

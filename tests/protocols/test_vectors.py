@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegate.config.addresses import endpoint
-from joulegate.gateway.server import Gate
-from joulegate.gateway.settings import GateSettings, Target
+from joulegate.gateway.gate import Gate
+from joulegate.gateway.policy.settings import GateSettings, Target
 from joulegate.model import Fact, FactSource, SpanEvent, TaskFacts
 from joulegate.ports import InferenceProtocol, Observer, Rewrite
 from joulegate.testing.upstream import Peer, ScriptedUpstream

@@ -28,7 +28,7 @@ VECTORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     ),
     19: (
         "websockets: text, binary, ping, close codes, subprotocol",
-        "gateway/test_tunnel.py",
+        "gateway/exchange/test_tunnel.py",
         (
             "test_a_real_websocket_keeps_its_words",
             "test_bytes_pass_both_ways_as_they_are",
@@ -38,7 +38,7 @@ VECTORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     ),
     20: (
         "Expect, HEAD, chunked requests with trailers, two lengths in one request",
-        "gateway/test_attempt.py",
+        "gateway/exchange/test_attempt.py",
         (
             "test_a_client_that_waits_for_a_go_gets_it",
             "test_a_request_that_is_refused_gets_no_go",
@@ -48,7 +48,11 @@ VECTORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
             "test_a_body_with_broken_framing_is_refused",
         ),
     ),
-    21: ("a header field of 32 KiB", "gateway/test_attempt.py", ("test_a_header_field_of_32_kib_passes",)),
+    21: (
+        "a header field of 32 KiB",
+        "gateway/exchange/test_attempt.py",
+        ("test_a_header_field_of_32_kib_passes",),
+    ),
     22: (
         "a line of 10 MiB in a stream",
         "gateway/test_vectors.py",
@@ -56,7 +60,7 @@ VECTORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     ),
     23: (
         "a client that leaves while it sends, waits, reads (closing, resetting, half-closing)",
-        "gateway/test_relay.py",
+        "gateway/exchange/test_exchange.py",
         (
             "test_a_client_that_leaves_stops_the_upstream_at_once",
             "test_a_client_that_leaves_in_a_stalled_upload_is_noticed",
@@ -70,7 +74,7 @@ VECTORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     ),
     25: (
         "a kept connection that the upstream closed: tried again only when nothing was sent",
-        "gateway/test_attempt.py",
+        "gateway/exchange/test_attempt.py",
         (
             "test_a_connection_closed_while_idle_is_replaced",
             "test_a_post_is_tried_exactly_once",
@@ -83,15 +87,15 @@ VECTORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
 
 ELSEWHERE: dict[int, dict[str, tuple[str, ...]]] = {
     18: {"protocols/test_kserve.py": ("test_tensors_behind_the_head_are_not_read",)},
-    19: {"gateway/test_listening.py": ("test_what_passes_is_told_and_passes_as_it_is",)},
-    20: {"gateway/test_dispatch.py": ("test_what_could_mean_two_things_goes_nowhere",)},
+    19: {"gateway/exchange/test_websocket_observation.py": ("test_what_passes_is_told_and_passes_as_it_is",)},
+    20: {"gateway/exchange/test_dispatcher.py": ("test_what_could_mean_two_things_goes_nowhere",)},
     23: {
         "gateway/test_vectors.py": ("test_vector_23_a_client_that_leaves_after_the_last_byte_lost_nothing",),
         "gateway/test_stand_ins.py": ("test_a_client_that_leaves_stops_nothing_but_interrupting_does",),
     },
     24: {
-        "gateway/test_jobs.py": ("test_another_gate_tells_under_an_id_of_its_own",),
-        "meter/test_jobs.py": ("test_the_order_in_which_gates_tell_does_not_matter",),
+        "gateway/jobs/test_job_tracker.py": ("test_another_gate_tells_under_an_id_of_its_own",),
+        "meter/requests/test_job_joiner.py": ("test_the_order_in_which_gates_tell_does_not_matter",),
     },
 }
 """More tests of the same vectors in other files."""

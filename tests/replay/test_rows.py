@@ -19,15 +19,15 @@ TRACE = [
     rows.JobDone(0.7, "r2", 200, None, 77),
 ]  # fmt: skip
 SAMPLES = [
-    rows.Reading(0.05, 0, 12, 75_000, 900),
-    rows.Reading(0.15, 1, error="lost"),
-    rows.Reading(0.2, 1, 7),
+    rows.SampleRow(0.05, 0, 12, 75_000, 900),
+    rows.SampleRow(0.15, 1, error="lost"),
+    rows.SampleRow(0.2, 1, 7),
 ]
 SETUP = rows.Machine(
     upstreams={"llm": rows.Upstream("llm", (0,)), "img": rows.Upstream("image", (0, 1), 3)},
     n_gpus=2,
     idle_w=150.0,
-    devices=(rows.Origin(0, "H200", "gpu", "nvml", "counter"),),
+    devices=(rows.TraceOrigin(0, "H200", "gpu", "nvml", "counter"),),
 )
 
 

@@ -9,7 +9,7 @@ from joulegate.model.banner import Banner
 
 
 def run(config: Config, *, logging: Sequence[str], banner: Callable[[Banner], None]) -> int:
-    """Run one meter and its gates until told to stop; give the exit code.
+    """Run one meter and its gates until told to stop; return the exit code.
 
     ``logging`` are the command line options about logging, for the processes that it starts.
     """
@@ -19,14 +19,14 @@ def run(config: Config, *, logging: Sequence[str], banner: Callable[[Banner], No
 
 
 def run_gate(config: Config, *, socket: Path) -> int:
-    """Run one gate until told to stop; give the exit code."""
+    """Run one gate until told to stop; return the exit code."""
     from joulegate.app.gate import run
 
     return run(config, socket)
 
 
 def run_meter(config: Config, *, socket: Path) -> int:
-    """Run the meter until told to stop; give the exit code."""
+    """Run the meter until told to stop; return the exit code."""
     calculate_alone()
     from joulegate.app.meter import run
 

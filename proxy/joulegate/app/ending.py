@@ -13,7 +13,7 @@ from joulegate.lifeline import LIFELINE, lifeline, parent_gone
 def told_to_stop(
     group: asyncio.TaskGroup, others: Callable[[], Awaitable[None]] | None = None
 ) -> Iterator[asyncio.Event]:
-    """Give an event that is set by SIGTERM, by Ctrl-C, and when the supervisor is gone.
+    """Return an event that is set by SIGTERM, by Ctrl-C, and when the supervisor is gone.
 
     A supervisor ends its processes in their order; without it, this one waits for ``others`` first.
     """

@@ -9,9 +9,9 @@ from joulegate.config import Config
 from joulegate.config.addresses import endpoint
 from joulegate.errors import SourceUnavailable
 from joulegate.log import logger
-from joulegate.meter.calibrated import calibrated
-from joulegate.meter.calibration import configured
-from joulegate.meter.choose import choose
+from joulegate.meter.sampling.calibrated import calibrated
+from joulegate.meter.sampling.calibration import configured
+from joulegate.meter.sampling.choose import choose
 from joulegate.model import Device, DeviceId, EnergySample
 from joulegate.ports import EnergySource
 
@@ -73,6 +73,6 @@ async def until_a_source_works(config: Config, stop: asyncio.Event) -> None:
 
 
 def addresses(config: Config) -> Mapping[str, tuple[str, int]]:
-    """Give host and port of each upstream."""
+    """Return host and port of each upstream."""
     ends = {upstream.name: endpoint(upstream.url) for upstream in config.upstream}
     return {name: (end.host, end.port) for name, end in ends.items()}

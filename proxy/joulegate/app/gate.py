@@ -15,15 +15,15 @@ from joulegate.channel.sender import EventSender
 from joulegate.channel.unix import unix_connector
 from joulegate.config import Config
 from joulegate.config.environment import tenant_keys
-from joulegate.gateway.server import Gate
-from joulegate.gateway.settings import GateSettings, settings_from
+from joulegate.gateway.gate import Gate
+from joulegate.gateway.policy.settings import GateSettings, settings_from
 
 FAREWELL = 2.0
 """Seconds that a stopping gate waits for the meter to have its last events."""
 
 
 def run(config: Config, socket: Path) -> int:
-    """Run until told to stop; give the exit code."""
+    """Run until told to stop; return the exit code."""
     settings = settings_from(config, tenant_keys(config))
     uvloop.run(_serve(settings, config.listen.address, socket))
     return 0

@@ -21,14 +21,14 @@ from joulegate.config.addresses import address, redacted
 from joulegate.config.environment import changed, ledger_path, tenant_keys
 from joulegate.config.quantities import duration
 from joulegate.errors import JoulegateError
-from joulegate.gateway.scout import survey
-from joulegate.gateway.signs import Server
-from joulegate.meter.board import Served, carbon_status
+from joulegate.gateway.servers.fingerprints import ServerIdentity
+from joulegate.gateway.servers.upstream_prober import survey
+from joulegate.meter.state.meter_state import Served, carbon_status
 from joulegate.model.banner import Banner, FoundUpstream
 from joulegate.processes import processors
 from joulegate.rundir import run_directory
 from joulegate.supervisor import Supervisor
-from joulegate.trust import context
+from joulegate.tls import context
 from joulegate.units import Nanoseconds, seconds
 
 FLUSH = 15.0
@@ -36,7 +36,7 @@ FLUSH = 15.0
 
 
 def run(config: Config, *, logging: Sequence[str], banner: Callable[[Banner], None]) -> int:
-    """Run until told to stop; give the exit code."""
+    """Run until told to stop; return the exit code."""
     tenant_keys(config)  # a missing key or file is told here, not by a child
     for upstream in config.upstream:
         context(upstream.ca_file)
@@ -95,7 +95,7 @@ async def _show(config: Config, banner: Callable[[Banner], None]) -> None:
 
 
 def _banner(
-    config: Config, energy: Energy, mapped: Sequence[Served], answers: Sequence[Server | None]
+    config: Config, energy: Energy, mapped: Sequence[Served], answers: Sequence[ServerIdentity | None]
 ) -> Banner:
     carbon = carbon_source(config.carbon)
     return Banner(
@@ -115,7 +115,7 @@ def _banner(
     )
 
 
-def _found(upstream: UpstreamConfig, served: Served, server: Server | None) -> FoundUpstream:
+def _found(upstream: UpstreamConfig, served: Served, server: ServerIdentity | None) -> FoundUpstream:
     return FoundUpstream(
         name=upstream.name,
         url=redacted(upstream.url),

@@ -7,8 +7,8 @@ from joulegate.app.energy import Energy, addresses
 from joulegate.config import Config, UpstreamConfig
 from joulegate.config.addresses import redacted
 from joulegate.log import logger
-from joulegate.meter.board import Served
-from joulegate.meter.discovery import Located, locate, owned, pick
+from joulegate.meter.sampling.discovery import Located, locate, owned, pick
+from joulegate.meter.state.meter_state import Served
 from joulegate.model import DeviceId, UpstreamSetup, work_of
 
 SOON, LATER = 5.0, 300.0
@@ -26,7 +26,7 @@ class Mapper:
         self._log = logger("meter")
 
     def setup(self, served: Served) -> UpstreamSetup:
-        """Give what settlement must know of an upstream."""
+        """Return what settlement must know of an upstream."""
         return UpstreamSetup(work_of(served.kind), served.devices, self._upstreams[served.name].concurrency)
 
     async def look(self) -> Sequence[Served]:
@@ -47,7 +47,7 @@ class Mapper:
                     self._log.info("upstream.mapped", upstream=served.name, devices=list(served.devices))
 
     def owned(self, device: DeviceId, pids: Sequence[int]) -> frozenset[int] | None:
-        """Give which of the processes on a device belong to the upstreams there; ``None`` if not known."""
+        """Return which of the processes on a device belong to the upstreams there; ``None`` if not known."""
         there = [name for name, served in self._served.items() if device in served.devices]
         return owned([self._addresses[name] for name in there], pids)
 

@@ -8,7 +8,7 @@ Python's own 700 it walks over the kept events several times for each hundred re
 
 
 def collect_seldom() -> None:
-    """Take what lives as long as the process out of the garbage collector's sight, and call it seldom.
+    """Accept what lives as long as the process out of the garbage collector's sight, and call it seldom.
 
     What exists once per request has no cycles and goes when its last reference does; cycles come from rare
     things such as exceptions and connections.

@@ -23,12 +23,12 @@ from joulegate.config.environment import ledger_path
 from joulegate.config.quantities import duration
 from joulegate.ledger.sqlite import Ledger
 from joulegate.log import logger
-from joulegate.meter.admin import application
-from joulegate.meter.board import Sampling, Setup
-from joulegate.meter.recorder import Recorder
-from joulegate.meter.sampler import Sampler
-from joulegate.meter.service import Deliver, Meter
-from joulegate.meter.strangers import Strangers
+from joulegate.meter.admin.api import application
+from joulegate.meter.meter import Deliver, Meter
+from joulegate.meter.recording.recorder import Recorder
+from joulegate.meter.sampling.foreign_processes import ForeignProcesses
+from joulegate.meter.sampling.sampler import Sampler
+from joulegate.meter.state.meter_state import MeterSetup, Sampling
 from joulegate.model import DeviceId, UpstreamSetup
 from joulegate.ports import CarbonSource, Exporter, ProcessObserver
 from joulegate.units import Microwatts
@@ -39,7 +39,7 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def run(config: Config, socket: Path) -> int:
-    """Run until told to stop; give the exit code."""
+    """Run until told to stop; return the exit code."""
     boot = BOOT.read_text().strip() if BOOT.exists() else ""
     collect_seldom()
     os.nice(YIELDING)
@@ -57,7 +57,7 @@ async def _serve(config: Config, socket: Path, boot: str) -> None:
     served = await mapper.look()
     ledger = Ledger.open(ledger_path(config), keep=duration(config.ledger.keep_requests))
     exporters = [_exporter(name) for name in config.exporters]
-    setup = Setup(
+    setup = MeterSetup(
         devices=tuple(energy.devices),
         upstreams=tuple(served),
         method=config.attribution.method if config.attribution.method != "auto" else attribution.BEST,
@@ -100,11 +100,11 @@ async def _serve(config: Config, socket: Path, boot: str) -> None:
 
 def _recorder(
     config: Config,
-    setup: Setup,
+    setup: MeterSetup,
     upstreams: Mapping[str, UpstreamSetup],
     idle_power: Mapping[DeviceId, Microwatts],
 ) -> Recorder:
-    """Give the attributor, with the recorder around it."""
+    """Return the attributor, with the recorder around it."""
     settle = duration(config.attribution.settle)
     attributor = attribution.build(
         config.attribution.method, upstreams, setup.devices, settle=settle, idle_power=idle_power
@@ -113,17 +113,17 @@ def _recorder(
 
 
 def _sampler(config: Config, energy: Energy, mapper: Mapper, deliver: Deliver) -> Sampling:
-    """Give what reads the devices; and looks who uses them, where their source can tell."""
+    """Return what reads the devices; and looks who uses them, where their source can tell."""
     period, deadline = duration(config.energy.period), duration(config.energy.deadline)
     sampler = Sampler(energy.source, energy.devices, deliver, period=period, deadline=deadline)
     if not hasattr(energy.source, "processes"):
         return sampler
     observer = cast(ProcessObserver, energy.source)
-    return Strangers(sampler, observer, energy.devices, mapper.owned, deliver)
+    return ForeignProcesses(sampler, observer, energy.devices, mapper.owned, deliver)
 
 
 def carbon_source(config: CarbonConfig) -> CarbonSource | None:
-    """Give what the configuration says of carbon; ``None`` if it says nothing."""
+    """Return what the configuration says of carbon; ``None`` if it says nothing."""
     if config.intensity is not None:
         module = plugins.load("carbon", "static")
         options = module.Options(intensity=config.intensity, zone=config.zone or "own")
@@ -142,5 +142,5 @@ def _exporter(name: str) -> Exporter:
 
 
 def _page(exporters: Sequence[Exporter]) -> Exporter | None:
-    """Give the exporter behind ``/metrics``: the first that has a page."""
+    """Return the exporter behind ``/metrics``: the first that has a page."""
     return next((exporter for exporter in exporters if exporter.content_types), None)

@@ -8,7 +8,7 @@ from joulegate.errors import ConfigError
 
 @contextmanager
 def port_taken(key: str, address: str, option: str) -> Iterator[None]:
-    """Say which address cannot be listened on, and how to choose another one."""
+    """Return which address cannot be listened on, and how to choose another one."""
     try:
         yield
     except OSError as error:

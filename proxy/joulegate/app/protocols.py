@@ -12,7 +12,7 @@ LAST = "generic"
 
 
 def protocols() -> Mapping[str, InferenceProtocol]:
-    """Give every protocol there is in the order in which they are asked."""
+    """Return every protocol there is in the order in which they are asked."""
     names = sorted(plugins.names("protocols"), key=lambda name: (name == LAST, name))
     return {name: plugins.load("protocols", name).Plugin() for name in names}
 

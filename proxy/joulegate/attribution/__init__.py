@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from joulegate.attribution.engine import Settler
+from joulegate.attribution.booking.settler import Settler
 from joulegate.attribution.rules import Rule, overlap, step_clock, tokens, tokens_capped
 from joulegate.errors import ConfigError
 from joulegate.model import Device, DeviceId, UpstreamSetup
@@ -29,7 +29,7 @@ def build(
     settle: Nanoseconds,
     idle_power: Mapping[DeviceId, Microwatts],
 ) -> Attributor:
-    """Give a settler by the name of its rule. Raises ``ConfigError`` that names the choices."""
+    """Return a settler by the name of its rule. Raises ``ConfigError`` that names the choices."""
     name = BEST if method == "auto" else method
     if name not in RULES:
         raise ConfigError(f"attribution.method: {method!r} is not one of auto, {', '.join(RULES)}")

@@ -30,7 +30,7 @@ class Budget:
         self._total = 0
 
     def charge(self, record: RequestRecord) -> BudgetCharge | None:
-        """Give what a final record takes; ``None`` if it is not of this budget or its figure is unknown."""
+        """Return what a final record takes; ``None`` if it is not of this budget or its figure is unknown."""
         amount = self._amount(record)
         if amount is None or not matches(self._match, record):
             return None
@@ -44,7 +44,7 @@ class Budget:
         self._forget()
 
     def status(self, wall: Nanoseconds) -> BudgetStatus:
-        """Give limit and use in the period of a wall-clock time."""
+        """Return limit and use in the period of a wall-clock time."""
         start, end = self.period(wall)
         return BudgetStatus(
             name=self.name,
@@ -57,7 +57,7 @@ class Budget:
         )
 
     def period(self, wall: Nanoseconds) -> tuple[Nanoseconds, Nanoseconds]:
-        """Give begin and end of the calendar period around a wall-clock time."""
+        """Return begin and end of the calendar period around a wall-clock time."""
         if self._period == "hour":
             # Hours are those of UTC: there none is missing, none comes twice and none has 30 minutes.
             start = wall // _HOUR * _HOUR
@@ -87,7 +87,7 @@ class Budgets:
         self._budgets = {config.name: Budget(config) for config in configs}
 
     def charges(self, record: RequestRecord) -> tuple[BudgetCharge, ...]:
-        """Give what a final record takes from each budget that it falls under."""
+        """Return what a final record takes from each budget that it falls under."""
         found = (budget.charge(record) for budget in self._budgets.values())
         return tuple(charge for charge in found if charge is not None)
 
@@ -98,12 +98,12 @@ class Budgets:
                 budget.take(charge)
 
     def status(self, wall: Nanoseconds) -> tuple[BudgetStatus, ...]:
-        """Give the status of all."""
+        """Return the status of all."""
         return tuple(budget.status(wall) for budget in self._budgets.values())
 
 
 def matches(match: MatchConfig, record: RequestRecord) -> bool:
-    """Say whether all given fields agree; ``*`` in a model stands for any characters."""
+    """Whether all given fields agree; ``*`` in a model stands for any characters."""
     exact = (
         (match.task, record.task.value),
         (match.upstream, record.upstream),

@@ -13,7 +13,7 @@ _PARTS = 1_000_000
 
 
 def checked(intensity: Intensity) -> Intensity:
-    """Give the intensity back. Raises ``SourceInvalid`` for one that no grid has."""
+    """Return the intensity back. Raises ``SourceInvalid`` for one that no grid has."""
     if not 0 <= grams(intensity.intensity) <= MOST_INTENSE:
         raise SourceInvalid(
             f"{intensity.source}: {grams(intensity.intensity):g} g/kWh for {intensity.zone}; "
@@ -23,7 +23,7 @@ def checked(intensity: Intensity) -> Intensity:
 
 
 def emissions(settled: Settled, intensity: Intensity, *, pue: float = 1.0) -> Emissions | None:
-    """Give operational emissions: energy times the site's overhead times intensity, to the microgram.
+    """Return operational emissions: energy times the site's overhead times intensity, to the microgram.
 
     ``pue`` is power usage effectiveness (ISO/IEC 30134-2): energy of the site by energy of the machines.
     ``None`` for a request whose energy is unknown: an unknown is never zero.

@@ -34,5 +34,5 @@ class Plugin:
             raise ConfigError(f"carbon.intensity: {problem}; check the unit") from problem
 
     def intensity(self, wall: Nanoseconds) -> Intensity:  # noqa: ARG002 (one figure for all times)
-        """Give the stated intensity."""
+        """Return the stated intensity."""
         return self._intensity

@@ -43,12 +43,12 @@ class Plugin:
         self._intensity = factor(options.zone).intensity
 
     def intensity(self, wall: Nanoseconds) -> Intensity:  # noqa: ARG002 (one figure for all times)
-        """Give the zone's factor."""
+        """Return the zone's factor."""
         return self._intensity
 
 
 def factor(zone: str) -> Factor:
-    """Give the row of a zone. Raises ``ConfigError`` with the names that come near."""
+    """Return the row of a zone. Raises ``ConfigError`` with the names that come near."""
     table = factors()
     if zone in table:
         return table[zone]
@@ -56,7 +56,7 @@ def factor(zone: str) -> Factor:
 
 
 def factors() -> dict[str, Factor]:
-    """Give all rows by zone."""
+    """Return all rows by zone."""
     text = files("joulegate.carbon").joinpath("factors.csv").read_text(encoding="utf-8")
     return {row["zone"]: _factor(row) for row in csv.DictReader(text.splitlines())}
 

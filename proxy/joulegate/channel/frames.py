@@ -1,7 +1,7 @@
 """The frames between a gate and a meter, as bytes: no transport, no clock, no meaning of the events.
 
 A frame is a big-endian u32 length and that many bytes of MessagePack. The gate says ``Hello``, then
-``Events`` and ``Report``, at last ``Goodbye``; the meter says ``Welcome``, then ``Settled``.
+``Events`` and ``ReportFrame``, at last ``Goodbye``; the meter says ``Welcome``, then ``SettledSpans``.
 """
 
 import struct
@@ -23,7 +23,7 @@ MAX_EVENT = MAX_FRAME // 2
 MAX_TEXT = 1024
 """Longest text in an event that is too large as it is, in characters."""
 SETTLED_IDS = 4096
-"""Ids in one ``Settled`` frame: far below ``MAX_FRAME`` for ids of up to 200 bytes."""
+"""Ids in one ``SettledSpans`` frame: far below ``MAX_FRAME`` for ids of up to 200 bytes."""
 
 _HEAD = struct.Struct(">I")
 _LARGEST = 2**63 - 1
@@ -58,7 +58,7 @@ class Events(Struct, frozen=True, tag="events"):
     items: list[tuple[int, Raw]]
 
 
-class Report(Struct, frozen=True, tag="report"):
+class ReportFrame(Struct, frozen=True, tag="report"):
     """The gate's own figures."""
 
     report: GateReport
@@ -74,14 +74,14 @@ class Welcome(Struct, frozen=True, tag="welcome"):
     instance: str
 
 
-class Settled(Struct, frozen=True, tag="settled"):
+class SettledSpans(Struct, frozen=True, tag="settled"):
     """Spans that the gate may forget."""
 
     ids: list[SpanId]
 
 
-GateFrame: TypeAlias = Hello | Events | Report | Goodbye
-MeterFrame: TypeAlias = Welcome | Settled
+GateFrame: TypeAlias = Hello | Events | ReportFrame | Goodbye
+MeterFrame: TypeAlias = Welcome | SettledSpans
 
 _ENCODER = msgspec.msgpack.Encoder()
 _GATE_FRAMES: msgspec.msgpack.Decoder[GateFrame] = msgspec.msgpack.Decoder(GateFrame)
@@ -92,7 +92,7 @@ _EVENTS: msgspec.msgpack.Decoder[SpanEvent | Whole | PackedChunks] = msgspec.msg
 
 
 def pack(frame: GateFrame | MeterFrame) -> bytes:
-    """Give a frame with its length, ready to be written."""
+    """Return a frame with its length, ready to be written."""
     body = _ENCODER.encode(frame)
     return _HEAD.pack(len(body)) + body
 
@@ -108,7 +108,7 @@ def unpack_meter(body: bytes) -> MeterFrame:
 
 
 def pack_event(event: SpanEvent | Whole) -> bytes:
-    """Give an event as MessagePack of at most ``MAX_EVENT`` bytes.
+    """Return an event as MessagePack of at most ``MAX_EVENT`` bytes.
 
     What a hostile client or server put into it may not be sendable (lone surrogates, integers beyond 64
     bits, a model name of 1 MB): then it is tamed, not lost. Raises ``FrameError`` if even that is too long.
@@ -136,19 +136,19 @@ def unpack_event(packed: Raw | bytes) -> SpanEvent | Whole:
 
 
 def settled_frames(ids: Iterable[SpanId]) -> Sequence[bytes]:
-    """Give frames that say that these spans are settled, each within the bound."""
+    """Return frames that say that these spans are settled, each within the bound."""
     rest = list(ids)
-    return [pack(Settled(rest[at : at + SETTLED_IDS])) for at in range(0, len(rest), SETTLED_IDS)]
+    return [pack(SettledSpans(rest[at : at + SETTLED_IDS])) for at in range(0, len(rest), SETTLED_IDS)]
 
 
-class Splitter:
+class FrameSplitter:
     """Cuts a stream of bytes, in pieces of any size, into the bodies of its frames."""
 
     def __init__(self) -> None:
         self._held = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take bytes; give the bodies that are whole now. Raises ``FrameError`` at an impossible length."""
+        """Accept bytes; return bodies that are whole now. Raises ``FrameError`` at an impossible length."""
         self._held += data
         bodies: list[bytes] = []
         at = 0
@@ -159,7 +159,7 @@ class Splitter:
         return bodies
 
     def _end(self, at: int) -> int | None:
-        """Give where the frame at this place ends, or ``None`` if it is not whole yet."""
+        """Return where the frame at this place ends, or ``None`` if it is not whole yet."""
         if len(self._held) - at < _HEAD.size:
             return None
         length = cast(int, _HEAD.unpack_from(self._held, at)[0])
@@ -180,7 +180,7 @@ def _unpack(decoder: msgspec.msgpack.Decoder[T], body: Raw | bytes) -> T:
 
 
 def _tamed(value: object) -> object:
-    """Give the same value with short, encodable texts and 64-bit integers."""
+    """Return the same value with short, encodable texts and 64-bit integers."""
     match value:
         case Enum() | bool() | None:
             return value

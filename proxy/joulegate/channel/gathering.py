@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from joulegate.channel.frames import Whole
 from joulegate.model import SpanClosed, SpanEvent, SpanFirstByte, SpanId, SpanOpened
 
-Told: TypeAlias = SpanEvent | Whole
+GatheredEvent: TypeAlias = SpanEvent | Whole
 
 
 class Begun(Struct, gc=False):
@@ -22,8 +22,8 @@ class Begun(Struct, gc=False):
     opened: SpanOpened
     first_byte: SpanFirstByte | None = None
 
-    def events(self) -> list[Told]:
-        """Give what is held back as the events that it came as."""
+    def events(self) -> list[GatheredEvent]:
+        """Return what is held back as the events that it came as."""
         return [self.opened] if self.first_byte is None else [self.opened, self.first_byte]
 
 
@@ -37,8 +37,8 @@ class Gathering:
     def __len__(self) -> int:
         return len(self._new) + len(self._old)
 
-    def take(self, event: SpanEvent) -> Sequence[Told]:
-        """Take one event; give what is to be told now, in its order."""
+    def take(self, event: SpanEvent) -> Sequence[GatheredEvent]:
+        """Accept one event; return what is to be told now, in its order."""
         if isinstance(event, SpanOpened):
             self._new.setdefault(event.id, Begun(event))
             return ()
@@ -54,13 +54,13 @@ class Gathering:
             return (_whole(begun, event),)
         return (*begun.events(), event)
 
-    def moment(self) -> list[Told]:
-        """Let a moment pass; give what was held back for two of them."""
+    def moment(self) -> list[GatheredEvent]:
+        """Let a moment pass; return what was held back for two of them."""
         ripe, self._old, self._new = self._old, self._new, {}
         return [event for begun in ripe.values() for event in begun.events()]
 
-    def release(self) -> list[Told]:
-        """Give all that is held back."""
+    def release(self) -> list[GatheredEvent]:
+        """Return all that is held back."""
         return [*self.moment(), *self.moment()]
 
 

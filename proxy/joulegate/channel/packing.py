@@ -28,7 +28,7 @@ class PackedChunks(Struct, frozen=True, tag="packed", gc=False):
     sizes: bytes
 
     def chunks(self) -> SpanChunks:
-        """Give the chunks. Raises ``ValueError`` if gaps and sizes do not belong together."""
+        """Return the chunks. Raises ``ValueError`` if gaps and sizes do not belong together."""
         count = len(self.gaps) // GAP + 1
         form = "B" if len(self.sizes) == count else "I"
         try:
@@ -41,7 +41,7 @@ class PackedChunks(Struct, frozen=True, tag="packed", gc=False):
 
 
 def packed_chunks(event: SpanChunks) -> PackedChunks | SpanChunks:
-    """Give the same chunks packed, if they fit."""
+    """Return the same chunks packed, if they fit."""
     times, sizes = event.times, event.sizes
     if not times or len(times) != len(sizes):
         return event

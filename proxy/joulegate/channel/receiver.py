@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import assert_never
 
-from joulegate.channel.frames import Events, FrameError, GateFrame, Goodbye, Hello, Report, unpack_gate
-from joulegate.channel.register import Gate, Register
+from joulegate.channel.frames import Events, FrameError, GateFrame, Goodbye, Hello, ReportFrame, unpack_gate
+from joulegate.channel.register import ConnectedGate, GateRegister
 from joulegate.channel.stream import FrameReader
 from joulegate.channel.unix import bind_private
 from joulegate.log import logger
@@ -43,7 +43,7 @@ class EventServer:
         self.refused_connections = 0
         """Connections that were closed because of what came over them."""
         self._path = path
-        self._register = Register(handler, is_settled, began=began)
+        self._register = GateRegister(handler, is_settled, began=began)
         self._come_back_within = come_back_within
         self._hello_within = hello_within
         self._server: asyncio.Server | None = None
@@ -95,9 +95,11 @@ class EventServer:
             if not self._open:
                 self._alone.set()
 
-    async def _converse(self, frames: FrameReader[GateFrame], writer: asyncio.StreamWriter) -> Gate | None:
-        """Listen to one connection until its end; give its gate unless that has a newer connection."""
-        gate: Gate | None = None
+    async def _converse(
+        self, frames: FrameReader[GateFrame], writer: asyncio.StreamWriter
+    ) -> ConnectedGate | None:
+        """Listen to one connection until its end; return its gate unless that has a newer connection."""
+        gate: ConnectedGate | None = None
         connection = 0
         try:
             gate = await self._greeted(frames, writer)
@@ -112,18 +114,18 @@ class EventServer:
             writer.close()
         return gate if gate is not None and self._register.left(gate, connection) else None
 
-    async def _greeted(self, frames: FrameReader[GateFrame], writer: asyncio.StreamWriter) -> Gate:
+    async def _greeted(self, frames: FrameReader[GateFrame], writer: asyncio.StreamWriter) -> ConnectedGate:
         async with asyncio.timeout(self._hello_within):
             hello = await frames.next()
         if not isinstance(hello, Hello):
             raise FrameError("a gate did not begin with hello")
         return self._register.hello(hello, writer.write)
 
-    def _take(self, gate: Gate, frame: GateFrame) -> None:
+    def _take(self, gate: ConnectedGate, frame: GateFrame) -> None:
         match frame:
             case Events():
                 self._register.events(gate, frame)
-            case Report(report=report):
+            case ReportFrame(report=report):
                 self._register.reported(report)
             case Goodbye():
                 gate.leaving = True
@@ -132,7 +134,7 @@ class EventServer:
             case _:
                 assert_never(frame)
 
-    async def _see_off(self, gate: Gate, connection: int) -> None:
+    async def _see_off(self, gate: ConnectedGate, connection: int) -> None:
         """Wait for a gate to come back; report it dead if its process is gone or it does not come."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._come_back_within

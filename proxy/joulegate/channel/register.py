@@ -23,7 +23,7 @@ from joulegate.ports import EventHandler
 from joulegate.units import Nanoseconds
 
 
-class Gate(Struct, eq=False):
+class ConnectedGate(Struct, eq=False):
     """One process that said hello, connected or not."""
 
     id: str
@@ -42,11 +42,11 @@ class Gate(Struct, eq=False):
     """The handler was told that it is gone."""
 
     def lives(self) -> bool:
-        """Say whether its process may still be running."""
+        """Whether its process may still be running."""
         return self.pid is None or process_lives(self.pid)
 
 
-class Register:
+class GateRegister:
     """Hands each event on once per gate process, in the order in which that gate emitted it.
 
     ``began``, on the clock of the events, is when this meter began: no other one can have settled a span
@@ -66,16 +66,16 @@ class Register:
         self._is_settled = is_settled
         self._began = began
         self._instance = uuid4().hex
-        self._gates: dict[str, Gate] = {}
+        self._gates: dict[str, ConnectedGate] = {}
         self._owners: dict[SpanId, str] = {}
         self._log = logger("channel")
 
     def connected(self) -> int:
-        """Give the number of gates with a connection."""
+        """Return the number of gates with a connection."""
         return sum(gate.send is not None for gate in self._gates.values())
 
-    def hello(self, hello: Hello, send: Callable[[bytes], None]) -> Gate:
-        """Take a gate in. Raises ``FrameError`` if another process of this name is connected."""
+    def hello(self, hello: Hello, send: Callable[[bytes], None]) -> ConnectedGate:
+        """Accept a gate in. Raises ``FrameError`` if another process of this name is connected."""
         report = hello.report
         gate = self._gates.get(report.id)
         if gate is not None and gate.instance != hello.instance:
@@ -85,7 +85,7 @@ class Register:
             gate = None
         if gate is None:
             pid = report.pid if process_lives(report.pid) else None
-            gate = self._gates[report.id] = Gate(report.id, hello.instance, pid, send)
+            gate = self._gates[report.id] = ConnectedGate(report.id, hello.instance, pid, send)
         gate.send, gate.lost = send, False
         gate.connections += 1
         send(pack(Welcome(self._instance)))
@@ -93,19 +93,19 @@ class Register:
         self._log.info("channel.connected", gate=report.id, pid=report.pid)
         return gate
 
-    def left(self, gate: Gate, connection: int) -> bool:
-        """Learn that a connection ended; say whether it was the gate's present one."""
+    def left(self, gate: ConnectedGate, connection: int) -> bool:
+        """Notify that a connection ended; return whether it was the gate's present one."""
         if gate.connections != connection:
             return False
         gate.send = None
         return True
 
     def reported(self, report: GateReport) -> None:
-        """Take a gate's figures."""
+        """Accept a gate's figures."""
         self._handler.gate_reported(report)
 
-    def events(self, gate: Gate, events: Events) -> None:
-        """Take a batch: hand on what is new, and answer for spans that were settled long ago."""
+    def events(self, gate: ConnectedGate, events: Events) -> None:
+        """Accept a batch: hand on what is new, and answer for spans that were settled long ago."""
         settled: dict[SpanId, None] = {}
         for sequence, packed in events.items:
             self._event(gate, sequence, packed, settled)
@@ -122,7 +122,7 @@ class Register:
             if name in self._gates:
                 self._tell(self._gates[name], own)
 
-    def lose(self, gate: Gate) -> None:
+    def lose(self, gate: ConnectedGate) -> None:
         """Tell the handler, once, that this process is gone."""
         if gate.lost:
             return
@@ -133,7 +133,7 @@ class Register:
             self._gates.pop(gate.id, None)
         self._handler.gate_lost(gate.id)
 
-    def _event(self, gate: Gate, sequence: int, packed: Raw, settled: dict[SpanId, None]) -> None:
+    def _event(self, gate: ConnectedGate, sequence: int, packed: Raw, settled: dict[SpanId, None]) -> None:
         try:
             event = unpack_event(packed)
             is_new = sequence > gate.received
@@ -152,11 +152,11 @@ class Register:
             self._reject()
 
     def _begins(self, event: SpanEvent | Whole) -> bool:
-        """Say whether a span begins with this event, under this meter."""
+        """Whether a span begins with this event, under this meter."""
         opened = event.opened if isinstance(event, Whole) else event
         return isinstance(opened, SpanOpened) and self._began is not None and opened.t >= self._began
 
-    def _tell(self, gate: Gate, ids: Iterable[SpanId]) -> None:
+    def _tell(self, gate: ConnectedGate, ids: Iterable[SpanId]) -> None:
         if gate.send is None:
             return
         for frame in settled_frames(ids):
@@ -173,7 +173,7 @@ class Register:
 
 
 def process_lives(pid: int) -> bool:
-    """Say whether a process is running here; one that ended and is not reaped yet is not."""
+    """Whether a process is running here; one that ended and is not reaped yet is not."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except (psutil.Error, ValueError):

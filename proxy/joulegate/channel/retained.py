@@ -44,7 +44,7 @@ class Retained:
         self._chunks: OrderedDict[int, None] = OrderedDict()
 
     def add(self, event: SpanEvent | Whole) -> int | None:
-        """Keep an event; give its sequence number, or ``None`` if it had to be dropped."""
+        """Keep an event; return its sequence number, or ``None`` if it had to be dropped."""
         try:
             packed = pack_event(event)
         except (FrameError, TypeError, ValueError):
@@ -60,16 +60,16 @@ class Retained:
         return self._last if self._last in self._events else None
 
     def get(self, sequence: int) -> bytes | None:
-        """Give a kept event as MessagePack, or ``None`` if it is gone."""
+        """Return a kept event as MessagePack, or ``None`` if it is gone."""
         entry = self._events.get(sequence)
         return entry[1] if entry else None
 
     def sequences(self) -> list[int]:
-        """Give the sequence numbers of all kept events, in order."""
+        """Return the sequence numbers of all kept events, in order."""
         return list(self._events)
 
     def handed_over(self, sequence: int) -> None:
-        """Learn that a meter was sent everything up to this sequence number."""
+        """Notify that a meter was sent everything up to this sequence number."""
         self._handed = max(self._handed, sequence)
 
     def settle(self, ids: Iterable[SpanId]) -> None:
@@ -93,7 +93,7 @@ class Retained:
         return self._size > self._bounds.size // 2 or len(self._spans) > self._bounds.spans // 2
 
     def _span_of(self, event: SpanEvent | Whole) -> list[int] | None:
-        """Give the span of an event. One that was given up takes no more: a part of it would mislead.
+        """Return the span of an event. One that was given up takes no more: a part of it would mislead.
 
         What a gate heard of a job that it did not submit is a span of its own.
         """

@@ -14,13 +14,13 @@ from joulegate.channel.frames import (
     Goodbye,
     Hello,
     MeterFrame,
-    Report,
-    Settled,
+    ReportFrame,
+    SettledSpans,
     Welcome,
     pack,
     unpack_meter,
 )
-from joulegate.channel.gathering import Gathering, Told
+from joulegate.channel.gathering import GatheredEvent, Gathering
 from joulegate.channel.retained import Bounds, Retained
 from joulegate.channel.stream import FrameReader
 from joulegate.log import logger
@@ -79,7 +79,7 @@ class EventSender:
         return self._retained.spans + len(self._gathering)
 
     def emit(self, event: SpanEvent) -> None:
-        """Take one event. Never blocks and never raises; what overflows the bounds is counted."""
+        """Accept one event. Never blocks and never raises; what overflows the bounds is counted."""
         self._flushed.clear()
         self._tell(self._gathering.take(event) if self._connected else (event,))
         self._wake.set()
@@ -89,7 +89,7 @@ class EventSender:
         self._tell(self._gathering.release())
         await self._flushed.wait()
 
-    def _tell(self, events: Sequence[Told]) -> None:
+    def _tell(self, events: Sequence[GatheredEvent]) -> None:
         """Keep events, and send them if somebody is there."""
         for event in events:
             sequence = self._retained.add(event)
@@ -122,7 +122,7 @@ class EventSender:
             writer.close()
 
     async def _welcomed(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Say hello, then converse until the connection ends, always with an error."""
+        """Report hello, then converse until the connection ends, always with an error."""
         # With a limit of 0, drain() returns when the kernel has every byte: no second, unbounded buffer.
         writer.transport.set_write_buffer_limits(high=0)
         writer.write(pack(Hello(self._instance, self._figures())))
@@ -137,7 +137,7 @@ class EventSender:
     async def _listen(self, frames: FrameReader[MeterFrame]) -> None:
         while True:
             frame = await frames.next()
-            if not isinstance(frame, Settled):
+            if not isinstance(frame, SettledSpans):
                 raise FrameError("the meter welcomed this gate twice")
             self._retained.settle(frame.ids)
             self._watch_overflow()
@@ -158,11 +158,11 @@ class EventSender:
     async def _send_reports(self, writer: asyncio.StreamWriter) -> None:
         while True:
             await asyncio.sleep(REPORT_EVERY)
-            writer.write(pack(Report(self._figures())))
+            writer.write(pack(ReportFrame(self._figures())))
             await writer.drain()
 
     def _next_batch(self) -> list[tuple[int, Raw]]:
-        """Take unsent events off the queue, about ``BATCH`` bytes and never more than a frame holds."""
+        """Accept unsent events off the queue, about ``BATCH`` bytes and never more than a frame holds."""
         batch: list[tuple[int, Raw]] = []
         size = 0
         while self._unsent and size < BATCH:
@@ -180,7 +180,7 @@ class EventSender:
         self._log.info("channel.connected", meter=welcome.instance, spans=self._retained.spans)
 
     def _lost(self, error: Exception, *, news: bool) -> None:
-        """Note that there is no meter; at the start that is no news for the seconds that one takes."""
+        """Record that there is no meter; at the start that is no news for the seconds that one takes."""
         self._connected = False
         self._tell(self._gathering.release())
         self._unsent.clear()
@@ -194,7 +194,7 @@ class EventSender:
         return structs.replace(self._report(), dropped_events=self._retained.dropped)
 
     def _watch_overflow(self) -> None:
-        """Say once that events are dropped, and once that there is room again."""
+        """Report once that events are dropped, and once that there is room again."""
         if self._retained.dropped == self._dropped_known and not self._overflowing:
             return
         dropping = self._retained.full and self._retained.dropped > self._dropped_known

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from joulegate.channel.frames import Splitter
+from joulegate.channel.frames import FrameSplitter
 
 READ = 1 << 16
 
@@ -18,11 +18,11 @@ class FrameReader(Generic[F]):
     def __init__(self, reader: asyncio.StreamReader, unpack: Callable[[bytes], F]) -> None:
         self._reader = reader
         self._unpack = unpack
-        self._splitter = Splitter()
+        self._splitter = FrameSplitter()
         self._bodies: deque[bytes] = deque()
 
     async def next(self) -> F:
-        """Give the next frame. Raises ``FrameError``, ``OSError``, and ``EOFError`` at the end."""
+        """Return the next frame. Raises ``FrameError``, ``OSError``, and ``EOFError`` at the end."""
         while not self._bodies:
             data = await self._reader.read(READ)
             if not data:

@@ -15,7 +15,7 @@ LONGEST = 103 if sys.platform == "darwin" else 107
 
 
 def unix_connector(path: Path) -> Connector:
-    """Give what connects a gate to the meter's socket."""
+    """Return what connects a gate to the meter's socket."""
 
     async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_unix_connection(path)

@@ -23,7 +23,7 @@ class NoAnswer(JoulegateError):
 
 
 def ask(admin: str, path: str) -> bytes:
-    """Give the body of a GET. Raises ``NoAnswer`` with the reason and ``ConfigError`` for a wrong address."""
+    """Return body of a GET. Raises ``NoAnswer`` with the reason and ``ConfigError`` for a wrong address."""
     with streamed(admin, path) as response:
         try:
             return response.read(_LARGEST)
@@ -60,7 +60,7 @@ def _silence(admin: str, error: Exception) -> str:
 
 
 def decoded(admin: str, body: bytes, shape: type[Answer]) -> Answer:
-    """Give what a body says. Raises ``NoAnswer`` if it is not what joulegate writes."""
+    """Return what a body says. Raises ``NoAnswer`` if it is not what joulegate writes."""
     try:
         return msgspec.json.decode(body, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -71,7 +71,7 @@ def decoded(admin: str, body: bytes, shape: type[Answer]) -> Answer:
 
 
 def status(admin: str) -> MeterStatus:
-    """Give what the meter shows of itself now."""
+    """Return what the meter shows of itself now."""
     return decoded(admin, ask(admin, "/v1/status"), MeterStatus)
 
 

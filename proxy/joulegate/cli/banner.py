@@ -27,7 +27,7 @@ def show(found: Banner) -> None:
 
 
 def render(found: Banner, width: int) -> list[str]:
-    """Give the lines of the screen, none wider than asked for."""
+    """Return the lines of the screen, none wider than asked for."""
     lines = [click.style(f"joulegate {found.version}", bold=True), ""]
     lines += _block("proxy", [_proxy(found)], width)
     lines += _block("metrics", [f"{found.admin}/metrics"], width)
@@ -42,7 +42,7 @@ def render(found: Banner, width: int) -> list[str]:
 
 
 def tier_of(found: Banner) -> Tier | None:
-    """Give the poorest tier of the devices: a sum is no better than its worst part."""
+    """Return the poorest tier of the devices: a sum is no better than its worst part."""
     return max((device.tier for device in found.devices), key=list(Tier).index, default=None)
 
 
@@ -81,7 +81,7 @@ def _carbon(carbon: CarbonStatus | None) -> str:
 
 
 def _block(title: str, texts: Iterable[str], width: int) -> list[str]:
-    """Give texts with the title before the first and further lines under it."""
+    """Return texts with the title before the first and further lines under it."""
     lines: list[str] = []
     for text in texts:
         lead = f"{'' if lines else title:<{_INDENT - 2}}  "

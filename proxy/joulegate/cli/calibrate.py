@@ -15,8 +15,15 @@ from joulegate.cli.options import as_json
 from joulegate.clock import monotonic
 from joulegate.config.quantities import duration
 from joulegate.errors import ConfigError, SourceUnavailable
-from joulegate.meter.calibration import Calibration, Entry, Reading, entries, fit, text
-from joulegate.meter.choose import choose
+from joulegate.meter.sampling.calibration import (
+    Calibration,
+    CalibrationEntry,
+    CalibrationReading,
+    entries,
+    fit,
+    text,
+)
+from joulegate.meter.sampling.choose import choose
 from joulegate.model import Device, DeviceId, EnergySample
 from joulegate.ports import EnergySource
 from joulegate.units import MICRO, Nanoseconds, seconds
@@ -72,7 +79,12 @@ def command(
     if measure:
         _measure(device, source, duration(measure), as_json=as_json)
     else:
-        _fit(device, Entry(_today(), tuple(map(_reading, readings)), _clean(note)), out, as_json=as_json)
+        _fit(
+            device,
+            CalibrationEntry(_today(), tuple(map(_reading, readings)), _clean(note)),
+            out,
+            as_json=as_json,
+        )
 
 
 def mean_watts(
@@ -83,7 +95,7 @@ def mean_watts(
     clock: Callable[[], Nanoseconds],
     pause: Callable[[], object],
 ) -> Mean:
-    """Give the mean power that a device's own sensor shows, between the first and the last of its steps.
+    """Return the mean power that a device's own sensor shows, between the first and the last of its steps.
 
     Raises ``SourceUnavailable`` if the sensor moved less than twice.
     """
@@ -98,7 +110,7 @@ def mean_watts(
 
 
 def find(devices: Sequence[Device], name: str) -> Device:
-    """Give the device of this identity or index. Raises ``ConfigError`` with the choices."""
+    """Return the device of this identity or index. Raises ``ConfigError`` with the choices."""
     for device in devices:
         if name in (device.id, str(device.index)):
             return device
@@ -153,7 +165,7 @@ def _mean_power(samples: Sequence[EnergySample]) -> Mean:
 # --- the file
 
 
-def _fit(device: str, entry: Entry, out: Path | None, *, as_json: bool) -> None:
+def _fit(device: str, entry: CalibrationEntry, out: Path | None, *, as_json: bool) -> None:
     if device.isdecimal():
         raise ConfigError(
             f"--device: {device!r} is an index, which may change: give the UUID (nvidia-smi -L)"
@@ -198,7 +210,7 @@ def _write(path: Path, content: str) -> None:
         raise ConfigError(f"--out: {path} cannot be written: {error.strerror}") from error
 
 
-def _reading(pair: str) -> Reading:
+def _reading(pair: str) -> CalibrationReading:
     match = _PAIR.fullmatch(pair)
     if match is None:
         raise ConfigError(
@@ -207,11 +219,11 @@ def _reading(pair: str) -> Reading:
     meter, sensor = (
         side.strip() if side.strip()[-1:].isalpha() else f"{side.strip()} W" for side in match.groups()
     )
-    return Reading(meter, sensor)
+    return CalibrationReading(meter, sensor)
 
 
 def _clean(note: str) -> str:
-    """Give the note without what is no text: bytes that the terminal sent and that are not UTF-8."""
+    """Return the note without what is no text: bytes that the terminal sent and that are not UTF-8."""
     return note.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -38,9 +38,9 @@ def command(upstream: tuple[str, ...], explained: bool, as_json: bool, **options
 def beyond_shape(config: Config) -> None:
     """Check what only the plug-ins and the environment know. Raises ``ConfigError``."""
     from joulegate.app.protocols import check_routes
-    from joulegate.meter.calibration import configured
-    from joulegate.meter.choose import create
-    from joulegate.trust import context
+    from joulegate.meter.sampling.calibration import configured
+    from joulegate.meter.sampling.choose import create
+    from joulegate.tls import context
 
     places = {upstream.name: endpoint(upstream.url) for upstream in config.upstream}
     upstreams = {name: (place.host, place.port) for name, place in places.items()}
@@ -58,7 +58,7 @@ def beyond_shape(config: Config) -> None:
 
 
 def summary(config: Config) -> str:
-    """Give one sentence of what would run."""
+    """Return one sentence of what would run."""
     names = ", ".join(upstream.name for upstream in config.upstream)
     counts = [
         f"{len(tables)} {word}{'s' * (len(tables) != 1)}"
@@ -70,7 +70,7 @@ def summary(config: Config) -> str:
 
 
 def table(settings: list[Setting]) -> list[str]:
-    """Give aligned lines ``key = value  # origin``."""
+    """Return aligned lines ``key = value  # origin``."""
     left = [f"{setting.key} = {setting.value}" for setting in settings]
     width = min(max(map(len, left)), 70)
     return [f"{text:<{width}}  # {setting.origin}" for text, setting in zip(left, settings, strict=True)]

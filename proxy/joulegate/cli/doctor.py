@@ -27,7 +27,7 @@ _NOBODY = ("http://127.0.0.1:1",)
 @serving
 @click.pass_context
 def command(ctx: click.Context, /, upstream: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Say what can be measured here, and why.
+    """Report what can be measured here, and why.
 
     Exit code 0 if energy can be measured, 3 if it can only be modelled or not at all, 1 if joulegate would
     not start.
@@ -53,7 +53,7 @@ def command(ctx: click.Context, /, upstream: tuple[str, ...], as_json: bool, **o
 
 
 def judge(findings: Sequence[Finding], tried: Tried) -> tuple[int, str]:
-    """Give the exit code and the verdict in one sentence."""
+    """Return the exit code and the verdict in one sentence."""
     bad = [finding.subject for finding in findings if finding.mark is Mark.BAD]
     if bad:
         return FAILED, f"joulegate would not start: {', '.join(bad)}"

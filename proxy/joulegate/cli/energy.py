@@ -13,7 +13,7 @@ from joulegate.clock import monotonic
 from joulegate.config.addresses import endpoint
 from joulegate.config.structs import Config
 from joulegate.errors import JoulegateError
-from joulegate.meter.choose import BEST_FIRST, Choice, choose
+from joulegate.meter.sampling.choose import BEST_FIRST, Choice, choose
 from joulegate.model import Device, DeviceId, EnergySample, Tier
 from joulegate.ports import EnergySource
 from joulegate.units import NANO, Nanoseconds
@@ -53,7 +53,7 @@ def try_all(config: Config) -> Tried:
 
 
 def _names(config: Config) -> Sequence[str]:
-    """Give the source that is configured, or all that ``auto`` tries, then those of third parties."""
+    """Return the source that is configured, or all that ``auto`` tries, then those of third parties."""
     if config.energy.source != "auto":
         return [config.energy.source]
     made_up = {"fake", "replay"}
@@ -117,7 +117,7 @@ def _reading(tier: Tier) -> str:
 
 
 def _steps(samples: Sequence[EnergySample]) -> str:
-    """Say how often the counter moved."""
+    """Return how often the counter moved."""
     period = update_period(samples)
     if period is None:
         return ""
@@ -125,7 +125,7 @@ def _steps(samples: Sequence[EnergySample]) -> str:
 
 
 def update_period(samples: Sequence[EnergySample]) -> Nanoseconds | None:
-    """Give the mean time between steps of the counter, ``None`` with fewer than two of them."""
+    """Return the mean time between steps of the counter, ``None`` with fewer than two of them."""
     pairs = pairwise(samples)
     edges = [
         after.t for before, after in pairs if after.counter is not None and after.counter != before.counter

@@ -17,7 +17,7 @@ _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"))
 
 
 def amount(value: float, unit: str) -> str:
-    """Give three significant digits with a decimal prefix, for example ``1.23 kJ``."""
+    """Return three significant digits with a decimal prefix, for example ``1.23 kJ``."""
     if value == 0:
         return f"0 {unit}"
     size, prefix = next(
@@ -27,7 +27,7 @@ def amount(value: float, unit: str) -> str:
 
 
 def energy(found: Microjoules | None) -> str:
-    """Give joules below a watt-hour, watt-hours with a prefix above."""
+    """Return joules below a watt-hour, watt-hours with a prefix above."""
     if found is None:
         return UNKNOWN
     if abs(found) < UJ_PER_KWH // 1_000:
@@ -36,22 +36,22 @@ def energy(found: Microjoules | None) -> str:
 
 
 def power(found: Microwatts | None) -> str:
-    """Give watts."""
+    """Return watts."""
     return UNKNOWN if found is None else f"{watts(found):.1f} W"
 
 
 def mass(found: Micrograms | None) -> str:
-    """Give grams of CO2e."""
+    """Return grams of CO2e."""
     return UNKNOWN if found is None else amount(grams(found), "g")
 
 
 def share(part: int, whole: int) -> str:
-    """Give a percentage."""
+    """Return a percentage."""
     return UNKNOWN if whole <= 0 else f"{100 * part / whole:.0f} %"
 
 
 def span(time: Nanoseconds) -> str:
-    """Give a duration in its two largest units."""
+    """Return a duration in its two largest units."""
     rest = int(seconds(time))
     days, rest = divmod(rest, 86_400)
     hours, rest = divmod(rest, 3_600)
@@ -64,7 +64,7 @@ def span(time: Nanoseconds) -> str:
 
 
 def printable(text: str, width: int = 80) -> str:
-    """Give a text from outside without control characters, cut to a width."""
+    """Return a text from outside without control characters, cut to a width."""
     plain = "".join(character if character.isprintable() else "?" for character in text[: 4 * width])
     return plain if len(plain) <= width else f"{plain[: width - 1]}…"
 

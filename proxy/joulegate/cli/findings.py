@@ -32,7 +32,7 @@ _COLUMN = 20
 
 
 def render(findings: Iterable[Finding], width: int) -> list[str]:
-    """Give the lines to print."""
+    """Return the lines to print."""
     return [line for finding in findings for line in _lines(finding, width)]
 
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
-from joulegate import trust
+from joulegate import tls as trust
 from joulegate.cli import admin
 from joulegate.cli.findings import Finding, Mark
 from joulegate.clock import monotonic
@@ -30,7 +30,7 @@ _COARSE = 1_000_000
 
 
 def look(config: Config) -> Iterator[Finding]:
-    """Give all findings that need no energy source."""
+    """Return all findings that need no energy source."""
     yield _python()
     yield _event_loop()
     yield _clock()
@@ -68,7 +68,7 @@ def _clock() -> Finding:
 
 
 def smallest_step(reads: int = 2_000) -> int:
-    """Give the smallest step of the monotonic clock between readings, in nanoseconds."""
+    """Return the smallest step of the monotonic clock between readings, in nanoseconds."""
     times = [monotonic() for _ in range(reads)]
     steps = [after - before for before, after in pairwise(times) if after > before]
     return min(steps, default=_COARSE)
@@ -88,7 +88,7 @@ def _nvml_binding() -> Finding:
 
 
 def _nvidia_driver(path: Path) -> Iterator[Finding]:
-    """Give the version of the kernel module; nothing is said where there is none."""
+    """Return the version of the kernel module; nothing is said where there is none."""
     try:
         first = path.read_text(errors="replace").partition("\n")[0]
     except OSError:
@@ -138,7 +138,7 @@ def _ledger(config: Config) -> Finding:
 
 
 def _upstreams(config: Config) -> Iterator[Finding]:
-    from joulegate.gateway.scout import survey  # late: the doctor starts without it
+    from joulegate.gateway.servers.upstream_prober import survey  # late: the doctor starts without it
 
     if not config.upstream:
         return

@@ -33,12 +33,12 @@ class Settings(Struct, frozen=True):
     quiet: bool = False
 
     def resolved(self, upstream: tuple[str, ...] = ()) -> Resolved:
-        """Give the checked configuration. Raises ``ConfigError`` with all problems."""
+        """Return the checked configuration. Raises ``ConfigError`` with all problems."""
         flags = Flags(upstream, self.listen, self.admin, self.gates, self.source, self.zone, self.ledger)
         return resolve(self.config, flags, plugins=known_plugins())
 
     def logging(self) -> tuple[str, ...]:
-        """Give the options about logging as they stand on a command line."""
+        """Return the options about logging as they stand on a command line."""
         return ("--log", self.log, *(["--quiet"] if self.quiet else []))
 
     def start_log(self) -> None:
@@ -47,7 +47,7 @@ class Settings(Struct, frozen=True):
 
 
 def known_plugins() -> dict[str, list[str]]:
-    """Give the names that the configuration may use, by kind."""
+    """Return the names that the configuration may use, by kind."""
     return {kind: plugins.names(kind) for kind in KINDS}
 
 

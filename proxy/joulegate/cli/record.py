@@ -17,8 +17,8 @@ from joulegate.cli import admin as meter
 from joulegate.cli.options import admin_address, as_json
 from joulegate.cli.trace_files import TraceFiles, check_free, trace_files
 from joulegate.clock import monotonic
-from joulegate.meter.record_route import LONGEST, NAME
-from joulegate.meter.recording import Reason, Summary
+from joulegate.meter.admin.record_route import LONGEST, NAME
+from joulegate.meter.recording.recording import Reason, Summary
 from joulegate.units import Nanoseconds, nanoseconds, seconds
 
 SHOW_FROM = 2.0
@@ -113,7 +113,7 @@ class _Stop:
 
 
 def _record(answer: HTTPResponse, files: TraceFiles, time: float, stop: _Stop) -> Summary | None:
-    """Write all lines; give the summary, or ``None`` if the answer broke off."""
+    """Write all lines; return the summary, or ``None`` if the answer broke off."""
     progress = _Progress(time)
     try:
         for text in _lines(answer):
@@ -128,7 +128,7 @@ def _record(answer: HTTPResponse, files: TraceFiles, time: float, stop: _Stop) -
 
 
 def _lines(answer: HTTPResponse) -> Iterator[bytes]:
-    """Give whole lines until the end, or until the connection breaks."""
+    """Return whole lines until the end, or until the connection breaks."""
     try:
         while (text := answer.readline()).endswith(b"\n"):
             yield text.strip()
@@ -137,7 +137,7 @@ def _lines(answer: HTTPResponse) -> Iterator[bytes]:
 
 
 def take(text: bytes, files: TraceFiles) -> Summary | None:
-    """Write what a line holds; give the summary if it is the last one. Raises ``NoAnswer``."""
+    """Write what a line holds; return the summary if it is the last one. Raises ``NoAnswer``."""
     try:
         line = msgspec.json.decode(text or b"{}", type=Line)
         if line.trace:

@@ -11,10 +11,10 @@ from joulegate import clock
 from joulegate.cli import admin as meter
 from joulegate.cli.options import admin_address, as_json
 from joulegate.cli.study import table
-from joulegate.ledger.reader import Reader
+from joulegate.ledger.reader import LedgerReader
 from joulegate.ledger.rows import BooksTotal
-from joulegate.meter.views import instant
-from joulegate.report.study import EnergyOrigin, Report, study_row
+from joulegate.meter.admin.views import instant
+from joulegate.report.study import EnergyOrigin, StudyReport, study_row
 from joulegate.units import NANO, joules
 
 _NOT_KEPT = "not kept in the ledger"
@@ -51,21 +51,21 @@ def command(admin: str, ledger: Path | None, since: str, until: str | None, by: 
         console.print(table(found, console.width))
 
 
-def _of_meter(admin: str, since: str, until: str | None, by: str) -> Report:
+def _of_meter(admin: str, since: str, until: str | None, by: str) -> StudyReport:
     query = {"since": since, "by": by} | ({"until": until} if until else {})
-    return meter.decoded(admin, meter.ask(admin, f"/v1/report?{urlencode(query)}"), Report)
+    return meter.decoded(admin, meter.ask(admin, f"/v1/report?{urlencode(query)}"), StudyReport)
 
 
-def _of_file(path: Path, since: str, until: str | None, by: str) -> Report:
+def _of_file(path: Path, since: str, until: str | None, by: str) -> StudyReport:
     wall = clock.wall()
     start, end = instant(since, wall), instant(until, wall) if until else wall
-    reader = Reader.open(path)
+    reader = LedgerReader.open(path)
     try:
         rows = reader.report(start, end, [word for word in by.split(",") if word])
         books = reader.books()
     finally:
         reader.close()
-    return Report(
+    return StudyReport(
         since=start / NANO,
         until=end / NANO,
         boundary=_NOT_KEPT,

@@ -29,7 +29,7 @@ def command(ctx: click.Context, /, upstream: tuple[str, ...], **options: Any) ->
 
 
 def serve(config: Config, settings: Settings) -> int:
-    """Run until told to stop; give the exit code."""
+    """Run until told to stop; return the exit code."""
     from joulegate.app import run  # late: a wrong option is told before anything heavy is imported
 
     settings.start_log()

@@ -39,7 +39,7 @@ class Seen(Struct, frozen=True):
 
 
 def picture(seen: Seen, width: int, height: int) -> RenderableType:
-    """Give one frame that fits into so many columns and lines."""
+    """Return one frame that fits into so many columns and lines."""
     trouble = [Text(printable(seen.trouble, 4 * width), style="bold red")] if seen.trouble else []
     status = seen.status
     if status is None:
@@ -72,7 +72,7 @@ class Section:
         self._rest = rest
 
     def table(self, lines: int) -> Table | None:
-        """Give the table in at most so many lines, with a word about rows that had no room."""
+        """Return the table in at most so many lines, with a word about rows that had no room."""
         room = lines - _TITLES
         if room < 1:
             return None
@@ -116,7 +116,7 @@ def _header(status: MeterStatus) -> list[Text]:
 
 
 def books(status: MeterStatus) -> tuple[str, str]:
-    """Say whether the books balance, and the style to say it in."""
+    """Whether the books balance, and the style to say it in."""
     error = sum(abs(found.conservation_error) for found in status.devices)
     return ("books balance", "green") if error == 0 else (f"books are off by {error} uJ", "bold red")
 
@@ -209,7 +209,7 @@ def _task(found: TaskTotals, rates: "Callable[[TaskTotals], Microwatts | None]")
 
 
 def task_power(seen: Seen) -> "Callable[[TaskTotals], Microwatts | None]":
-    """Give a function from totals to the power settled on them between the last two answers."""
+    """Return a function from totals to the power settled on them between the last two answers."""
     status, before = seen.status, seen.before
     if status is None or before is None or status.now <= before.now:
         return lambda _: None
@@ -231,7 +231,7 @@ def _budget(found: BudgetStatus) -> Sequence[str]:
 
 
 def bar(used: int, limit: int) -> str:
-    """Give a bar of used parts and the percentage; a bar over its limit is full."""
+    """Return a bar of used parts and the percentage; a bar over its limit is full."""
     if limit <= 0:
         return UNKNOWN
     full = min(_BAR, _BAR * used // limit)

@@ -1,4 +1,4 @@
-"""The study's table as people see it: a ``Report`` in, rich renderables out. Pure.
+"""The study's table as people see it: a ``StudyReport`` in, rich renderables out. Pure.
 
 Every table stands with the source of its energy, the tier, the boundary and whether the books balance.
 """
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from joulegate.cli.figures import UNKNOWN, energy, mass, printable
 from joulegate.model import Tier, WorkClass, WorkTotals
-from joulegate.report.study import Report, StudyRow
+from joulegate.report.study import StudyReport, StudyRow
 
 _FIGURES = ("requests", "kWh\n/1,000", "± std", "g CO2e\n/1,000", "phone\ncharges", "km by\ncar")
 _WIDE = 100
@@ -28,8 +28,8 @@ _TIERS = {
 }
 
 
-def table(report: Report, width: int = _WIDE) -> RenderableType:
-    """Give the table and what is needed to read it, for a terminal of so many columns."""
+def table(report: StudyReport, width: int = _WIDE) -> RenderableType:
+    """Return the table and what is needed to read it, for a terminal of so many columns."""
     words = list(dict.fromkeys(word for row in report.rows for word in row.group))
     shown = Table(box=None, pad_edge=False, header_style="bold cyan")
     stacked = width < _WIDE
@@ -44,8 +44,8 @@ def table(report: Report, width: int = _WIDE) -> RenderableType:
     return Group(body, Text(), *(Text(line) for line in notes(report)))
 
 
-def notes(report: Report) -> Iterator[str]:
-    """Say what the figures are made of."""
+def notes(report: StudyReport) -> Iterator[str]:
+    """Return what the figures are made of."""
     yield f"{_time(report.since)} to {_time(report.until)}; boundary {report.boundary}; rule {report.method}"
     for origin in report.origins:
         note = f" ({printable(origin.note, 200)})" if origin.note else ""
@@ -66,7 +66,7 @@ def notes(report: Report) -> Iterator[str]:
         yield f"note: {printable(report.degraded, 300)}"
 
 
-def _kinds(report: Report) -> Iterator[str]:
+def _kinds(report: StudyReport) -> Iterator[str]:
     for kind in dict.fromkeys(kind for _, kind in report.model_kinds):
         models = [printable(model) for model, of_kind in report.model_kinds if of_kind == kind]
         yield f"{kind}: {', '.join(models)}"
@@ -77,7 +77,7 @@ def _work(work: WorkTotals) -> str:
 
 
 def significant(value: float | None) -> str:
-    """Give three significant digits, with an exponent only for the very small; ``-`` is not known."""
+    """Return three significant digits, with an exponent only for the very small; ``-`` is not known."""
     if value is None:
         return UNKNOWN
     if value == 0:
@@ -96,7 +96,7 @@ def _figures(row: StudyRow) -> Iterator[str]:
     yield significant(row.km_per_1000)
 
 
-def _carbon(report: Report) -> str:
+def _carbon(report: StudyReport) -> str:
     carbon = report.carbon
     if carbon is None:
         return "carbon: no zone, so no CO2e (--zone)"
@@ -106,7 +106,7 @@ def _carbon(report: Report) -> str:
     )
 
 
-def _books(report: Report) -> str:
+def _books(report: StudyReport) -> str:
     measured = sum(origin.measured_joules for origin in report.origins)
     idle = sum(origin.idle_joules for origin in report.origins)
     unattributed = sum(origin.unattributed_joules for origin in report.origins)

@@ -29,7 +29,7 @@ class Plan(Struct, frozen=True):
 def plan(
     command: Sequence[str], free: int, *, port_names: Sequence[str] = PORT_NAMES, port_variable: str = ""
 ) -> Plan:
-    """Give the command with the port ``free`` in place of its own, and its host set to loopback.
+    """Return the command with the port ``free`` in place of its own, and its host set to loopback.
 
     The port is looked for as ``{port}``, as the value of one of ``port_names``, then in the environment
     variable ``PORT`` (its value is ``port_variable``). Raises ``ConfigError`` that names the remedies.
@@ -70,7 +70,7 @@ def _replaced(command: Sequence[str], names: Sequence[str], free: int) -> list[s
 
 
 def _values(command: Sequence[str], names: Sequence[str]) -> Iterator[tuple[int, str, str]]:
-    """Give where each value of an argument stands, what stands before it in the same word, and the value."""
+    """Return place, lead and text of each value of an argument."""
     for at, word in enumerate(command):
         if at and command[at - 1] in names:
             yield at, "", word

@@ -31,7 +31,7 @@ class Rows:
         return len(self._times)
 
     def add(self, row: bytes) -> None:
-        """Take a row. Raises ``msgspec.DecodeError`` if it has no time."""
+        """Accept a row. Raises ``msgspec.DecodeError`` if it has no time."""
         self._times.append(msgspec.json.decode(row, type=_Timed).t)
         self._places.append(self._file.tell())
         self._file.write(row + b"\n")
@@ -61,7 +61,7 @@ class TraceFiles:
         """The setup as it was told last."""
 
     def keep(self) -> None:
-        """Give the files their names, the setup last. Raises ``ConfigError``."""
+        """Return the files their names, the setup last. Raises ``ConfigError``."""
         self.trace.sort(self._workplace / TRACE)
         self.samples.sort(self._workplace / SAMPLES)
         setup = msgspec.json.format(bytes(self.setup or b"{}"), indent=1)

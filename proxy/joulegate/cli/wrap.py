@@ -5,11 +5,11 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from joulegate.cli.child import Child, Ending, free_port, pass_on
 from joulegate.cli.options import Settings, serving
 from joulegate.cli.root import FAILED, INTERRUPTED
 from joulegate.cli.run import serve
 from joulegate.cli.substitution import PORT_NAMES, Plan, plan
+from joulegate.cli.wrapped_server import StopWatcher, WrappedServer, free_port, pass_on
 from joulegate.config.environment import changed, variable
 from joulegate.config.structs import Config
 from joulegate.errors import ConfigError
@@ -58,8 +58,8 @@ def _listen(found: Plan) -> str:
 
 
 def _serve_behind(found: Plan, port: int, config: Config, settings: Settings) -> int:
-    ending = Ending()
-    child = Child(found.command, changed(found.environment))
+    ending = StopWatcher()
+    child = WrappedServer(found.command, changed(found.environment))
     try:
         pass_on(child)
         if not child.accepts(port, ending.asked, _waiting):
@@ -73,7 +73,7 @@ def _serve_behind(found: Plan, port: int, config: Config, settings: Settings) ->
         child.end(_PATIENCE)
 
 
-def _early(child: Child) -> int:
+def _early(child: WrappedServer) -> int:
     code = child.ended()
     if code is None:
         return INTERRUPTED

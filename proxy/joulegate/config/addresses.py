@@ -21,12 +21,12 @@ class Endpoint(Struct, frozen=True):
     port: int
 
     def text(self) -> str:
-        """Give ``scheme://host:port``."""
+        """Return ``scheme://host:port``."""
         return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
 
 
 def address(text: str) -> tuple[str, int]:
-    """Give host and port of ``127.0.0.1:8080``, ``[::1]:8080`` or ``name:8080``; port 0 is any free one."""
+    """Return host and port of ``127.0.0.1:8080``, ``[::1]:8080`` or ``name:8080``; port 0 is any free one."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or not port.isascii():
         raise ConfigError(f"{text!r} is no address: write host:port, for example '127.0.0.1:8080'")
@@ -43,7 +43,7 @@ def address(text: str) -> tuple[str, int]:
 
 
 def endpoint(url: str) -> Endpoint:
-    """Give scheme, host and port of an upstream's URL. The message never repeats credentials."""
+    """Return scheme, host and port of an upstream's URL. The message never repeats credentials."""
     parts = _split(url)
     if parts.scheme not in _DEFAULT_PORTS:
         raise ConfigError(
@@ -66,7 +66,7 @@ def endpoint(url: str) -> Endpoint:
 
 
 def is_host(text: str) -> bool:
-    """Say whether this is an IP address or a name of letters, digits, ``-``, ``_`` and dots."""
+    """Whether this is an IP address or a name of letters, digits, ``-``, ``_`` and dots."""
     try:
         ip_address(text)
     except ValueError:
@@ -75,12 +75,12 @@ def is_host(text: str) -> bool:
 
 
 def bracketed(host: str) -> str:
-    """Give the host as it stands in a URL."""
+    """Return the host as it stands in a URL."""
     return f"[{host}]" if ":" in host else host
 
 
 def redacted(url: str) -> str:
-    """Give at most 200 characters of a URL with what may be a secret in it replaced."""
+    """Return at most 200 characters of a URL with what may be a secret in it replaced."""
     shown = re.sub(r"//[^/?#]*@", "//***@", url)
     return re.sub(r"\?.*", "?***", shown, flags=re.DOTALL)[:200]
 

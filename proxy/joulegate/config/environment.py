@@ -11,7 +11,7 @@ _ENVIRONMENT: Mapping[str, str] = os.environ  # noqa: TID251 (the one reader, se
 
 
 def tenant_keys(config: Config, environment: Mapping[str, str] = _ENVIRONMENT) -> dict[str, str]:
-    """Give the API key of each tenant. Raises ``ConfigError`` that names the variables, never a key."""
+    """Return the API key of each tenant. Raises ``ConfigError`` that names the variables, never a key."""
     wrong = [problem for tenant in config.tenant for problem in _key_problems(tenant, environment)]
     keys = {tenant.name: environment.get(tenant.key_env, "").strip() for tenant in config.tenant}
     wrong += _shared(keys) if not wrong else []
@@ -21,7 +21,7 @@ def tenant_keys(config: Config, environment: Mapping[str, str] = _ENVIRONMENT) -
 
 
 def ledger_path(config: Config, environment: Mapping[str, str] = _ENVIRONMENT) -> str:
-    """Give the ledger's file as configured, else ``$XDG_STATE_HOME/joulegate/ledger.db``.
+    """Return the ledger's file as configured, else ``$XDG_STATE_HOME/joulegate/ledger.db``.
 
     See https://specifications.freedesktop.org/basedir-spec/latest/; ``~`` is the home directory.
     """
@@ -34,12 +34,12 @@ def ledger_path(config: Config, environment: Mapping[str, str] = _ENVIRONMENT) -
 
 
 def variable(name: str, environment: Mapping[str, str] = _ENVIRONMENT) -> str:
-    """Give a variable, empty if it is not set."""
+    """Return a variable, empty if it is not set."""
     return environment.get(name, "")
 
 
 def changed(changes: Mapping[str, str], environment: Mapping[str, str] = _ENVIRONMENT) -> dict[str, str]:
-    """Give the environment for a process to start, with some variables changed."""
+    """Return the environment for a process to start, with some variables changed."""
     return {**environment, **changes}
 
 

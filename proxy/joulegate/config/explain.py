@@ -24,7 +24,7 @@ class Setting(Struct, frozen=True):
 
 
 def explain(resolved: Resolved) -> list[Setting]:
-    """Give all effective values in the order of the structs."""
+    """Return all effective values in the order of the structs."""
     return [
         Setting(dotted(path), _toml(path, value), _origin(resolved.layer, path))
         for path, value in _leaves((), resolved.config)
@@ -32,7 +32,7 @@ def explain(resolved: Resolved) -> list[Setting]:
 
 
 def _leaves(path: Path, value: object) -> Iterator[tuple[Path, object]]:
-    """Give every value that is no table; a list of tables without any is shown as empty."""
+    """Return every value that is no table; a list of tables without any is shown as empty."""
     if isinstance(value, Struct):
         for field in value.__struct_fields__:
             yield from _leaves((*path, field), getattr(value, field))

@@ -49,7 +49,7 @@ _PLACES: dict[str, tuple[str, str]] = {
 
 
 def from_flags(flags: Flags) -> Layer:
-    """Give the layer of the command line. Raises ``ConfigError`` for upstreams without a usable name.
+    """Return the layer of the command line. Raises ``ConfigError`` for upstreams without a usable name.
 
     The first upstream takes what no other one takes; each further one is reached under ``/NAME``.
     """
@@ -87,7 +87,7 @@ def _name_and_url(text: str, default: str) -> tuple[str, str]:
 
 
 def merged(below: Layer, above: Layer) -> Layer:
-    """Give one layer in which the upper one's values win; its upstreams replace all of the lower one's."""
+    """Return one layer in which the upper one's values win; its upstreams replace all of the lower one's."""
     values = {**below.values}
     origins = {path: origin for path, origin in below.origins.items() if not _covered(path, above)}
     for section, value in above.values.items():
@@ -102,7 +102,7 @@ def _covered(path: Path, above: Layer) -> bool:
 
 
 def origin_of(layer: Layer, path: Path) -> str | None:
-    """Give where a value was written, or the nearest thing that holds it; ``None`` is nowhere."""
+    """Return where a value was written, or the nearest thing that holds it; ``None`` is nowhere."""
     for end in range(len(path), 0, -1):
         if path[:end] in layer.origins:
             return layer.origins[path[:end]]

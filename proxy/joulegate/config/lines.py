@@ -25,7 +25,7 @@ _STRING = re.compile(
 
 
 def lines_of(text: str) -> Mapping[Path, int]:
-    """Give the line, counted from 1, of every table, key and list item."""
+    """Return the line, counted from 1, of every table, key and list item."""
     return _Reader(text).document()
 
 
@@ -118,7 +118,7 @@ class _Reader:
             self._pair(path)
 
     def _next_item(self, closing: str) -> bool:
-        """Step over the opening bracket or a comma; say whether an item follows."""
+        """Step over the opening bracket or a comma; return whether an item follows."""
         if not self._text.startswith(closing, self._skip(_BLANK)):
             self._at += 1
             self._skip(_BLANK)

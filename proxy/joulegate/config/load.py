@@ -36,7 +36,7 @@ class Resolved(msgspec.Struct, frozen=True):
 
 
 def load(path: FilePath | str, *, plugins: Plugins | None = None) -> Config:
-    """Give the configuration in a TOML file, or in a JSON file if its name ends so.
+    """Return the configuration in a TOML file, or in a JSON file if its name ends so.
 
     Raises ``ConfigError`` with a line for each problem: file, line, key, what is wrong, what is allowed.
     """
@@ -46,14 +46,14 @@ def load(path: FilePath | str, *, plugins: Plugins | None = None) -> Config:
 def resolve(
     path: FilePath | str | None = None, flags: Flags | None = None, *, plugins: Plugins | None = None
 ) -> Resolved:
-    """Give the configuration of a file with the command line laid over it, each value with its origin."""
+    """Return the configuration of a file with the command line laid over it, each value with its origin."""
     below = read(path) if path is not None else Layer({}, {})
     layer = merged(below, from_flags(flags)) if flags else below
     return Resolved(_checked(layer, plugins or {}, str(path) if path is not None else ""), layer)
 
 
 def read(path: FilePath | str) -> Layer:
-    """Give the values of a file and their lines, unchecked. Raises ``ConfigError``."""
+    """Return the values of a file and their lines, unchecked. Raises ``ConfigError``."""
     text = _text(path)
     try:
         values = _parsed(str(path), text)
@@ -106,7 +106,7 @@ def _toml(text: str) -> dict[str, Any]:
 
 
 def _place(text: str, message: str) -> str:
-    """Give ``:line`` where the parser's message names it."""
+    """Return ``:line`` where the parser's message names it."""
     found = _LINE.search(message)
     if found:
         return f":{found[1]}"
@@ -126,7 +126,7 @@ def _checked(layer: Layer, plugins: Plugins, file: str) -> Config:
 
 
 def _apart(found: Iterable[Problem], known: Iterable[Problem]) -> list[Problem]:
-    """Give the problems that do not just follow from those that are known."""
+    """Return the problems that do not just follow from those that are known."""
     paths = {problem.path for problem in known}
     holders = {path[:end] for path in paths for end in range(1, len(path))}
     return [
@@ -139,7 +139,7 @@ def _prefixes(path: Path) -> set[Path]:
 
 
 def _told(layer: Layer, problems: Iterable[Problem], file: str) -> list[str]:
-    """Give a line for each problem, in the order of the file."""
+    """Return a line for each problem, in the order of the file."""
     placed = [(origin_of(layer, problem.path) or file, problem) for problem in problems]
     placed.sort(key=lambda item: _line_number(item[0]))
     told = [

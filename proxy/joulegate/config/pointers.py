@@ -10,7 +10,7 @@ _PARTS = re.compile(r"(\*|\{[^}]*\}?)")
 
 
 def pointer(text: str) -> Path:
-    """Give the parts of a JSON pointer. Raises ``ConfigError``.
+    """Return the parts of a JSON pointer. Raises ``ConfigError``.
 
     See https://www.rfc-editor.org/rfc/rfc6901: it is empty, for the whole body, or begins with a slash;
     ``~1`` is a slash in a key and ``~0`` a tilde.
@@ -26,7 +26,7 @@ def pointer(text: str) -> Path:
 
 
 def path_pattern(text: str) -> re.Pattern[str]:
-    """Give what matches a raw path: ``*`` is any characters, ``{model}`` one part of the path.
+    """Return what matches a raw path: ``*`` is any characters, ``{model}`` one part of the path.
 
     Raises ``ConfigError``.
     """

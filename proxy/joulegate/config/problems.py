@@ -21,25 +21,25 @@ class Problem(Struct, frozen=True):
 
 
 def dotted(path: Path) -> str:
-    """Give a path as people read it: ``upstream[0].url``."""
+    """Return a path as people read it: ``upstream[0].url``."""
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in path]
     return "".join(parts).removeprefix(".")
 
 
 def near(word: str, known: Collection[str]) -> str:
-    """Give `` (did you mean 'x'?)`` if one of the known words is like this one, else nothing."""
+    """Return `` (did you mean 'x'?)`` if one of the known words is like this one, else nothing."""
     folded = {name.casefold(): name for name in known}
     close = get_close_matches(word.casefold()[:100], folded, n=1, cutoff=0.6)
     return f" (did you mean {folded[close[0]]!r}?)" if close else ""
 
 
 def choices(known: Collection[str]) -> str:
-    """Give the allowed words as a list in prose."""
+    """Return the allowed words as a list in prose."""
     return ", ".join(sorted(known))
 
 
 def shown(path: Path, value: object) -> str:
-    """Give a value as it may be shown: short, and never a secret."""
+    """Return a value as it may be shown: short, and never a secret."""
     if is_secret(path):
         return "'***'"
     text = repr(redacted(value) if isinstance(value, str) and "://" in value else value)
@@ -47,6 +47,6 @@ def shown(path: Path, value: object) -> str:
 
 
 def is_secret(path: Path) -> bool:
-    """Say whether a key's name suggests a secret; ``…_env`` only names a variable."""
+    """Whether a key's name suggests a secret; ``…_env`` only names a variable."""
     names = [part.lower() for part in path if isinstance(part, str)]
     return any(word in name and not name.endswith("_env") for name in names for word in _SECRET_WORDS)

@@ -27,27 +27,27 @@ _INTENSITY = {"g/kWh": 10**6, "kg/MWh": 10**6, "t/GWh": 10**6, "kg/kWh": 10**9}
 
 
 def duration(text: str) -> Nanoseconds:
-    """Give a duration. Raises ``ConfigError`` that names the units."""
+    """Return a duration. Raises ``ConfigError`` that names the units."""
     return Nanoseconds(_whole(text, _DURATION, "duration", "'250 ms'"))
 
 
 def power(text: str) -> Microwatts:
-    """Give a power. Raises ``ConfigError`` that names the units."""
+    """Return a power. Raises ``ConfigError`` that names the units."""
     return Microwatts(_whole(text, _POWER, "power", "'5 W'"))
 
 
 def energy(text: str) -> Microjoules:
-    """Give an energy. Raises ``ConfigError`` that names the units."""
+    """Return an energy. Raises ``ConfigError`` that names the units."""
     return Microjoules(_whole(text, _ENERGY, "energy", "'40 kWh'"))
 
 
 def intensity(text: str) -> Micrograms:
-    """Give a carbon intensity in micrograms CO2e per kWh. Raises ``ConfigError`` that names the units."""
+    """Return a carbon intensity in micrograms CO2e per kWh. Raises ``ConfigError`` that names the units."""
     return Micrograms(_whole(text, _INTENSITY, "carbon intensity", "'56 g/kWh'"))
 
 
 def energy_or_mass(text: str) -> tuple[Literal["joules", "grams"], int]:
-    """Give ``("joules", microjoules)`` or ``("grams", micrograms)``, as the unit says."""
+    """Return ``("joules", microjoules)`` or ``("grams", micrograms)``, as the unit says."""
     amount = _whole(text, {**_ENERGY, **_MASS}, "energy or a mass of CO2e", "'40 kWh' or '8 kg'")
     return ("joules" if _FORM.fullmatch(text)[3] in _ENERGY else "grams"), amount  # type: ignore[index]  # matched
 

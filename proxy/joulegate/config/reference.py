@@ -64,7 +64,7 @@ header = "X-App=digest"
 
 
 def reference() -> str:
-    """Give the whole document."""
+    """Return the whole document."""
     texts = _texts()
     return "\n".join([HEAD, *_section("", Config, texts, "## "), *_sections(texts)])
 
@@ -81,7 +81,7 @@ def _sections(texts: dict[str, dict[str, str]]) -> Iterator[str]:
 
 
 def _below(struct: type[Any]) -> dict[type[Any], list[str]]:
-    """Give the tables inside a table, each with the keys that hold one."""
+    """Return the tables inside a table, each with the keys that hold one."""
     found: dict[type[Any], list[str]] = {}
     for key, hint in get_type_hints(struct).items():
         below, _ = _struct_of(hint, key)
@@ -107,7 +107,7 @@ def _meaning(text: str) -> str:
 
 
 def _struct_of(hint: Any, name: str) -> tuple[type[Any] | None, str]:
-    """Give the struct that a key holds, and how its table is written."""
+    """Return the struct that a key holds, and how its table is written."""
     is_list = get_origin(hint) is tuple
     struct = get_args(hint)[0] if is_list else hint
     if not (isinstance(struct, type) and issubclass(struct, msgspec.Struct)):
@@ -140,7 +140,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 
 
 def _texts() -> dict[str, dict[str, str]]:
-    """Give the docstrings by struct and key; the key ``""`` is the struct's own."""
+    """Return the docstrings by struct and key; the key ``""`` is the struct's own."""
     tree = ast.parse(inspect.getsource(structs))
     return {node.name: _texts_of(node) for node in tree.body if isinstance(node, ast.ClassDef)}
 

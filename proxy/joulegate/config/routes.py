@@ -13,7 +13,7 @@ from joulegate.model import DIALECTS
 
 
 def problems(config: Config) -> Iterator[Problem]:
-    """Give what is wrong with ``[[route]]``."""
+    """Return what is wrong with ``[[route]]``."""
     known = [upstream.name for upstream in config.upstream]
     for index, route in enumerate(config.route):
         at: Path = ("route", index)

@@ -14,7 +14,7 @@ _RESERVED = {"other", "unknown"}
 
 
 def parsed(path: Path, parse: Callable[[str], object], text: str) -> Iterator[Problem]:
-    """Give the problem that the parser has with the text, if any."""
+    """Return the problem that the parser has with the text, if any."""
     try:
         parse(text)
     except ConfigError as error:

@@ -23,12 +23,12 @@ _WORDS: dict[Any, str] = {
 
 
 def misshapen(values: object) -> list[Problem]:
-    """Give what keeps these values from being a ``Config``: unknown and missing keys, wrong types."""
+    """Return what keeps these values from being a ``Config``: unknown and missing keys, wrong types."""
     return list(_table((), values, Config))
 
 
 def well_shaped(values: object, wrong: Collection[Problem]) -> Config:
-    """Give a ``Config`` without what is wrong, so that the rest can be checked further; never to be used.
+    """Return a ``Config`` without what is wrong, so that the rest can be checked further; never to be used.
 
     A missing name or URL is empty in it, a missing choice the first one.
     """
@@ -115,7 +115,7 @@ def _choice_hint(value: object, hint: Any) -> str:
 
 
 def _hint(key: str, known: dict[str, Any], path: Path) -> str:
-    """Say where a key belongs, or what there is."""
+    """Return where a key belongs, or what there is."""
     close = near(key, known)
     if close:
         return close

@@ -15,7 +15,7 @@ _CONDITIONS = ("path", "model", "header", "tenant", "upstream")
 
 
 def problems(config: Config) -> Iterator[Problem]:
-    """Give what is wrong with ``[[task]]`` and ``[[model]]``."""
+    """Return what is wrong with ``[[task]]`` and ``[[model]]``."""
     for index, rule in enumerate(config.task):
         yield from _rule(("task", index), rule, config)
     yield from _order(config)

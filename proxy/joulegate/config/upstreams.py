@@ -15,7 +15,7 @@ _MOST = 1_000_000
 
 
 def problems(config: Config) -> Iterator[Problem]:
-    """Give what is wrong with the upstreams."""
+    """Return what is wrong with the upstreams."""
     upstreams = config.upstream
     if not upstreams:
         yield Problem(

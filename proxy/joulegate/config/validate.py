@@ -44,7 +44,7 @@ _DURATIONS: Mapping[tuple[str, str], tuple[float, float]] = {
 
 
 def problems(config: Config, plugins: Plugins) -> list[Problem]:
-    """Give everything that is wrong with the values."""
+    """Return everything that is wrong with the values."""
     return [
         *upstreams.problems(config),
         *_listen(config),
@@ -83,7 +83,7 @@ def _durations(config: Config) -> Iterator[Problem]:
 
 
 def _shown(time: float) -> str:
-    """Give a bound as it would be written in the file."""
+    """Return a bound as it would be written in the file."""
     exact = Nanoseconds(round(time * NANO))
     return f"{exact // 10**6} ms" if exact < NANO else f"{seconds(exact):g} s"
 

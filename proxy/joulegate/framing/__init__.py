@@ -5,19 +5,19 @@ size in constant memory, ``values`` and ``usage`` turn what was found into facts
 changes a byte, knows a socket or reads a clock.
 """
 
+from joulegate.framing.byte_ranges import ByteRange, spans
 from joulegate.framing.multipart import MultipartPeek
 from joulegate.framing.peek import HeadPeek, JsonPeek, Peek, PointerPeek
 from joulegate.framing.pictures import PicturePeek, size_in
 from joulegate.framing.records import LIMIT, EventSplitter, Frame, LineSplitter
 from joulegate.framing.scan import Found, Scanner
 from joulegate.framing.sound import SoundPeek
-from joulegate.framing.spans import Span, spans
 from joulegate.framing.template import EventTemplate
-from joulegate.framing.usage import Accounts, may_tell
+from joulegate.framing.usage import UsageReader, may_tell
 
 __all__ = [
     "LIMIT",
-    "Accounts",
+    "ByteRange",
     "EventSplitter",
     "EventTemplate",
     "Found",
@@ -31,7 +31,7 @@ __all__ = [
     "PointerPeek",
     "Scanner",
     "SoundPeek",
-    "Span",
+    "UsageReader",
     "may_tell",
     "size_in",
     "spans",

@@ -26,7 +26,7 @@ class Pass(Struct, frozen=True):
     """``0`` is as many as in the first pass."""
 
     def size(self, width: int, height: int) -> Size:
-        """Give the size to which a picture of this size grows."""
+        """Return the size to which a picture of this size grows."""
         if self.width and self.height:
             return self.width, self.height
         if self.width:
@@ -46,12 +46,12 @@ class Drawing(Struct, frozen=True):
     second: Pass | None = None
 
     def over(self, other: "Drawing") -> "Drawing":
-        """Give this where it is known, else the other."""
+        """Return this where it is known, else the other."""
         known = {name: value for name, value in structs.asdict(self).items() if value is not None}
         return structs.replace(other, **known)
 
     def facts(self, images: Fact | None, final: Size | None = None) -> TaskFacts:
-        """Give the facts of so many images; ``final`` is the size that the answer says they have.
+        """Return the facts of so many images; ``final`` is the size that the answer says they have.
 
         With a second pass, steps are as many steps at the final size as both passes are worth by their areas:
         an estimate, because the second one leaves out steps by its strength.
@@ -75,7 +75,7 @@ class Drawing(Struct, frozen=True):
 
 
 def hidden_in(prompt: bytes | None) -> Drawing:
-    """Give what stable-diffusion.cpp reads out of the text of a prompt, over the request's own members.
+    """Return what stable-diffusion.cpp reads out of the text of a prompt, over the request's own members.
 
     See examples/server/api.md of https://github.com/leejet/stable-diffusion.cpp, ``sd_cpp_extra_args``.
     """
@@ -120,6 +120,6 @@ class _Native(Struct):
 
 
 def second_pass(scale: object, width: object, height: object, steps: object) -> Pass:
-    """Give a second pass of numbers that a request may have; nonsense is as if it were left out."""
+    """Return a second pass of numbers that a request may have; nonsense is as if it were left out."""
     factor = float(scale) if isinstance(scale, int | float) and 0 < scale <= 16 else 2.0
     return Pass(factor, count(width) or 0, count(height) or 0, count(steps) or 0)

@@ -15,7 +15,7 @@ MARK = b"x-compute-type"
 
 
 def facts_of(fields: Mapping[bytes, bytes]) -> TaskFacts:
-    """Give the counts in a head; names of fields are in lower case.
+    """Return the counts in a head; names of fields are in lower case.
 
     TEI's tokens are all read, none written. TGI's written tokens are those of the one choice that it returns.
     """
@@ -28,7 +28,7 @@ def facts_of(fields: Mapping[bytes, bytes]) -> TaskFacts:
 
 
 def timings_of(fields: Mapping[bytes, bytes]) -> ServerTimings:
-    """Give the durations in a head.
+    """Return the durations in a head.
 
     TEI's inference is all prefill. TGI does not say where in its inference the prefill ends.
     """

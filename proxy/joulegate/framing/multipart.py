@@ -45,7 +45,7 @@ class MultipartPeek:
         self._found = Found({}, {})
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next part of the body."""
+        """Accept the next part of the body."""
         if self._place not in self._steps:
             return
         self._held += chunk
@@ -53,7 +53,7 @@ class MultipartPeek:
             pass
 
     def found(self) -> Found:
-        """Give the fields that are complete: each as the raw JSON string of its text.
+        """Return the fields that are complete: each as the raw JSON string of its text.
 
         Of a file that was asked for, the member is its first bytes and the count its size.
         """
@@ -92,7 +92,7 @@ class MultipartPeek:
         return True
 
     def _names(self, head: bytes) -> tuple[str | None, str | None]:
-        """Give the name of a wanted field, or of a wanted file."""
+        """Return the name of a wanted field, or of a wanted file."""
         match = _NAME.search(head)
         name = match[1].decode(errors="replace") if match else ""
         if _FILE.search(head):

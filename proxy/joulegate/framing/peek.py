@@ -17,11 +17,11 @@ class Peek(Protocol):
     """Looks into a body that passes by."""
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next part of the body."""
+        """Accept the next part of the body."""
         ...
 
     def found(self) -> Found:
-        """Give what is known so far."""
+        """Return what is known so far."""
         ...
 
 
@@ -45,7 +45,7 @@ class JsonPeek:
         """The document has been decoded, and with it all that there is to know."""
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next part of the document."""
+        """Accept the next part of the document."""
         if self._scanner:
             self._scanner.feed(chunk)
             return
@@ -59,7 +59,7 @@ class JsonPeek:
             self._parts.clear()
 
     def found(self) -> Found:
-        """Give what is known so far: of a broken or unfinished document, what precedes the break."""
+        """Return what is known so far: of a broken or unfinished document, what precedes the break."""
         if self._scanner:
             return self._scanner.found
         if self._found is None:
@@ -87,7 +87,7 @@ class HeadPeek(JsonPeek):
         self._left = size
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next part of the body."""
+        """Accept the next part of the body."""
         if self._left > 0:
             super().feed(chunk[: self._left])
             self._left -= len(chunk)
@@ -103,11 +103,11 @@ class PointerPeek:
         self._scanner = Scanner(names, names, split=pointers.__getitem__)
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next part of the document."""
+        """Accept the next part of the document."""
         self._scanner.feed(chunk)
 
     def found(self) -> Found:
-        """Give what is known so far, by name."""
+        """Return what is known so far, by name."""
         members, counts = self._scanner.found
         return Found(
             {name: members[first] for name, first in self._same.items() if first in members},
@@ -133,7 +133,7 @@ class _Plan:
         self._heads = [_steps(path) for path in sorted(heads)]
 
     def pick(self, document: msgspec.Struct) -> Found:
-        """Give what is wanted of a document of this type."""
+        """Return what is wanted of a document of this type."""
         found = Found({}, {})
         for path, top, rest in self._wanted:
             raw: msgspec.Raw | None = getattr(document, top)
@@ -155,18 +155,18 @@ class _Plan:
 
 @lru_cache(maxsize=256)
 def _plan(wanted: frozenset[str], counted: frozenset[str], heads: frozenset[str]) -> _Plan:
-    """Give the plan for these paths; there is one for each observer class."""
+    """Return the plan for these paths; there is one for each observer class."""
     return _Plan(wanted, counted, heads)
 
 
 def _steps(path: str) -> tuple[str, str, str]:
-    """Give the path, the field at its top and the path below that."""
+    """Return the path, the field at its top and the path below that."""
     top, _, rest = path.partition(".")
     return path, _field(top), rest
 
 
 def _field(top: str) -> str:
-    """Give the name of the field for a key: a place in an array is no name in Python."""
+    """Return the name of the field for a key: a place in an array is no name in Python."""
     return top if top.isidentifier() else _PLACE + top
 
 
@@ -176,7 +176,7 @@ def _at(document: msgspec.Struct, top: str, rest: str) -> bytes | None:
 
 
 def _inside(raw: bytes, path: str) -> bytes | None:
-    """Give the value at a path below this one."""
+    """Return the value at a path below this one."""
     if not path:
         return raw
     head, _, rest = path.partition(".")

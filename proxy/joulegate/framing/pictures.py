@@ -29,18 +29,18 @@ class PicturePeek:
         self._head = bytearray()
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next part of the file."""
+        """Accept the next part of the file."""
         self._head += chunk[: HEAD - len(self._head)]
 
     def found(self) -> Found:
-        """Give ``picture.width`` and ``picture.height``, where the file says so."""
+        """Return ``picture.width`` and ``picture.height``, where the file says so."""
         size = size_of(bytes(self._head))
         members = {"picture.width": b"%d" % size[0], "picture.height": b"%d" % size[1]} if size else {}
         return Found(members, {"pictures": 1} if self._head else {})
 
 
 def size_in(raw: bytes | None) -> Size | None:
-    """Give width and height of a picture in base64 or a data URL, by the beginning of its JSON string."""
+    """Return width and height of a picture in base64 or a data URL, by the beginning of its JSON string."""
     match = _BASE64.match(raw or b"")
     text = match[1] if match else b""
     try:
@@ -50,7 +50,7 @@ def size_in(raw: bytes | None) -> Size | None:
 
 
 def size_of(head: bytes) -> Size | None:
-    """Give width and height of a picture file by its first bytes."""
+    """Return width and height of a picture file by its first bytes."""
     try:
         size = _size(head)
     except struct.error:

@@ -66,11 +66,11 @@ class _Splitter:
         return True
 
     def feed(self, chunk: bytes) -> list[Frame]:
-        """Take a piece of the stream and give the records that it finishes."""
+        """Accept a piece of the stream and return the records that it finishes."""
         return self._split(self._held + chunk if self._held else chunk)
 
     def finish(self) -> list[Frame]:
-        """Give the record that the end of the stream ends, if there is one."""
+        """Return the record that the end of the stream ends, if there is one."""
         rest, self._held = self._held, b""
         return [self._frame(rest)] if rest else []
 
@@ -106,14 +106,14 @@ class _Splitter:
         return [Frame(start, self._offset, part, False, False)]
 
     def alone(self, chunk: bytes) -> bytes:
-        """Take ``chunk`` and give its payload if it is exactly one record in its usual form: the quick way.
+        """Accept ``chunk`` and return its payload if it is exactly one record in its usual form.
 
         Nothing is given, and nothing taken, if it is anything else: then it is for ``feed``.
         """
         raise NotImplementedError
 
     def _boundary(self, data: bytes, start: int) -> int:
-        """Give the end of the first record that ends after ``start``, or -1."""
+        """Return the end of the first record that ends after ``start``, or -1."""
         raise NotImplementedError
 
     def _payload(self, raw: bytes, start: int) -> bytes:
@@ -124,7 +124,7 @@ class EventSplitter(_Splitter):
     """Cuts ``text/event-stream``: any mix of LF, CRLF and CR, comments, several data lines, a BOM."""
 
     def alone(self, chunk: bytes) -> bytes:
-        """Take one event of a single ``data`` line, perhaps with its name before."""
+        """Accept one event of a single ``data`` line, perhaps with its name before."""
         begin = chunk.find(b"\n") + 1 if chunk.startswith(b"event: ") else 0
         size = len(chunk)
         if (
@@ -161,7 +161,7 @@ class LineSplitter(_Splitter):
     """Cuts lines of JSON (``application/x-ndjson``): LF, with an optional CR before it."""
 
     def alone(self, chunk: bytes) -> bytes:
-        """Take one whole line."""
+        """Accept one whole line."""
         size = len(chunk)
         if chunk.find(b"\n") == size - 1 and 0 < size <= LIMIT and not self._held and not self._long:
             payload = self._payload(chunk, self._offset)

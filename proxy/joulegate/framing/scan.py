@@ -27,7 +27,7 @@ Path = tuple[str, ...]
 
 
 def dotted(path: str) -> Path:
-    """Give the parts of a path such as ``response.usage`` or ``inputs.0.shape``."""
+    """Return the parts of a path such as ``response.usage`` or ``inputs.0.shape``."""
     return tuple(path.split("."))
 
 
@@ -84,7 +84,7 @@ class Scanner:
         self.found = Found({}, {})
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next part of the document."""
+        """Accept the next part of the document."""
         at = self._string(chunk, 0) if self._in_string else 0
         while at >= 0:
             pattern = _SHALLOW if self._depth <= self._floor else _DEEP
@@ -109,7 +109,7 @@ class Scanner:
         return self._string(chunk, at)
 
     def _string(self, chunk: bytes, at: int) -> int:
-        """Go on inside a string; give the place after its closing quote, or -1 if it goes on."""
+        """Go on inside a string; return the place after its closing quote, or -1 if it goes on."""
         end = self._closing_quote(chunk, at)
         if self._key is not None and len(self._key) <= _KEY_LIMIT:
             self._key += chunk[at : end if end >= 0 else len(chunk)]
@@ -189,7 +189,7 @@ class Scanner:
             self.found.members.pop(name, None)
 
     def _first(self, chunk: bytes, end: int) -> None:
-        """Note the first element of the array that is being counted, if it stands before ``end``."""
+        """Record the first element of the array that is being counted, if it stands before ``end``."""
         counts = self.found.counts
         if self._counting_depth >= 0 and not counts[self._counting]:
             counts[self._counting] = int(bool(chunk[self._counting_from : end].strip()))

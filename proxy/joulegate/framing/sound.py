@@ -31,16 +31,16 @@ class SoundPeek:
 
     @staticmethod
     def reads(media: bytes) -> bool:
-        """Say whether sounds of this media type tell their length."""
+        """Whether sounds of this media type tell their length."""
         return media in _WAVES or media in _SAMPLES
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next part of the file."""
+        """Accept the next part of the file."""
         self._head += chunk[: HEAD - len(self._head)]
         self._size += len(chunk)
 
     def found(self) -> Found:
-        """Give the length, where the file says enough."""
+        """Return the length, where the file says enough."""
         media = self._content_type.partition(b";")[0].strip().lower()
         length = wave_length(bytes(self._head), self._size) if media in _WAVES else self._samples()
         return Found({} if length is None else {"sound.nanoseconds": b"%d" % length}, {})
@@ -51,7 +51,7 @@ class SoundPeek:
 
 
 def wave_length(head: bytes, size: int) -> Nanoseconds | None:
-    """Give the length of a WAV file of so many bytes by its first ones.
+    """Return the length of a WAV file of so many bytes by its first ones.
 
     A file that was written as a stream does not know its own size: then what is there counts.
     """
@@ -70,7 +70,7 @@ def wave_length(head: bytes, size: int) -> Nanoseconds | None:
 
 
 def heard(found: Found, source: FactSource = FactSource.DERIVED) -> Fact | None:
-    """Give the length that a peek has found."""
+    """Return the length that a peek has found."""
     raw = found.members.get("sound.nanoseconds")
     return None if raw is None else Fact(int(raw), source)
 

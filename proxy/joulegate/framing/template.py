@@ -17,7 +17,7 @@ class EventTemplate:
         self._after = b""
 
     def size(self, event: bytes) -> int:
-        """Give the bytes of the text as they stand in the JSON; -1 if the event is not like the last one."""
+        """Return bytes of the text as they stand in the JSON; -1 if the event is not like the last one."""
         before, after = self._before, self._after
         if not before or not event.startswith(before) or not event.endswith(after):
             return -1
@@ -28,5 +28,5 @@ class EventTemplate:
         return end - start
 
     def learn(self, event: bytes, start: int, end: int) -> None:
-        """Take an event as the one that others are like; its text is the string between these places."""
+        """Accept an event as the one that others are like; its text is the string between these places."""
         self._before, self._after = event[:start], event[end:]

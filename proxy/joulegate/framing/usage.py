@@ -68,11 +68,11 @@ _NO_TIMINGS = ServerTimings()
 
 
 def may_tell(event: bytes) -> bool:
-    """Say whether an event may hold usage; ``"usage":null``, which servers put into every event, is none."""
+    """Whether an event may hold usage; ``"usage":null``, which servers put into every event, is none."""
     return b'"usage"' in event and event.count(b'"usage"') != event.count(b'"usage":null')
 
 
-class Accounts:
+class UsageReader:
     """Gathers what one answer says of its own cost; what is said last counts."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Accounts:
         self.timings = _NO_TIMINGS
 
     def take(self, members: Mapping[str, bytes | Raw]) -> None:
-        """Take the members ``usage``, ``timings`` and ``metrics`` of an answer or of an event."""
+        """Accept the members ``usage``, ``timings`` and ``metrics`` of an answer or of an event."""
         self.usage(members.get("usage"))
         if "timings" in members:
             self.server_timings(members["timings"])
@@ -88,19 +88,19 @@ class Accounts:
             self.metrics(members["metrics"])
 
     def usage(self, raw: bytes | Raw | None) -> None:
-        """Take a raw ``usage`` object; ``null`` and nonsense change nothing."""
+        """Accept a raw ``usage`` object; ``null`` and nonsense change nothing."""
         usage = decode(raw, _Usage) if raw else None
         if usage:
             facts = _usage_facts(usage)
             self.facts = facts if self.facts is _NOTHING else replace(self.facts, **_known(facts))
 
     def head(self, fields: Mapping[bytes, bytes]) -> None:
-        """Take the head of an answer, names in lower case; what the body says later counts more."""
+        """Accept the head of an answer, names in lower case; what the body says later counts more."""
         if heads.MARK in fields:
             self.facts, self.timings = heads.facts_of(fields), heads.timings_of(fields)
 
     def total_is_prompt(self, raw: bytes | Raw | None) -> None:
-        """Take a raw ``usage`` that has only a total, of work that is all in the prompt."""
+        """Accept a raw ``usage`` that has only a total, of work that is all in the prompt."""
         usage = decode(raw, _Usage) if raw else None
         if usage and self.facts.prompt_tokens is None:
             total = fact(usage.total_tokens, FactSource.DERIVED)
@@ -122,7 +122,7 @@ class Accounts:
         )
 
     def first_of(self, choices: int, raw: bytes | Raw | None, *, prompts: int = 1) -> None:
-        """Take it that usage is the first choice's alone, if raw ``timings`` of llama.cpp say the same.
+        """Accept it that usage is the first choice's alone, if raw ``timings`` of llama.cpp say the same.
 
         The others are taken to be as long; of several prompts only that of the first is told.
         """
@@ -135,7 +135,7 @@ class Accounts:
                 self.facts = replace(self.facts, prompt_tokens=None, cached_prompt_tokens=None)
 
     def server_timings(self, raw: bytes | Raw | None) -> None:
-        """Take llama.cpp's raw ``timings``; its counts stand in where usage is missing."""
+        """Accept llama.cpp's raw ``timings``; its counts stand in where usage is missing."""
         timings = decode(raw, _Timings) if raw else None
         if not timings:
             return
@@ -144,7 +144,7 @@ class Accounts:
         self.timings = replace(self.timings, prefill=prefill, decode=decoding)
 
     def metrics(self, raw: bytes | Raw | None) -> None:
-        """Take vLLM's raw ``metrics``."""
+        """Accept vLLM's raw ``metrics``."""
         metrics = decode(raw, _Metrics) if raw else None
         if metrics:
             self.timings = ServerTimings(
@@ -180,14 +180,14 @@ def _usage_facts(usage: _Usage) -> TaskFacts:
 
 
 def _with_cached(usage: _Usage) -> int | None:
-    """Give all tokens of the input: Anthropic counts those read from and written to the cache beside it."""
+    """Return all tokens of the input: Anthropic counts those read from and written to the cache beside it."""
     fresh = count(usage.input_tokens)
     beside = (usage.cache_read_input_tokens, usage.cache_creation_input_tokens)
     return None if fresh is None else count(fresh + sum(count(tokens) or 0 for tokens in beside))
 
 
 def _completion(usage: _Usage, prompt: int | None, reasoning: int | None) -> tuple[Fact | None, int | None]:
-    """Give completion tokens with reasoning in them; some servers report the two side by side."""
+    """Return completion tokens with reasoning in them; some servers report the two side by side."""
     completion = _first(usage.completion_tokens, usage.output_tokens)
     if completion is None or prompt is None or not reasoning:
         return _fact(completion), reasoning

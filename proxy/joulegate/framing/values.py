@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def decode(raw: bytes | msgspec.Raw, kind: type[T]) -> T | None:
-    """Give the value of JSON text, or ``None`` if it is not of this kind.
+    """Return the value of JSON text, or ``None`` if it is not of this kind.
 
     ``NaN`` and ``Infinity``, which JSON forbids and Python servers write, count as null.
     """
@@ -74,13 +74,13 @@ def seconds(value: object) -> Nanoseconds | None:
 
 
 def word(raw: bytes | msgspec.Raw | None) -> str | None:
-    """Give the text of a raw string that may be a name."""
+    """Return the text of a raw string that may be a name."""
     text = decode(raw, str) if raw is not None else None
     return text if text and len(text) <= _NAME_LIMIT else None
 
 
 def whole(raw: bytes | msgspec.Raw | None) -> int | None:
-    """Give the count in a raw number, or in a string of digits as forms have it."""
+    """Return the count in a raw number, or in a string of digits as forms have it."""
     value = decode(raw, Any) if raw is not None else None
     if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
@@ -88,18 +88,18 @@ def whole(raw: bytes | msgspec.Raw | None) -> int | None:
 
 
 def flag(raw: bytes | None) -> bool | None:
-    """Give the truth value of a raw member: a boolean, or the word of it as forms have it."""
+    """Return the truth value of a raw member: a boolean, or the word of it as forms have it."""
     return _FLAGS.get(raw or b"")
 
 
 def area(raw: bytes | msgspec.Raw | None) -> tuple[int, int] | None:
-    """Give width and height of a raw ``"WxH"`` string; ``None`` for ``"auto"`` and the like."""
+    """Return width and height of a raw ``"WxH"`` string; ``None`` for ``"auto"`` and the like."""
     match = _SIZE.fullmatch(word(raw) or "")
     return (int(match[1]), int(match[2])) if match else None
 
 
 def key_of(inner: bytes) -> str:
-    """Give the text of an object's key from what stands between its quotation marks."""
+    """Return the text of an object's key from what stands between its quotation marks."""
     if b"\\" in inner:
         return decode(b'"' + inner + b'"', str) or ""
     return inner.decode(errors="replace")

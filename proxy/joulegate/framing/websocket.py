@@ -34,7 +34,7 @@ class BrokenWebsocket(ValueError):
 
 
 def compresses(extensions: bytes | None) -> bool:
-    """Say whether a ``Sec-WebSocket-Extensions`` field of the answer agrees to compress messages.
+    """Whether a ``Sec-WebSocket-Extensions`` field of the answer agrees to compress messages.
 
     Whether each is compressed by itself need not be known: what remembers the one before reads it too.
     """
@@ -63,7 +63,7 @@ class WebsocketReader:
         self._inflated = 0
 
     def feed(self, data: bytes) -> list[Message]:
-        """Take bytes; give the messages that are whole now. Raises ``BrokenWebsocket``, and then for good."""
+        """Accept bytes; return messages that are whole now. Raises ``BrokenWebsocket``, and then for good."""
         messages: list[Message] = []
         place = 0
         while place < len(data):
@@ -80,7 +80,7 @@ class WebsocketReader:
     # --- heads ---------------------------------------------------------------------------------------
 
     def _take_head(self, data: bytes, place: int) -> int:
-        """Take bytes of a frame's head; give the place after them."""
+        """Accept bytes of a frame's head; return the place after them."""
         while True:
             wanted = self._wanted() - len(self._head)
             if not wanted:
@@ -92,7 +92,7 @@ class WebsocketReader:
             place = min(place + wanted, len(data))
 
     def _wanted(self) -> int:
-        """Give the length of the head as far as it can be known."""
+        """Return the length of the head as far as it can be known."""
         if len(self._head) < 2:
             return 2
         extended = {126: 2, 127: 8}.get(self._head[1] & 0x7F, 0)
@@ -180,7 +180,7 @@ class WebsocketReader:
 
 
 def unmasked(part: bytes, mask: bytes, at: int) -> bytes:
-    """Give a part of a payload, beginning at a place of it, without its mask of four bytes, if any."""
+    """Return a part of a payload, beginning at a place of it, without its mask of four bytes, if any."""
     if not mask or not part:
         return part
     turned = mask[at % 4 :] + mask[: at % 4]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import islice
 
-from joulegate.ledger.rows import Batch, BooksTotal, Entry, Reading
+from joulegate.ledger.rows import Batch, BooksTotal, LedgerEntry, StoredReading
 from joulegate.model import DeviceId, SpanId
 
 LIMIT = 100_000
@@ -14,15 +14,15 @@ class Backlog:
     """Batches folded together; beyond the bound the oldest records go, the books stay exact."""
 
     def __init__(self, limit: int = LIMIT) -> None:
-        self.entries: dict[SpanId, Entry] = {}
+        self.entries: dict[SpanId, LedgerEntry] = {}
         self.books: dict[DeviceId, BooksTotal] = {}
-        self.readings: dict[DeviceId, Reading] = {}
+        self.readings: dict[DeviceId, StoredReading] = {}
         self.dropped = 0
         """Records that were given up for want of room."""
         self._limit = limit
 
     def add(self, batch: Batch) -> None:
-        """Take one batch."""
+        """Accept one batch."""
         self._enter(batch.entries)
         self._book(BooksTotal(device=books.device).plus(books) for books in batch.books)
         self._book(BooksTotal(device=device, resets=resets) for device, resets in batch.resets)
@@ -30,7 +30,7 @@ class Backlog:
         self.readings.update((reading.device, reading) for reading in batch.readings)
 
     def absorb(self, later: "Backlog") -> None:
-        """Take all of a backlog that was filled after this one."""
+        """Accept all of a backlog that was filled after this one."""
         self._enter(later.entries.values())
         self._book(later.books.values())
         self.readings |= later.readings
@@ -42,7 +42,7 @@ class Backlog:
     def __bool__(self) -> bool:
         return bool(self.entries or self.books or self.readings)
 
-    def _enter(self, entries: Iterable[Entry]) -> None:
+    def _enter(self, entries: Iterable[LedgerEntry]) -> None:
         for entry in entries:
             # The first figure stands: a final one never changes.
             self.entries.setdefault(entry.record.id, entry)

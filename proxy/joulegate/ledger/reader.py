@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from joulegate.errors import ConfigError, SourceUnavailable
-from joulegate.ledger.rows import BooksTotal, Reading
+from joulegate.ledger.rows import BooksTotal, StoredReading
 from joulegate.ledger.schema import check
 from joulegate.model import Balance, BudgetCharge, DeviceId, ReportRow, RequestRecord, SpanId
 from joulegate.units import Micrograms, Microjoules, Microwatts, Nanoseconds
@@ -42,7 +42,7 @@ FROM chosen LEFT JOIN means ON {same} GROUP BY {chosen} ORDER BY {chosen}
 """
 
 
-class Reader:
+class LedgerReader:
     """Read access. Methods block for the time of a query; ``SourceUnavailable`` if the file fails."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Reader:
         self._lock = lock or Lock()
 
     @classmethod
-    def open(cls, path: Path | str) -> "Reader":
+    def open(cls, path: Path | str) -> "LedgerReader":
         """Open a file that only is read. Raises ``ConfigError`` if it is no ledger."""
         if not Path(path).is_file():
             raise ConfigError(f"ledger: there is no file {path}")
@@ -67,49 +67,49 @@ class Reader:
         return cls(connection)
 
     def has(self, id_: SpanId) -> bool:
-        """Say whether the final figure of a request is written."""
+        """Whether the final figure of a request is written."""
         return bool(self._rows("SELECT 1 FROM requests WHERE id = ?", (id_,)))
 
     def find(self, id_: str) -> RequestRecord | None:
-        """Give a request by its own id, or the latest one by the id of its client or of its job."""
+        """Return a request by its own id, or the latest one by the id of its client or of its job."""
         for condition in _FINDS:
             for (record,) in self._rows(f"SELECT record FROM requests WHERE {condition}", (id_,)):  # noqa: S608 (constant)
                 return _record(record)
         return None
 
     def totals(self) -> list[Balance]:
-        """Give the sums over all final records, also over those whose rows were dropped."""
+        """Return the sums over all final records, also over those whose rows were dropped."""
         rows = self._rows("SELECT balance FROM totals ORDER BY requests DESC")
         return [msgspec.json.decode(balance, type=Balance) for (balance,) in rows]
 
     def books(self) -> list[BooksTotal]:
-        """Give the books of every device."""
+        """Return the books of every device."""
         rows = self._rows("SELECT books FROM books ORDER BY device")
         return [msgspec.json.decode(books, type=BooksTotal) for (books,) in rows]
 
     def idle_power(self) -> dict[DeviceId, Microwatts]:
-        """Give the idle power of every device for which one was learned."""
+        """Return the idle power of every device for which one was learned."""
         return {books.device: books.idle_power for books in self.books() if books.idle_power is not None}
 
-    def readings(self) -> list[Reading]:
-        """Give up to where the books of every device go."""
+    def readings(self) -> list[StoredReading]:
+        """Return up to where the books of every device go."""
         rows = self._rows("SELECT device, t_ns, counter_uj, boot FROM readings")
-        return [Reading(DeviceId(d), Nanoseconds(t), Microjoules(c), boot) for d, t, c, boot in rows]
+        return [StoredReading(DeviceId(d), Nanoseconds(t), Microjoules(c), boot) for d, t, c, boot in rows]
 
     def charges(self) -> list[BudgetCharge]:
-        """Give what every budget was charged in every period."""
+        """Return what every budget was charged in every period."""
         rows = self._rows("SELECT budget, period_ns, used FROM budgets ORDER BY period_ns")
         return [BudgetCharge(budget, Nanoseconds(period), used) for budget, period, used in rows]
 
     def count(self) -> int:
-        """Give the number of single requests."""
+        """Return the number of single requests."""
         ((count,),) = self._rows("SELECT count(*) FROM requests")
         return int(count)
 
     def report(
         self, since: Nanoseconds, until: Nanoseconds, by: Sequence[str] = ("task", "model")
     ) -> list[ReportRow]:
-        """Give inference requests that ended within ``[since, until)`` of the wall clock, by group.
+        """Return inference requests that ended within ``[since, until)`` of the wall clock, by group.
 
         Raises ``ConfigError`` for an unknown word. Requests older than ``keep_requests`` are in the totals
         only.

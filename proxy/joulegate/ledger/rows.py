@@ -26,14 +26,14 @@ UNFINISHED = ""
 """Upstream of the balance that holds energy of requests whose figures a crash took."""
 
 
-class Entry(Struct, frozen=True, gc=False):
+class LedgerEntry(Struct, frozen=True, gc=False):
     """One final record with what it takes from the budgets."""
 
     record: RequestRecord
     charges: tuple[BudgetCharge, ...] = ()
 
 
-class Reading(Struct, frozen=True):
+class StoredReading(Struct, frozen=True):
     """Up to where the books of a device go: a meter that starts anew goes on from here."""
 
     device: DeviceId
@@ -60,7 +60,7 @@ class BooksTotal(Struct, frozen=True):
     """Power with no request present, as last learned; ``None`` until known."""
 
     def plus(self, books: WindowBooks) -> "BooksTotal":
-        """Give the books with one more window."""
+        """Return the books with one more window."""
         window = BooksTotal(
             device=books.device,
             counter=books.counter,
@@ -72,7 +72,7 @@ class BooksTotal(Struct, frozen=True):
         return self.merged(window)
 
     def merged(self, other: "BooksTotal") -> "BooksTotal":
-        """Give the sum of both."""
+        """Return the sum of both."""
         return BooksTotal(
             device=self.device,
             counter=Microjoules(self.counter + other.counter),
@@ -86,24 +86,24 @@ class BooksTotal(Struct, frozen=True):
         )
 
     def error(self) -> int:
-        """Give what is missing from the books in microjoules: zero, always."""
+        """Return what is missing from the books in microjoules: zero, always."""
         return self.counter - self.requests - self.idle - sum(energy for _, energy in self.unattributed)
 
 
 class Batch(Struct, frozen=True):
     """What one settlement brings: it is written whole or not at all."""
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[LedgerEntry, ...] = ()
     books: tuple[WindowBooks, ...] = ()
     resets: tuple[tuple[DeviceId, int], ...] = ()
     """Restarts of counters since the last batch."""
     idle_power: tuple[tuple[DeviceId, Microwatts], ...] = ()
     """What was learned since the last batch."""
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[StoredReading, ...] = ()
 
 
 def key(balance: Balance) -> tuple[str, ...]:
-    """Give the words under which a balance adds up; an absent word is empty."""
+    """Return the words under which a balance adds up; an absent word is empty."""
     return (
         balance.task.value,
         balance.work.value,
@@ -115,12 +115,12 @@ def key(balance: Balance) -> tuple[str, ...]:
 
 
 def added(one: Balance, other: Balance) -> Balance:
-    """Give the sum of two balances of the same words."""
+    """Return the sum of two balances of the same words."""
     return summed((one, other))
 
 
 def summed(balances: Sequence[Balance]) -> Balance:
-    """Give the sum of one or more balances of the same words."""
+    """Return the sum of one or more balances of the same words."""
     first = balances[0]
     energy: dict[tuple[Component, Share], int] = {}
     emissions: dict[str, int] = {}
@@ -151,7 +151,7 @@ def summed(balances: Sequence[Balance]) -> Balance:
 
 
 def unfinished(component: Component, energy: Microjoules) -> Balance:
-    """Give a balance of no request for energy that was booked to requests which were never recorded."""
+    """Return a balance of no request for energy that was booked to requests which were never recorded."""
     return Balance(
         task=Task.UNKNOWN,
         work=WorkClass.INFERENCE,
@@ -165,7 +165,7 @@ def unfinished(component: Component, energy: Microjoules) -> Balance:
 
 
 def recorded(*records: RequestRecord) -> list[BooksTotal]:
-    """Give what final records add to the books of their devices."""
+    """Return what final records add to the books of their devices."""
     sums: dict[DeviceId, int] = {}
     for record in records:
         for part in record.settled.by_device:

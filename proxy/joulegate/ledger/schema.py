@@ -51,7 +51,7 @@ CREATE INDEX IF NOT EXISTS jobs_by_request ON jobs (id);
 
 
 def opened(path: str) -> sqlite3.Connection:
-    """Give a connection for writing; a new file gets its tables. Raises ``ConfigError`` with the remedy."""
+    """Return a connection for writing; a new file gets its tables. Raises ``ConfigError`` with the remedy."""
     try:
         connection = connect(path)
     except sqlite3.Error as problem:
@@ -71,7 +71,7 @@ def opened(path: str) -> sqlite3.Connection:
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """Give a plain connection in which every transaction is begun by hand."""
+    """Return a plain connection in which every transaction is begun by hand."""
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
 
 
@@ -123,7 +123,7 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 
 
 def damaged(path: str, reason: str) -> str:
-    """Give the message for a file that cannot be used, with the remedy."""
+    """Return the message for a file that cannot be used, with the remedy."""
     return (
         f"ledger.path: {path} cannot be used ({reason}): move it aside (mv '{path}' '{path}.damaged') to "
         "begin anew, or restore a copy; it is left untouched"

@@ -15,10 +15,10 @@ from threading import Condition, Event, Lock, Thread
 from joulegate import clock
 from joulegate.errors import ConfigError, SourceUnavailable
 from joulegate.ledger.backlog import LIMIT, Backlog
-from joulegate.ledger.reader import Reader
+from joulegate.ledger.reader import LedgerReader
 from joulegate.ledger.rows import Batch, BooksTotal, unfinished
 from joulegate.ledger.schema import connect, damaged, opened, tune
-from joulegate.ledger.writer import Writer
+from joulegate.ledger.writer import BatchWriter
 from joulegate.log import logger
 from joulegate.model import Component, DeviceId, LedgerStatus, RequestRecord, SpanId
 from joulegate.units import NANO, Microjoules, Nanoseconds
@@ -45,7 +45,7 @@ class Ledger:
         # A ledger in memory has one connection only; the lock keeps its reads and writes apart.
         self._exclusive = Lock()
         in_memory = path == ":memory:"
-        self.reader = Reader(connection, self._exclusive) if in_memory else Reader.open(path)
+        self.reader = LedgerReader(connection, self._exclusive) if in_memory else LedgerReader.open(path)
         self._condition = Condition()
         self._backlog = Backlog(LIMIT)
         self._rows = self.reader.count()
@@ -105,7 +105,7 @@ class Ledger:
         self, components: Mapping[DeviceId, Component], lost: Mapping[DeviceId, Microjoules]
     ) -> None:
         with self._exclusive:
-            Writer(self._connection).add_balances(
+            BatchWriter(self._connection).add_balances(
                 [
                     unfinished(components.get(device, Component.GPU), energy)
                     for device, energy in lost.items()
@@ -120,7 +120,7 @@ class Ledger:
         self._thread.start()
 
     def append(self, batch: Batch) -> None:
-        """Take one batch, to be written as soon as the disk lets."""
+        """Accept one batch, to be written as soon as the disk lets."""
         with self._condition:
             if self._waiting_since is None:
                 self._waiting_since = clock.monotonic()
@@ -128,14 +128,14 @@ class Ledger:
             self._condition.notify()
 
     def settled(self, id_: SpanId) -> bool:
-        """Say whether the final figure of a request is on disk."""
+        """Whether the final figure of a request is on disk."""
         try:
             return self.reader.has(id_)
         except SourceUnavailable:
             return False
 
     def find(self, id_: str) -> RequestRecord | None:
-        """Give a final record by its own id, its client's or its job's; also one that is not on disk yet."""
+        """Return a final record by its own id, its client's or its job's; also one not on disk yet."""
         with self._condition:
             waiting = [*self._writing.entries.values(), *self._backlog.entries.values()]
         for entry in reversed(waiting):
@@ -144,7 +144,7 @@ class Ledger:
         return self.reader.find(id_)
 
     def status(self) -> LedgerStatus:
-        """Give its health."""
+        """Return its health."""
         with self._condition:
             since = self._waiting_since
             return LedgerStatus(
@@ -199,7 +199,7 @@ class Ledger:
     def _written(self, work: Backlog) -> bool:
         try:
             with self._exclusive:
-                writer = Writer(self._connection)
+                writer = BatchWriter(self._connection)
                 new = writer.write(work) if work else 0
         except sqlite3.Error as problem:
             self._failed(problem)
@@ -248,7 +248,7 @@ class Ledger:
             return
         try:
             with self._exclusive:
-                dropped = Writer(self._connection).prune(Nanoseconds(clock.wall() - self._keep))
+                dropped = BatchWriter(self._connection).prune(Nanoseconds(clock.wall() - self._keep))
         except sqlite3.Error as problem:
             self._failed(problem)
             return

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from joulegate.ledger.backlog import Backlog
-from joulegate.ledger.rows import BooksTotal, Entry, Reading, added, key, recorded, summed
+from joulegate.ledger.rows import BooksTotal, LedgerEntry, StoredReading, added, key, recorded, summed
 from joulegate.model import Balance, BudgetCharge, DeviceId, RequestRecord, alike
 from joulegate.units import Nanoseconds
 
@@ -24,7 +24,7 @@ INSERT OR IGNORE INTO requests (
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
-class Writer:
+class BatchWriter:
     """Puts backlogs into the file. Used by one thread; raises ``sqlite3.Error`` with nothing written."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -34,7 +34,7 @@ class Writer:
         """Records that SQLite cannot hold, for example with a lone surrogate in a name."""
 
     def write(self, backlog: Backlog) -> int:
-        """Commit everything in it; give the number of new rows of requests."""
+        """Commit everything in it; return the number of new rows of requests."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             new = self._insert(list(backlog.entries.values()))
@@ -66,8 +66,8 @@ class Writer:
         cursor = self._connection.execute(f"DELETE FROM requests WHERE id IN ({oldest})", (before, PRUNED))  # noqa: S608 (constant)
         return cursor.rowcount
 
-    def _insert(self, entries: list[Entry]) -> list[Entry]:
-        """Insert rows; give the entries that were not there. All at once costs half as much as one by one."""
+    def _insert(self, entries: list[LedgerEntry]) -> list[LedgerEntry]:
+        """Insert rows; return entries that were not there. All at once costs half as much as one by one."""
         self._connection.execute("SAVEPOINT entries")
         if not self._insert_all(entries):
             self._connection.execute("ROLLBACK TO entries")
@@ -75,8 +75,8 @@ class Writer:
         self._connection.execute("RELEASE entries")
         return entries
 
-    def _insert_all(self, entries: list[Entry]) -> bool:
-        """Say whether every one of them was inserted."""
+    def _insert_all(self, entries: list[LedgerEntry]) -> bool:
+        """Whether every one of them was inserted."""
         try:
             rows = self._connection.executemany(_INSERT, (_row(entry.record) for entry in entries))
         except (UnicodeError, OverflowError):
@@ -91,12 +91,12 @@ class Writer:
             self.refused += 1
             return False
 
-    def _name_jobs(self, entries: Sequence[Entry]) -> None:
+    def _name_jobs(self, entries: Sequence[LedgerEntry]) -> None:
         jobs = [(entry.record.job, entry.record.id) for entry in entries if entry.record.job]
         if jobs:
             self._connection.executemany("INSERT OR IGNORE INTO jobs VALUES (?, ?)", jobs)
 
-    def _settle(self, entries: Sequence[Entry]) -> None:
+    def _settle(self, entries: Sequence[LedgerEntry]) -> None:
         self._total(group.sums for group in alike(entry.record for entry in entries))
         self._charge(charge for entry in entries for charge in entry.charges)
 
@@ -144,7 +144,7 @@ class Writer:
                 (books.device, books.counter, books.requests, books.idle, unattributed, _json(books)),
             )
 
-    def _read(self, readings: Iterable[Reading]) -> None:
+    def _read(self, readings: Iterable[StoredReading]) -> None:
         self._connection.executemany(
             "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?)",
             [(reading.device, reading.t, reading.counter, reading.boot) for reading in readings],
@@ -177,7 +177,7 @@ def _row(record: RequestRecord) -> tuple[object, ...]:
 
 
 def _folded(balances: Iterable[Balance]) -> list[tuple[tuple[str, ...], Balance]]:
-    """Give one sum for each set of words."""
+    """Return one sum for each set of words."""
     groups: defaultdict[tuple[str, ...], list[Balance]] = defaultdict(list)
     for balance in balances:
         groups[key(balance)].append(balance)

@@ -214,7 +214,7 @@ class SpanOpened(Struct, frozen=True, tag="opened", omit_defaults=True, gc=False
     client_request_id: str | None = None
 
     def work_in(self, facts: TaskFacts | None) -> WorkClass:
-        """Give the class of work by all that is known: the answer's word counts more than the request's."""
+        """Return the class of work by all that is known: the answer's word counts more than the request's."""
         return (facts.work if facts else None) or self.work
 
 

@@ -58,7 +58,7 @@ DIALECTS = ("openai", "anthropic", "ollama", "triton", "torchserve", "a1111", "p
 
 
 def work_of(kind: str) -> str:
-    """Give the kind of work that settlement goes by: ``llm``, ``image``, or ``auto`` for either."""
+    """Return the kind of work that settlement goes by: ``llm``, ``image``, or ``auto`` for either."""
     if kind in IMAGE_SERVERS:
         return "image"
     return "llm" if kind in TEXT_SERVERS else kind if kind in {"llm", "image"} else "auto"

@@ -91,7 +91,7 @@ class WindowBooks(Struct, frozen=True):
     """Time in the window whose energy is unknown; it is in none of the accounts."""
 
     def error(self) -> int:
-        """Give what is missing from the books in microjoules: zero, always."""
+        """Return what is missing from the books in microjoules: zero, always."""
         return self.counter - self.requests - self.idle - sum(energy for _, energy in self.unattributed)
 
 
@@ -145,7 +145,7 @@ class RequestRecord(Struct, frozen=True, omit_defaults=True, gc=False):
     """``settled.energy`` by the steps of the job: they add up to it."""
 
     def shares(self) -> tuple[tuple[Component, Share, Microjoules], ...]:
-        """Give ``settled.energy`` by component and share; the parts add up to it.
+        """Return ``settled.energy`` by component and share; the parts add up to it.
 
         Devices are not told apart by component here, so energy of more than one component is not split.
         """
@@ -160,11 +160,11 @@ class RequestRecord(Struct, frozen=True, omit_defaults=True, gc=False):
         )
 
     def words(self) -> tuple[Task, WorkClass, str | None, str, Outcome, str | None]:
-        """Give the words under which sums are kept."""
+        """Return the words under which sums are kept."""
         return (self.task, self.work, self.model, self.upstream, self.outcome, self.tenant)
 
     def balance(self) -> "Balance":
-        """Give this record as sums; counts of hostile size are cut at ``MOST``."""
+        """Return this record as sums; counts of hostile size are cut at ``MOST``."""
         return _balance([self])
 
 
@@ -207,7 +207,7 @@ class Alike(Struct, frozen=True, gc=False):
 
 
 def alike(records: Iterable[RequestRecord]) -> list[Alike]:
-    """Give records by their words, with sums that are those of their balances, in the order of the first."""
+    """Return records by their words, with sums that are those of their balances, ordered by the first."""
     groups: dict[tuple[object, ...], list[RequestRecord]] = {}
     for record in records:
         groups.setdefault(record.words(), []).append(record)

@@ -37,15 +37,15 @@ class Attributor(Protocol):
     """
 
     def sample(self, sample: EnergySample | SourceFailure) -> None:
-        """Take one reading, good or failed."""
+        """Accept one reading, good or failed."""
         ...
 
     def load(self, load: DeviceLoad) -> None:
-        """Take a report on the processes that use a device."""
+        """Accept a report on the processes that use a device."""
         ...
 
     def event(self, event: SpanEvent) -> None:
-        """Take one span event; one that is already known changes nothing."""
+        """Accept one span event; one that is already known changes nothing."""
         ...
 
     def advance(self, now: Nanoseconds) -> tuple[Sequence[Settled], Sequence[WindowBooks]]:
@@ -61,5 +61,5 @@ class Attributor(Protocol):
         ...
 
     def health(self, device: DeviceId) -> DeviceHealth:
-        """Give what was found out about a device's readings."""
+        """Return what was found out about a device's readings."""
         ...

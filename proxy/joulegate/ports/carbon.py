@@ -23,5 +23,5 @@ class CarbonSource(Protocol):
     """Gives the carbon intensity of a zone. ``joulegate.carbon.<name>.Plugin``."""
 
     def intensity(self, wall: Nanoseconds) -> Intensity:
-        """Give the intensity in force at a wall-clock time. Raises ``SourceUnavailable``."""
+        """Return the intensity in force at a wall-clock time. Raises ``SourceUnavailable``."""
         ...

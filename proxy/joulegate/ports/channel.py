@@ -9,7 +9,7 @@ class EventSink(Protocol):
     """Where a gate's events go."""
 
     def emit(self, event: SpanEvent) -> None:
-        """Take one event. Never blocks and never raises; what overflows its bound is counted."""
+        """Accept one event. Never blocks and never raises; what overflows its bound is counted."""
         ...
 
 
@@ -17,17 +17,17 @@ class EventHandler(Protocol):
     """Who listens to the gates: the meter."""
 
     def gate_connected(self, report: GateReport) -> None:
-        """Learn that a gate came, or came back."""
+        """Notify that a gate came, or came back."""
         ...
 
     def gate_reported(self, report: GateReport) -> None:
-        """Take the gate's own figures, about once a second."""
+        """Accept the gate's own figures, about once a second."""
         ...
 
     def gate_lost(self, gate: str) -> None:
-        """Learn that a gate died: its open spans will not be closed by anyone else."""
+        """Notify that a gate died: its open spans will not be closed by anyone else."""
         ...
 
     def event(self, gate: str, event: SpanEvent) -> None:
-        """Take one event; after a reconnection the same event may come again."""
+        """Accept one event; after a reconnection the same event may come again."""
         ...

@@ -16,19 +16,19 @@ class Exporter(Protocol):
     content_types: Sequence[str]
 
     def settled(self, record: RequestRecord) -> None:
-        """Take one final record."""
+        """Accept one final record."""
         ...
 
     def booked(self, books: WindowBooks) -> None:
-        """Take the books of one closed window."""
+        """Accept the books of one closed window."""
         ...
 
     def freeze(self, status: MeterStatus) -> object:
-        """Give an immutable copy of all that ``render`` needs; fast, on the loop."""
+        """Return an immutable copy of all that ``render`` needs; fast, on the loop."""
         ...
 
     def render(self, frozen: object, accept: str) -> tuple[bytes, str]:
-        """Give the document and its content type; slow, off the loop."""
+        """Return the document and its content type; slow, off the loop."""
         ...
 
 
@@ -36,7 +36,7 @@ class Summing(Protocol):
     """Optional ability of an exporter of sums: it takes many records at once in place of one by one."""
 
     def settled_together(self, groups: Sequence[Alike]) -> None:
-        """Take final records by their words, with their sums."""
+        """Accept final records by their words, with their sums."""
         ...
 
 

@@ -21,7 +21,7 @@ class JobObserver(Observer, Protocol):
     """
 
     def jobs(self) -> Sequence[JobSign]:
-        """Give what was learnt since the last call; asked at the end, and after each websocket message."""
+        """Return what was learnt since the last call; asked at the end, and after each websocket message."""
         ...
 
 
@@ -34,7 +34,7 @@ class WebsocketObserver(JobObserver, Protocol):
     """
 
     def message(self, t: Nanoseconds, data: bytes, *, text: bool, from_client: bool) -> None:
-        """Take one whole message, unmasked and inflated."""
+        """Accept one whole message, unmasked and inflated."""
         ...
 
 
@@ -43,7 +43,7 @@ class JobProtocol(InferenceProtocol, Protocol):
     """A protocol whose jobs can be asked after."""
 
     def inquiries(self, path: str, job: str) -> Sequence[str]:
-        """Give the paths under which a job that was submitted to ``path`` can be asked after, the best first.
+        """Return paths under which a job that was submitted to ``path`` can be asked after, the best first.
 
         The answer to a ``GET`` of one is read by this protocol's own observer of that route. If it does not
         tell of the job the next path is asked; one that the server does not know is not asked again.

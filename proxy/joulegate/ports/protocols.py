@@ -54,7 +54,7 @@ class Fields(tuple[tuple[bytes, bytes], ...]):
 
 
 def by_name(headers: Headers) -> Mapping[bytes, bytes]:
-    """Give the first value of each field by its name in lower case."""
+    """Return the first value of each field by its name in lower case."""
     return headers.first if isinstance(headers, Fields) else Fields(headers).first
 
 
@@ -69,11 +69,11 @@ class ResponseFilter(Protocol):
     """Takes out of a streamed answer what the client did not ask for; all other bytes stay as they are."""
 
     def feed(self, chunk: bytes) -> bytes:
-        """Give the bytes that may go on to the client now."""
+        """Return the bytes that may go on to the client now."""
         ...
 
     def finish(self) -> bytes:
-        """Give what was held back, at the end of the answer."""
+        """Return what was held back, at the end of the answer."""
         ...
 
 
@@ -85,15 +85,15 @@ class Observer(Protocol):
     """
 
     def request_body(self, chunk: bytes) -> None:
-        """Take a part of the request body as sent by the client."""
+        """Accept a part of the request body as sent by the client."""
         ...
 
     def asked(self) -> Asked:
-        """Give what is known of the wish so far; the last call is after the last part of the body."""
+        """Return what is known of the wish so far; the last call is after the last part of the body."""
         ...
 
     def rewrite(self, body: bytes) -> Rewrite | None:
-        """Give a body that also asks the server for usage, or ``None`` to leave it as it is.
+        """Return a body that also asks the server for usage, or ``None`` to leave it as it is.
 
         Called once with the whole body, and only if it is at most 64 KiB, not encoded and ``asked`` says
         that it wants a stream.
@@ -101,11 +101,11 @@ class Observer(Protocol):
         ...
 
     def response_head(self, status: int, headers: Headers) -> None:
-        """Take the head of the answer."""
+        """Accept the head of the answer."""
         ...
 
     def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
-        """Take a part of the answer as the server sent it; give the content bytes in it.
+        """Accept a part of the answer as the server sent it; return the content bytes in it.
 
         Content bytes are those that stand for generated work: text deltas of a stream, the body of a
         whole answer. Comments, usage and terminators are 0.
@@ -113,23 +113,23 @@ class Observer(Protocol):
         ...
 
     def response_end(self, *, complete: bool) -> None:
-        """Learn that the answer is over, whole or cut."""
+        """Notify that the answer is over, whole or cut."""
         ...
 
     def facts(self) -> TaskFacts:
-        """Give the work done in normal form, as far as it is known."""
+        """Return the work done in normal form, as far as it is known."""
         ...
 
     def timings(self) -> ServerTimings:
-        """Give the durations that the server reported."""
+        """Return the durations that the server reported."""
         ...
 
     def model(self) -> str | None:
-        """Give the model named in the answer."""
+        """Return the model named in the answer."""
         ...
 
     def streamed(self) -> bool:
-        """Say whether the answer is a stream of parts."""
+        """Whether the answer is a stream of parts."""
         ...
 
 
@@ -137,11 +137,11 @@ class InferenceProtocol(Protocol):
     """One family of routes. ``joulegate.protocols.<name>.Plugin``."""
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if this protocol does not know it. ``path`` is raw, without query."""
+        """Return the route, or ``None`` if this protocol does not know it. ``path`` is raw, without query."""
         ...
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         ...
 
 
@@ -166,6 +166,6 @@ class About(Struct, frozen=True):
 
 
 def about(protocol: InferenceProtocol) -> About:
-    """Give what a protocol's class says of itself in its attribute ``about``, if it has one."""
+    """Return what a protocol's class says of itself in its attribute ``about``, if it has one."""
     found = getattr(type(protocol), "about", None)
     return found if isinstance(found, About) else About()

@@ -30,7 +30,7 @@ class ProcessLocator(Protocol):
     """Optional ability of a source: which devices a process works on."""
 
     def devices_of(self, pids: Iterable[int]) -> Sequence[DeviceId]:
-        """Give the devices that any of these processes uses now; empty if none or unknown."""
+        """Return the devices that any of these processes uses now; empty if none or unknown."""
         ...
 
 
@@ -38,7 +38,7 @@ class ProcessObserver(Protocol):
     """Optional ability of a source: which processes use a device, and how much of its time."""
 
     def processes(self, device: DeviceId) -> Sequence[ProcessUse]:
-        """Give every process on a device, each once. Raises ``SourceUnavailable``.
+        """Return every process on a device, each once. Raises ``SourceUnavailable``.
 
         Called each second at most, from a thread of its own, for one device at a time: it may take the
         driver's lock, and may hang.

@@ -15,8 +15,8 @@ from msgspec import Struct
 from joulegate.framing import Found, size_in
 from joulegate.framing.drawing import Drawing, Pass, hidden_in, second_pass
 from joulegate.framing.values import count, decode, derived, whole, word
-from joulegate.listener import Listener
 from joulegate.model import Asked, ServerKind, Task, TaskFacts, WorkClass
+from joulegate.observing import Listener
 from joulegate.ports import About, Headers, Observer, Route
 
 _BASE = "/sdapi/v1/"
@@ -59,7 +59,7 @@ class Plugin:
     )  # fmt: skip
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if the path is not below ``/sdapi/v1``."""
+        """Return the route, or ``None`` if the path is not below ``/sdapi/v1``."""
         if not path.startswith(_BASE):
             return None
         if method == "POST":
@@ -67,11 +67,11 @@ class Plugin:
         return _PROBE if method == "GET" else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         return _LISTENERS.get(route.name, Control)(headers)
 
 
-class Generation(Listener):
+class A1111Generation(Listener):
     """``txt2img`` and ``img2img``."""
 
     wishes = _WISHED | {_CHECKPOINT, "prompt"}
@@ -83,7 +83,7 @@ class Generation(Listener):
         self._done: Drawing | None = None
 
     def wish(self, found: Found) -> Asked:
-        """Give size, steps, images and the checkpoint to use for this request."""
+        """Return size, steps, images and the checkpoint to use for this request."""
         drawing = _asked(found)
         return Asked(
             model=word(found.members.get(_CHECKPOINT)),
@@ -94,7 +94,7 @@ class Generation(Listener):
         )
 
     def document(self, found: Found) -> None:
-        """Take the final values. Grids and maps of extensions stand among the images, but have no seed."""
+        """Accept the final values. Grids and maps of extensions stand among the images, but have no seed."""
         told = _info(found.members.get("info"))
         echo = _drawing({name: found.members.get(f"parameters.{name}") for name in _WISHED})
         listed = found.counts.get("images")
@@ -105,7 +105,7 @@ class Generation(Listener):
         self._done = final.over(echo).over(_asked(self.request_found()))
 
     def facts(self) -> TaskFacts:
-        """Give images, pixels and steps."""
+        """Return images, pixels and steps."""
         return self._done.facts(derived(self._done.images)) if self._done else self.accounts.facts
 
 
@@ -129,7 +129,7 @@ class Extras(Listener):
         self._images = 1 if single else found.counts.get("images")
 
     def facts(self) -> TaskFacts:
-        """Give images and pixels."""
+        """Return images and pixels."""
         return Drawing().facts(derived(self._images), self._size)
 
 
@@ -137,7 +137,7 @@ class Interrogation(Listener):
     """A caption for a picture; ``model`` is the method, ``clip`` or ``deepdanbooru``."""
 
     def facts(self) -> TaskFacts:
-        """Give one caption."""
+        """Return one caption."""
         return TaskFacts(choices=derived(1)) if self.answered else TaskFacts()
 
 
@@ -147,14 +147,14 @@ class Control(Listener):
     wishes = frozenset({"sd_model_checkpoint"})
 
     def wish(self, found: Found) -> Asked:
-        """Give the checkpoint that is to be loaded."""
+        """Return the checkpoint that is to be loaded."""
         checkpoint = word(found.members.get("sd_model_checkpoint"))
         return Asked(model=checkpoint, work=WorkClass.MODEL_LOAD) if checkpoint else Asked()
 
 
 _LISTENERS: dict[str, type[Listener]] = {
-    "txt2img": Generation,
-    "img2img": Generation,
+    "txt2img": A1111Generation,
+    "img2img": A1111Generation,
     "extras": Extras,
     "interrogate": Interrogation,
 }
@@ -169,7 +169,7 @@ class _Info(Struct):
 
 
 def _info(raw: bytes | None) -> _Info:
-    """Give what the JSON in the JSON says; a very long one, of many long prompts, is not read."""
+    """Return what the JSON in the JSON says; a very long one, of many long prompts, is not read."""
     text = decode(raw, str) if raw is not None else None
     return (decode(text.encode(), _Info) if text else None) or _Info()
 

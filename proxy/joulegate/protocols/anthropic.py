@@ -13,8 +13,8 @@ import msgspec
 
 from joulegate.framing import Found
 from joulegate.framing.values import count, decode, word
-from joulegate.listener import Listener, Members
 from joulegate.model import Task, TaskFacts, WorkClass
+from joulegate.observing import Listener, Members
 from joulegate.ports import About, Headers, Observer, Route
 
 _DIALECT = "anthropic"
@@ -43,7 +43,7 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if it is no message."""
+        """Return the route, or ``None`` if it is no message."""
         if method == "POST" and path == "/v1/messages":
             return _MESSAGES
         match = _PATH.fullmatch(path)
@@ -54,11 +54,11 @@ class Plugin:
         return _MESSAGES if method == "POST" else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
-        return (Message if route is _MESSAGES else Listener)(headers, model=route.model)
+        """Return a fresh listener for one exchange."""
+        return (AnthropicMessage if route is _MESSAGES else Listener)(headers, model=route.model)
 
 
-class Message(Listener):
+class AnthropicMessage(Listener):
     """Listens to one message."""
 
     wishes = frozenset({"model", "stream", "max_tokens"})
@@ -71,7 +71,7 @@ class Message(Listener):
         self._find = _TEXT.findall
 
     def event(self, data: bytes) -> int:
-        """Take one event; only those that hold usage are decoded."""
+        """Accept one event; only those that hold usage are decoded."""
         if b'"usage"' in data:
             members = decode(data, Members) or {}
             self._note(members)
@@ -79,13 +79,13 @@ class Message(Listener):
         return sum(map(len, self._find(data)))
 
     def long_event(self, found: Found) -> None:
-        """Take an event too long to be decoded."""
+        """Accept an event too long to be decoded."""
         members = found.members
         self._note({"model": members.get("message.model", b""), "usage": members.get("message.usage", b"")})
         self._note(members)
 
     def facts(self) -> TaskFacts:
-        """Give the work done: of a stream by the largest of its cumulative counts."""
+        """Return the work done: of a stream by the largest of its cumulative counts."""
         if self._usage:
             self.accounts.usage(msgspec.json.encode(self._usage))
         return self.accounts.facts

@@ -7,8 +7,8 @@ after it by ``task_id``; and the pages that describe the service.
 
 import re
 
-from joulegate.listener import Listener
 from joulegate.model import ServerKind, WorkClass
+from joulegate.observing import Listener
 from joulegate.ports import About, Headers, Observer, Route
 
 _SUBMIT = re.compile(r"/[^/]+/(?:submit|retry)")
@@ -34,7 +34,7 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if it is the service's own."""
+        """Return the route, or ``None`` if it is the service's own."""
         if method == "POST":
             return _TASK if _SUBMIT.fullmatch(path) else None
         if method == "GET":
@@ -42,5 +42,5 @@ class Plugin:
         return _ADMIN if method == "PUT" and _CANCEL.fullmatch(path) else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         return Listener(headers, model=route.model)

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from joulegate.framing import Found, Peek, PicturePeek, SoundPeek
 from joulegate.framing.sound import heard
 from joulegate.framing.values import decode, derived, whole
-from joulegate.listener import Listener, header
 from joulegate.model import Asked, Fact, ServerKind, Task, TaskFacts
+from joulegate.observing import Listener, header
 from joulegate.ports import About, Headers, Observer, Route
 
 TASKS = {
@@ -73,7 +73,7 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if the toolkit has none there."""
+        """Return the route, or ``None`` if the toolkit has none there."""
         if method != "POST":
             return None
         if path in ("/", "/predict"):
@@ -85,7 +85,7 @@ class Plugin:
         return replace(_PIPELINE, task=task, model=unquote(found["model"]) if found["model"] else None)
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         return Pipeline(headers, model=route.model)
 
 
@@ -115,7 +115,7 @@ class Pipeline(Listener):
         return PicturePeek() if media.startswith(b"image/") else super().answer_peek(media, headers)
 
     def wish(self, found: Found) -> Asked:
-        """Give the size and the steps of a picture, or the bound of a text."""
+        """Return the size and the steps of a picture, or the bound of a text."""
         width, height, steps, bound = (whole(found.members.get(f"parameters.{name}")) for name in _PARAMETERS)
         return Asked(max_tokens=bound, width=width, height=height, steps=steps)
 
@@ -126,7 +126,7 @@ class Pipeline(Listener):
             self._picture = found
 
     def facts(self) -> TaskFacts:
-        """Give one result for each input; of a picture its own size, else the one asked for."""
+        """Return one result for each input; of a picture its own size, else the one asked for."""
         if not self.answered:
             return self.accounts.facts
         request = self.request_found()
@@ -150,7 +150,7 @@ class Pipeline(Listener):
 
 
 def _characters(raw: bytes | None) -> int | None:
-    """Give the length of a text or of a list of texts."""
+    """Return the length of a text or of a list of texts."""
     text = decode(raw, str) if raw is not None else None
     if text is not None:
         return len(text)

@@ -3,8 +3,8 @@
 They stand below a prefix that the operator chooses, none by default. Usage is OpenAI's.
 """
 
-from joulegate.listener import Reading
 from joulegate.model import ServerKind, Task
+from joulegate.observing import PromptListener
 from joulegate.ports import About, Headers, Observer, Route
 
 _ENDS = {
@@ -25,11 +25,11 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if it is OpenAI's or none."""
+        """Return the route, or ``None`` if it is OpenAI's or none."""
         if method != "POST":
             return None
         return _CLASSIFY if path == "/classify" else _ENDS.get(path.rpartition("/")[2])
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
-        return Reading(headers, model=route.model)
+        """Return a fresh listener for one exchange."""
+        return PromptListener(headers, model=route.model)

@@ -12,8 +12,8 @@ from urllib.parse import quote
 from msgspec import Raw, Struct
 
 from joulegate.framing.values import count, decode
-from joulegate.listener import JobListener, KeptAnswer
 from joulegate.model import Asked, JobSign, JobState, Task, Work, WorkClass
+from joulegate.observing import JobListener, KeptAnswer
 from joulegate.ports import About, Headers, Observer, Route
 from joulegate.units import Nanoseconds
 
@@ -77,7 +77,7 @@ class Enqueue(KeptAnswer):
             self._body += chunk
 
     def read(self, answer: bytes) -> None:
-        """Take the numbers of the items."""
+        """Accept the numbers of the items."""
         enqueued = decode(answer, _Enqueued)
         if enqueued is None:
             return
@@ -89,11 +89,11 @@ class Enqueue(KeptAnswer):
         ]
 
 
-class Report(KeptAnswer):
+class InvokeaiReport(KeptAnswer):
     """An answer that is an item, its graph beside it."""
 
     def read(self, answer: bytes) -> None:
-        """Take it."""
+        """Accept it."""
         item = decode(answer, Item)
         state = _STATES.get(item.status) if item else None
         if item is not None and state is not None:
@@ -120,7 +120,7 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if the path is not of the queue."""
+        """Return the route, or ``None`` if the path is not of the queue."""
         if path == "/api/v1/app/version":
             return _PROBE
         found = _PATH.fullmatch(path)
@@ -131,17 +131,17 @@ class Plugin:
         return _ITEM if _ONE.fullmatch(found["rest"]) and method in ("GET", "PUT") else _QUEUE
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
-        kinds: dict[str, type[JobListener]] = {"enqueue": Enqueue, "item": Report}
+        """Return a fresh listener for one exchange."""
+        kinds: dict[str, type[JobListener]] = {"enqueue": Enqueue, "item": InvokeaiReport}
         return kinds.get(route.name, JobListener)(headers)
 
     def inquiries(self, path: str, job: str) -> Sequence[str]:
-        """Give the item's own address."""
+        """Return the item's own address."""
         return (f"{path.removesuffix('/enqueue_batch')}/i/{quote(job.rpartition(':')[2], safe='')}",)
 
 
 def asked(nodes: dict[str, dict[str, Raw]]) -> Asked:
-    """Give what a graph asks for: the first model, the largest size, the steps of all denoisers."""
+    """Return what a graph asks for: the first model, the largest size, the steps of all denoisers."""
     names = [name for node in nodes.values() if (name := _model(node))]
     sizes = [size for node in nodes.values() if (size := _size(node))]
     steps = [number for node in nodes.values() if (number := _steps(node))]

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 
 from joulegate.framing import Found, HeadPeek, Peek
 from joulegate.framing.values import count, decode, whole, word
-from joulegate.listener import Listener, header
 from joulegate.model import Asked, Fact, FactSource, ServerKind, Task, TaskFacts, WorkClass
+from joulegate.observing import Listener, header
 from joulegate.ports import About, Headers, Observer, Route
 
 _HEAD = b"inference-header-content-length"
@@ -78,7 +78,7 @@ class Plugin:
     )  # fmt: skip
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if the path is of neither version."""
+        """Return the route, or ``None`` if the path is of neither version."""
         if method == "POST":
             found = _V2.fullmatch(path) or _V1.fullmatch(path) or _V1_VERSION.fullmatch(path)
             if found:
@@ -87,7 +87,7 @@ class Plugin:
         return _PROBE if method == "GET" and _READ.fullmatch(path) else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         return _LISTENERS.get(route.name, Instances)(headers, model=route.model)
 
 
@@ -119,24 +119,24 @@ class Tensors(Listener):
         return _head(headers, self.answers) or super().answer_peek(media, headers)
 
     def wish(self, found: Found) -> Asked:
-        """Give nothing but the stream: the rest is the model's own matter."""
+        """Return nothing but the stream: the rest is the model's own matter."""
         del found
         return Asked(stream=self.streams)
 
     def event(self, data: bytes) -> int:
-        """Take one answer of a stream."""
+        """Accept one answer of a stream."""
         members = decode(data, dict[str, Any]) if not self.answer_model else None
         name = members.get("model_name") if members else None
         self.answer_model = name if isinstance(name, str) else self.answer_model
         return len(data)
 
     def document(self, found: Found) -> None:
-        """Note the model and the first dimensions of the output tensors."""
+        """Record the model and the first dimensions of the output tensors."""
         self.answer_model = word(found.members.get("model_name"))
         self._outputs = _batches(found, "outputs")
 
     def facts(self) -> TaskFacts:
-        """Give the batch, if all tensors agree on it."""
+        """Return the batch, if all tensors agree on it."""
         batches = [*_batches(self.request_found(), "inputs"), *self._outputs]
         batch = batches[0] if self.answered and len(set(batches)) == 1 else None
         return TaskFacts() if batch is None else TaskFacts(choices=Fact(batch, FactSource.ESTIMATED))
@@ -161,11 +161,11 @@ class Generate(Listener):
         self._tokens: int | None = None
 
     def wish(self, found: Found) -> Asked:
-        """Give the bound of the answer: an input of the model, or one of its parameters."""
+        """Return the bound of the answer: an input of the model, or one of its parameters."""
         return replace(super().wish(found), stream=self.streams)
 
     def event(self, data: bytes) -> int:
-        """Take one part of the text, or an answer of MLServer's."""
+        """Accept one part of the text, or an answer of MLServer's."""
         if data.startswith(b'{"error"'):
             return 0
         tokens = _TOKENS.search(data) if b'"num_output_tokens"' in data else None
@@ -175,12 +175,12 @@ class Generate(Listener):
         return len(text[1]) if text else len(data)
 
     def document(self, found: Found) -> None:
-        """Note the model and the tokens, where the model gives them."""
+        """Record the model and the tokens, where the model gives them."""
         self.answer_model = word(found.members.get("model_name"))
         self._tokens = whole(found.members.get("num_output_tokens"))
 
     def facts(self) -> TaskFacts:
-        """Give the tokens written; those of a stream are the sum of its parts."""
+        """Return the tokens written; those of a stream are the sum of its parts."""
         if self._tokens is None:
             return TaskFacts()
         source = FactSource.DERIVED if self.streamed() else FactSource.REPORTED
@@ -210,7 +210,7 @@ class Instances(Listener):
         self._answers = found.counts.get("predictions", found.counts.get("data.predictions"))
 
     def facts(self) -> TaskFacts:
-        """Give the predictions, else the instances that were asked about."""
+        """Return the predictions, else the instances that were asked about."""
         counts = self.request_found().counts if self.answered else {}
         asked = counts.get("instances", counts.get("data.instances"))
         number = asked if self._answers is None else self._answers
@@ -231,7 +231,7 @@ def _head(headers: Headers, wanted: frozenset[str]) -> Peek | None:
 
 
 def _batches(found: Found, tensors: str) -> list[int | None]:
-    """Give the first dimension of each tensor; one without any has no batch."""
+    """Return the first dimension of each tensor; one without any has no batch."""
     shapes = [found.members.get(f"{tensors}.{at}.shape") for at in range(_TENSORS)]
     dimensions = [decode(shape, list[int]) for shape in shapes if shape is not None]
     return [count(shape[0]) if shape else None for shape in dimensions]

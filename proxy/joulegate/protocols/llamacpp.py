@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from joulegate.framing import Found, Peek, PointerPeek
 from joulegate.framing.values import decode, derived, fact, whole, word
-from joulegate.listener import Listener, Members
 from joulegate.model import Fact, Task, WorkClass
+from joulegate.observing import Listener, Members
 from joulegate.ports import About, Headers, Observer, Route
 
 _INFERENCE = {
@@ -69,14 +69,14 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if llama.cpp has none of its own there."""
+        """Return the route, or ``None`` if llama.cpp has none of its own there."""
         if method == "POST":
             slot = _ADMIN if path.startswith("/slots/") else None
             return _INFERENCE.get(path) or _CONTROL.get(path) or slot
         return _READ.get(path)
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         return Native(headers, model=route.model)
 
 
@@ -120,12 +120,12 @@ class Native(Listener):
         self.accounts.facts = replace(self.accounts.facts, choices=derived(len(results)), **sums)
 
     def _prompts(self) -> int:
-        """Give how many elements the prompt has if it is a list; with several choices of each, none."""
+        """Return how many elements the prompt has if it is a list; with several choices of each, none."""
         found = self.request_found()
         return found.counts.get("prompt", 0) if (whole(found.members.get("n")) or 1) == 1 else 0
 
     def event(self, data: bytes) -> int:
-        """Take one event; the newest one is kept, because it has the counts so far."""
+        """Accept one event; the newest one is kept, because it has the counts so far."""
         if data == b"[DONE]":
             return 0
         self._before, self._event = self._event, data
@@ -134,7 +134,7 @@ class Native(Listener):
         return sum(map(len, self._find(data)))
 
     def long_event(self, found: Found) -> None:
-        """Take an event that repeats a long prompt."""
+        """Accept an event that repeats a long prompt."""
         self._before = self._event = b""
         self.read_members(found.members)
 
@@ -152,7 +152,7 @@ class Native(Listener):
             self.read_members({name: bytes(members[name]) for name in self.answers & members.keys()})
 
     def read_members(self, members: dict[str, bytes]) -> None:
-        """Note the native counts too: tokens evaluated are those of the prompt, cached ones included."""
+        """Record the native counts too: tokens evaluated are those of the prompt, cached ones included."""
         super().read_members(members)
         native = {
             "prompt_tokens": fact(whole(members.get("tokens_evaluated"))),

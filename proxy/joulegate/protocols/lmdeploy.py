@@ -3,8 +3,8 @@
 ``/generate`` is answered as SGLang does (see ``protocols.sglang``), ``/pooling`` as vLLM does.
 """
 
-from joulegate.listener import Listener, Reading
 from joulegate.model import ServerKind, WorkClass
+from joulegate.observing import Listener, PromptListener
 from joulegate.ports import About, Headers, Observer, Route
 
 _ROUTES = {
@@ -28,9 +28,9 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if LMDeploy has none of its own there."""
+        """Return the route, or ``None`` if LMDeploy has none of its own there."""
         return _ROUTES.get((method, path))
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
-        return (Reading if route.work is WorkClass.INFERENCE else Listener)(headers, model=route.model)
+        """Return a fresh listener for one exchange."""
+        return (PromptListener if route.work is WorkClass.INFERENCE else Listener)(headers, model=route.model)

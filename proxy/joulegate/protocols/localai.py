@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from joulegate.framing import Found
 from joulegate.framing.values import decode, derived, word
-from joulegate.listener import Listener
 from joulegate.model import Asked, ServerKind, Task, TaskFacts, WorkClass
+from joulegate.observing import Listener
 from joulegate.ports import About, Headers, Observer, Route
 
 _SPEECH = Route("localai.speech", Task.SPEECH_SYNTHESIS)
@@ -51,7 +51,7 @@ class Plugin:
     )  # fmt: skip
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if LocalAI has none of its own there."""
+        """Return the route, or ``None`` if LocalAI has none of its own there."""
         rest = path.removeprefix("/v1").strip("/")
         if method == "POST":
             if _VOICE.fullmatch(rest):
@@ -61,22 +61,22 @@ class Plugin:
         return _PROBE if method == "GET" and (path == _DISCOVERY or _READ.fullmatch(rest)) else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
-        return (Speech if route == _SPEECH else Listener)(headers, model=route.model)
+        """Return a fresh listener for one exchange."""
+        return (LocalaiSpeech if route == _SPEECH else Listener)(headers, model=route.model)
 
 
-class Speech(Listener):
+class LocalaiSpeech(Listener):
     """``/tts`` and ElevenLabs' ``/v1/text-to-speech/{voice}``: text in, sound out."""
 
     wishes = frozenset({"model", "model_id", "input", "text"})
 
     def wish(self, found: Found) -> Asked:
-        """Give the model, which ElevenLabs calls ``model_id``."""
+        """Return the model, which ElevenLabs calls ``model_id``."""
         members = found.members
         return Asked(model=word(members.get("model")) or word(members.get("model_id")))
 
     def facts(self) -> TaskFacts:
-        """Give the characters to speak, which is what there is to count."""
+        """Return the characters to speak, which is what there is to count."""
         members = self.request_found().members
         text = decode(members.get("input") or members.get("text") or b"null", str)
         counted = derived(len(text)) if text is not None and self.answered else None

@@ -14,10 +14,10 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from joulegate.framing import Found
-from joulegate.framing.elsewhere import base_of
+from joulegate.framing.onward import base_of
 from joulegate.framing.values import decode, fact, flag, milliseconds, whole, word
-from joulegate.listener import Listener, Members, Reading
 from joulegate.model import Asked, Fact, ServerKind, ServerTimings, Task, TaskFacts, WorkClass
+from joulegate.observing import Listener, Members, PromptListener
 from joulegate.ports import About, Headers, Observer, Route
 from joulegate.units import Nanoseconds
 
@@ -69,7 +69,7 @@ class Plugin:
     )  # fmt: skip
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if it is not Ollama's."""
+        """Return the route, or ``None`` if it is not Ollama's."""
         if not path.startswith("/api/"):
             return None
         if method == "POST" and path in _INFERENCE:
@@ -79,9 +79,9 @@ class Plugin:
         return _ADMIN if path in _CONTROL or path.startswith(_BELOW) else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         kinds: dict[str, type[Listener]] = {
-            "ollama.generate": Generation, "ollama.chat": Generation, "ollama.embed": Embedding,
+            "ollama.generate": OllamaGeneration, "ollama.chat": OllamaGeneration, "ollama.embed": Embedding,
         }  # fmt: skip
         return kinds.get(route.name, Listener)(headers, model=route.model)
 
@@ -96,16 +96,16 @@ class Ollama(Listener):
         self._work: WorkClass | None = None
 
     def wish(self, found: Found) -> Asked:
-        """Give the model, and whether it is elsewhere."""
+        """Return the model, and whether it is elsewhere."""
         model = word(found.members.get("model"))
         return Asked(model=model, work=WorkClass.REMOTE if base_of(model) else None)
 
     def read_members(self, members: dict[str, bytes]) -> None:
-        """Note counts, durations and where the work was done."""
+        """Record counts, durations and where the work was done."""
         self._take(members)
 
     def facts(self) -> TaskFacts:
-        """Give the work done."""
+        """Return the work done."""
         return replace(super().facts(), work=self._work)
 
     def _take(self, members: "dict[str, bytes] | dict[str, Raw]") -> None:
@@ -122,7 +122,7 @@ class Ollama(Listener):
             self.accounts.timings = ServerTimings(**taken)
 
 
-class Generation(Ollama):
+class OllamaGeneration(Ollama):
     """``/api/generate`` and ``/api/chat``."""
 
     wishes = frozenset({"model", "stream", "prompt", "options.num_predict"})
@@ -135,12 +135,12 @@ class Generation(Ollama):
         self._find = _TEXT.findall
 
     def request_body(self, chunk: bytes) -> None:
-        """Take a part of the request body."""
+        """Accept a part of the request body."""
         self._size += len(chunk)
         super().request_body(chunk)
 
     def wish(self, found: Found) -> Asked:
-        """Give model, stream, the bound of the answer, and whether there is anything to answer."""
+        """Return model, stream, the bound of the answer, and whether there is anything to answer."""
         asked = super().wish(found)
         stream = flag(found.members.get("stream"))
         bound = whole(found.members.get("options.num_predict"))
@@ -153,7 +153,7 @@ class Generation(Ollama):
         )
 
     def event(self, data: bytes) -> int:
-        """Take one line; the first is decoded for the model, the last for counts and durations."""
+        """Accept one line; the first is decoded for the model, the last for counts and durations."""
         if not self._named or _DONE.search(data):
             self._named = True
             self._take(decode(data, Members) or {})
@@ -166,7 +166,7 @@ class Generation(Ollama):
         return found.members.get("prompt", b'""') in (b'""', b"null") and not found.counts.get("messages")
 
 
-class Embedding(Ollama, Reading):
+class Embedding(Ollama, PromptListener):
     """``/api/embed`` and the older ``/api/embeddings``, which counts nothing."""
 
 

@@ -11,12 +11,12 @@ from urllib.parse import unquote
 
 from msgspec.structs import replace
 
-from joulegate.asking import ask_for_usage
 from joulegate.framing import Found, JsonPeek
 from joulegate.framing.values import derived, fact, flag, whole
-from joulegate.listener import Listener
 from joulegate.model import Asked, TaskFacts, WorkClass
+from joulegate.observing import Listener
 from joulegate.ports import About, Headers, Observer, Rewrite, Route
+from joulegate.usage_injection import ask_for_usage
 
 _INVOKE = Route("invocations")
 _PING = Route("ping", work=WorkClass.PROBE, reads_body=False, dialect="plain")
@@ -51,7 +51,7 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if no container has one there."""
+        """Return the route, or ``None`` if no container has one there."""
         if method == "GET":
             return _PING if path == "/ping" else None
         if method != "POST":
@@ -62,7 +62,7 @@ class Plugin:
         return _INVOKE if path == "/invocations" else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         return Invocation(headers, model=route.model)
 
 
@@ -82,7 +82,7 @@ class Invocation(Listener):
         self._results: int | None = None
 
     def wish(self, found: Found) -> Asked:
-        """Give model, stream, which may be a parameter, and the bound of the answer."""
+        """Return model, stream, which may be a parameter, and the bound of the answer."""
         asked = super().wish(found)
         if asked.stream is not None:
             return asked
@@ -93,7 +93,7 @@ class Invocation(Listener):
         return ask_for_usage(body) if _OPENAI.search(body) else None
 
     def event(self, data: bytes) -> int:
-        """Take one event of any of the forms; counts are those so far, so the last ones stay."""
+        """Accept one event of any of the forms; counts are those so far, so the last ones stay."""
         if any(mark in data for mark in _NOTABLE):
             peek = JsonPeek(self.answers)
             peek.feed(data)
@@ -101,17 +101,17 @@ class Invocation(Listener):
         return sum(map(len, _TEXT.findall(data)))
 
     def long_event(self, found: Found) -> None:
-        """Take the counts of any of the forms."""
+        """Accept the counts of any of the forms."""
         self.read_members(found.members)
         self._count(found.members)
 
     def document(self, found: Found) -> None:
-        """Take a whole answer of any of the forms."""
+        """Accept a whole answer of any of the forms."""
         self._count(found.members)
         self._results = next((found.counts[name] for name in _ANSWERS if name in found.counts), None)
 
     def facts(self) -> TaskFacts:
-        """Give what the server reported, and the results: those of the answer, else one for each input."""
+        """Return what the server reported, and the results: those of the answer, else one for each input."""
         results = self._results
         if results is None and self.answered and not self.streamed():
             counts = self.request_found().counts

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from joulegate.framing import Found
 from joulegate.framing.values import decode, derived, fact, whole, word
-from joulegate.listener import JobListener
 from joulegate.model import Asked, JobSign, JobState, Task, TaskFacts, WorkClass
+from joulegate.observing import JobListener
 from joulegate.ports import About, Headers, Observer, Route
 from joulegate.units import NANO, Nanoseconds
 
@@ -32,7 +32,7 @@ _STATES = {
 }
 
 
-class Job(JobListener):
+class SdcppJob(JobListener):
     """An answer that is a job; pictures in it are passed over."""
 
     wishes = frozenset({"width", "height", "batch_count", "video_frames", "sample_params.sample_steps"})
@@ -44,7 +44,7 @@ class Job(JobListener):
         self._submits = submits
 
     def wish(self, found: Found) -> Asked:
-        """Give size, steps and number of images."""
+        """Return size, steps and number of images."""
         members = found.members
         return Asked(
             width=whole(members.get("width")),
@@ -54,7 +54,7 @@ class Job(JobListener):
         )
 
     def document(self, found: Found) -> None:
-        """Take the job."""
+        """Accept the job."""
         members = found.members
         id_, state = word(members.get("id")), _STATES.get(word(members.get("status")) or "")
         if id_ is None or state is None:
@@ -76,7 +76,7 @@ class Job(JobListener):
         )
 
     def facts(self) -> TaskFacts:
-        """Give the work that was accepted, where this answer accepts it."""
+        """Return the work that was accepted, where this answer accepts it."""
         if not (self._submits and self.answered):
             return TaskFacts()
         asked = self.asked()
@@ -102,7 +102,7 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if the path is not one of these."""
+        """Return the route, or ``None`` if the path is not one of these."""
         if method == "POST" and path in _SUBMIT:
             return _SUBMIT[path]
         if path == "/sdcpp/v1/capabilities":
@@ -111,11 +111,11 @@ class Plugin:
         return _JOB if found and method == ("POST" if found[1] else "GET") else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
-        return JobListener(headers) if route is _PROBE else Job(headers, submits=route is not _JOB)
+        """Return a fresh listener for one exchange."""
+        return JobListener(headers) if route is _PROBE else SdcppJob(headers, submits=route is not _JOB)
 
     def inquiries(self, path: str, job: str) -> Sequence[str]:
-        """Give the job's own address."""
+        """Return the job's own address."""
         return (f"{path.rpartition('/')[0]}/jobs/{quote(job, safe='')}",)
 
 

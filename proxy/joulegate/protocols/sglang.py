@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from joulegate.framing import Found, JsonPeek, Peek, PointerPeek
 from joulegate.framing.values import count, decode, derived, seconds, whole
-from joulegate.listener import Listener, Members
 from joulegate.model import Fact, FactSource, ServerKind, ServerTimings, Task, TaskFacts, WorkClass
+from joulegate.observing import Listener, Members
 from joulegate.ports import About, Headers, Observer, Route
 
 _GENERATE = Route("sglang.generate", Task.TEXT_GENERATION, dialect="plain")
@@ -69,7 +69,7 @@ class Plugin:
     )  # fmt: skip
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if SGLang has none of its own there."""
+        """Return the route, or ``None`` if SGLang has none of its own there."""
         if method in ("POST", "PUT") and path in _WORK:
             return _WORK[path]
         if path == "/health_generate":
@@ -79,15 +79,15 @@ class Plugin:
         return _ADMIN if path in _CONTROL else _LOAD if _LOADS.fullmatch(path) else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         kinds: dict[str, type[Listener]] = {
-            _GENERATE.name: Generation, _VERTEX.name: Predictions,
+            _GENERATE.name: SglangGeneration, _VERTEX.name: Predictions,
             _ENCODE.name: Encoding, _CLASSIFY.name: Encoding,
         }  # fmt: skip
         return kinds.get(route.name, Listener)(headers, model=route.model)
 
 
-class Generation(Listener):
+class SglangGeneration(Listener):
     """Listens to one exchange of ``/generate``."""
 
     wishes = frozenset({
@@ -124,7 +124,7 @@ class Generation(Listener):
         )
 
     def event(self, data: bytes) -> int:
-        """Take one event; it is decoded only when no newer one of its answer follows."""
+        """Accept one event; it is decoded only when no newer one of its answer follows."""
         if data == b"[DONE]" or b'"meta_info"' not in data:
             return 0
         at = data.rfind(b'"index"')
@@ -137,7 +137,7 @@ class Generation(Listener):
         return self._grown(index, data)
 
     def long_event(self, found: Found) -> None:
-        """Take an event too long to be decoded."""
+        """Accept an event too long to be decoded."""
         index = whole(found.members.get("index")) or 0
         self._newest.pop(index, None)
         self._note(index, {name[10:]: raw for name, raw in found.members.items() if name != "index"})
@@ -148,7 +148,7 @@ class Generation(Listener):
         return True
 
     def read_members(self, members: dict[str, bytes]) -> None:
-        """Note what a document says of its answers."""
+        """Record what a document says of its answers."""
         for name, raw in members.items():
             place, _, field = name.partition(".")
             self._note(int(place) if place.isdecimal() else 0, {field: raw})
@@ -161,7 +161,7 @@ class Generation(Listener):
             self._note(index, decode(members.get("meta_info", Raw(b"null")), Members) or {})
 
     def facts(self) -> TaskFacts:
-        """Give the work done: a prompt counts once, however many answers it got."""
+        """Return the work done: a prompt counts once, however many answers it got."""
         if self._lost or not self._counts:
             return self.accounts.facts
         several = self._answers() is not None
@@ -178,7 +178,7 @@ class Generation(Listener):
         return replace(facts, cached_prompt_tokens=cached)
 
     def timings(self) -> ServerTimings:
-        """Give the durations of a single answer."""
+        """Return the durations of a single answer."""
         return _timings(self._counts[0]) if len(self._counts) == 1 and 0 in self._counts else ServerTimings()
 
     def _note(self, index: int, meta: Mapping[str, "bytes | Raw"]) -> None:
@@ -187,7 +187,7 @@ class Generation(Listener):
             self._counts[index] = {**self._counts.get(index, {}), **known}
 
     def _grown(self, index: int, data: bytes) -> int:
-        """Give the length of the text that is new in this event."""
+        """Return the length of the text that is new in this event."""
         opening = _OPEN.search(data)
         if not opening:
             return len(data)
@@ -203,7 +203,7 @@ class Generation(Listener):
         return max(whole(self.request_found().members.get("sampling_params.n")) or 1, 1)
 
     def _answers(self) -> int | None:
-        """Give how many answers the request gets; ``None`` if it gets one that stands in no list."""
+        """Return how many answers the request gets; ``None`` if it gets one that stands in no list."""
         found = self.request_found()
         prompts = found.counts.get("text")
         if prompts is None and "input_ids" in found.counts and _is_list(found.members.get("input_ids.0")):
@@ -212,7 +212,7 @@ class Generation(Listener):
         return None if prompts is None and choices == 1 else (prompts or 1) * choices
 
 
-class Predictions(Generation):
+class Predictions(SglangGeneration):
     """``/vertex_generate``: the prompts are ``instances``, the answers ``predictions``."""
 
     wishes = frozenset({"parameters.stream"})
@@ -223,17 +223,17 @@ class Predictions(Generation):
         return self.request_found().counts.get("instances", 1)
 
 
-class Encoding(Generation):
+class Encoding(SglangGeneration):
     """``/encode`` and ``/classify``: all the work is in the prompt."""
 
     def facts(self) -> TaskFacts:
-        """Give the tokens read."""
+        """Return the tokens read."""
         facts = replace(super().facts(), choices=None)
         return replace(facts, completion_tokens=derived(0)) if self.answered else facts
 
 
 def _is_list(first: bytes | None) -> bool:
-    """Say whether the first of the input ids is a list of them; one too long to be kept is no number."""
+    """Whether the first of the input ids is a list of them; one too long to be kept is no number."""
     return first is None or first.startswith(b"[")
 
 
@@ -245,7 +245,7 @@ def _sum(known: Sequence[Mapping[str, Any]], field: str, *, several: bool) -> Fa
 
 
 def _timings(meta: Mapping[str, Any]) -> ServerTimings:
-    """Give what was measured; ``forward_entry_time`` and the ends of the phases are wall clock in s."""
+    """Return what was measured; ``forward_entry_time`` and the ends of the phases are wall clock in s."""
     begun, prefilled, ended = (meta.get(field) for field in _FIELDS[-3:])
     return ServerTimings(
         queue=seconds(meta.get("queue_time")),

@@ -5,8 +5,8 @@ Native answers are bare arrays; what they cost stands in the head (``joulegate.f
 model: the configuration or the probe of the server does.
 """
 
-from joulegate.listener import Listener, Reading
 from joulegate.model import ServerKind, Task, WorkClass
+from joulegate.observing import Listener, PromptListener
 from joulegate.ports import About, Headers, Observer, Route
 
 _EMBED = Route("tei.embed", Task.EMBEDDINGS, dialect="plain")
@@ -33,11 +33,11 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if TEI has none of its own there."""
+        """Return the route, or ``None`` if TEI has none of its own there."""
         if method == "POST":
             return _ADMIN if path == "/decode" else _INFERENCE.get(path)
         return _PROBE if method == "GET" and path == "/info" else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
-        return (Reading if route.work is WorkClass.INFERENCE else Listener)(headers, model=route.model)
+        """Return a fresh listener for one exchange."""
+        return (PromptListener if route.work is WorkClass.INFERENCE else Listener)(headers, model=route.model)

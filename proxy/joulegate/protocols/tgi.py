@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from joulegate.framing import Peek, PointerPeek
 from joulegate.framing.values import decode, derived, fact, whole
-from joulegate.listener import Listener
 from joulegate.model import Fact, FactSource, ServerKind, Task, TaskFacts, WorkClass
+from joulegate.observing import Listener
 from joulegate.ports import About, Headers, Observer, Route
 
 _GENERATE = Route("tgi.generate", Task.TEXT_GENERATION, dialect="plain")
@@ -52,17 +52,17 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if TGI has none of its own there."""
+        """Return the route, or ``None`` if TGI has none of its own there."""
         if method == "POST":
             return _ADMIN if path == "/chat_tokenize" else _GENERATE if path in _PATHS else None
         return _PROBE if method == "GET" and path == "/info" else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
-        return (Generation if route is _GENERATE else Listener)(headers, model=route.model)
+        """Return a fresh listener for one exchange."""
+        return (TgiGeneration if route is _GENERATE else Listener)(headers, model=route.model)
 
 
-class Generation(Listener):
+class TgiGeneration(Listener):
     """Listens to one exchange."""
 
     wishes = frozenset({"stream", "parameters.max_new_tokens", "parameters.best_of"})
@@ -79,7 +79,7 @@ class Generation(Listener):
         return super().answer_peek(media, headers) and PointerPeek(_POINTERS)
 
     def event(self, data: bytes) -> int:
-        """Take one event: a token, and in the last one the details."""
+        """Accept one event: a token, and in the last one the details."""
         if _DETAILS.search(data):
             self._end(data)
         if not _TOKEN.search(data):
@@ -94,7 +94,7 @@ class Generation(Listener):
         return True
 
     def read_members(self, members: dict[str, bytes]) -> None:
-        """Note the tokens of all answers, where the details have them."""
+        """Record the tokens of all answers, where the details have them."""
         found = {path.removeprefix("[0]."): whole(raw) for path, raw in members.items()}
         written = found.get(_WRITTEN)
         if written is None:
@@ -108,7 +108,7 @@ class Generation(Listener):
             self.accounts.facts = replace(self.accounts.facts, prompt_tokens=prompt)
 
     def facts(self) -> TaskFacts:
-        """Give the work done: answers that were not told are taken to be as long as the one that was."""
+        """Return the work done: answers that were not told are taken to be as long as the one that was."""
         facts = self.accounts.facts
         written = facts.completion_tokens
         if written is None and self._tokens:
@@ -120,7 +120,7 @@ class Generation(Listener):
         return replace(facts, completion_tokens=written, choices=made)
 
     def _end(self, data: bytes) -> None:
-        last = decode(data, _Last)
+        last = decode(data, _LastToken)
         if last:
             counts = {
                 _WRITTEN: last.details.generated_tokens,
@@ -129,10 +129,10 @@ class Generation(Listener):
             self.read_members({path: b"%d" % n for path, n in counts.items() if type(n) is int})
 
 
-class _Details(Struct):
+class _TgiDetails(Struct):
     generated_tokens: Any = None
     input_length: Any = None
 
 
-class _Last(Struct):
-    details: _Details
+class _LastToken(Struct):
+    details: _TgiDetails

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 from msgspec.structs import replace
 
 from joulegate.framing import Found, Peek
-from joulegate.listener import Listener, header
 from joulegate.model import Asked, ServerKind, WorkClass
+from joulegate.observing import Listener, header
 from joulegate.ports import About, Headers, Observer, Route
 
 _INFERENCE = re.compile(r"/(?P<verb>predictions|explanations|wfpredict)/(?P<model>[^/]+)(?:/[^/]+)?")
@@ -42,7 +42,7 @@ class Plugin:
     )  # fmt: skip
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if TorchServe has none there."""
+        """Return the route, or ``None`` if TorchServe has none there."""
         found = _INFERENCE.fullmatch(path) if method in ("POST", "PUT") else None
         if found:
             return replace(_ROUTES[found["verb"]], model=unquote(found["model"]))
@@ -56,7 +56,7 @@ class Plugin:
         return _ADMIN if method == "DELETE" else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         return Prediction(headers, model=route.model)
 
 
@@ -69,6 +69,6 @@ class Prediction(Listener):
         return super().request_peek(headers) if b"json" in media else None
 
     def wish(self, found: Found) -> Asked:
-        """Give nothing: a member ``model`` of the request would be the handler's own word."""
+        """Return nothing: a member ``model`` of the request would be the handler's own word."""
         del found
         return Asked()

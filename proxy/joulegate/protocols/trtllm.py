@@ -4,8 +4,8 @@ It works by OpenAI's routes. ``/perf_metrics`` forgets what it has told, so that
 the only one: joulegate does not.
 """
 
-from joulegate.listener import Listener
 from joulegate.model import ServerKind, WorkClass
+from joulegate.observing import Listener
 from joulegate.ports import About, Headers, Observer, Route
 
 _ADMIN = Route("trtllm.admin", work=WorkClass.ADMIN, reads_body=False)
@@ -41,9 +41,9 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if TensorRT-LLM has none of its own there."""
+        """Return the route, or ``None`` if TensorRT-LLM has none of its own there."""
         return _ROUTES.get((method, path))
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         return Listener(headers, model=route.model)

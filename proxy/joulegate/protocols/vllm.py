@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from joulegate.framing import Found
 from joulegate.framing.values import decode, derived, fact, whole
-from joulegate.listener import Listener, Members, Reading
 from joulegate.model import Fact, ServerKind, Task, TaskFacts, WorkClass
+from joulegate.observing import Listener, Members, PromptListener
 from joulegate.ports import About, Headers, Observer, Route
 
 _CHAT = Route("vllm.cohere.chat", Task.CHAT)
@@ -64,33 +64,33 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if vLLM has none of its own there."""
+        """Return the route, or ``None`` if vLLM has none of its own there."""
         if method == "POST":
             known = _INFERENCE.get(path)
             return known or (_ADMIN if path in _CONTROL else _LOAD if _LOADS.fullmatch(path) else None)
         return _PROBE if method == "GET" and path in _READ else None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         if route.work is not WorkClass.INFERENCE:
             return Listener(headers)
-        kinds: dict[str, type[Listener]] = {_CHAT.name: Chat, _EMBED.name: Embed, _TOKENS.name: Tokens}
-        return kinds.get(route.name, Reading)(headers, model=route.model)
+        kinds: dict[str, type[Listener]] = {_CHAT.name: VllmChat, _EMBED.name: Embed, _TOKENS.name: Tokens}
+        return kinds.get(route.name, PromptListener)(headers, model=route.model)
 
 
-class Embed(Reading):
+class Embed(PromptListener):
     """``/v2/embed``: Cohere's embeddings."""
 
     answers = frozenset({"meta.billed_units.input_tokens"})
 
     def read_members(self, members: dict[str, bytes]) -> None:
-        """Note the tokens read."""
+        """Record the tokens read."""
         tokens = fact(whole(members.get("meta.billed_units.input_tokens")))
         if tokens:
             self.accounts.facts = replace(self.accounts.facts, prompt_tokens=tokens)
 
 
-class Chat(Listener):
+class VllmChat(Listener):
     """``/cohere/v2/chat``: events tell their type; the last one, ``message-end``, has the usage."""
 
     wishes = frozenset({"model", "stream", "max_tokens"})
@@ -98,7 +98,7 @@ class Chat(Listener):
     answers = frozenset({"usage"})
 
     def event(self, data: bytes) -> int:
-        """Take one event."""
+        """Accept one event."""
         if b'"usage"' in data:
             members = decode(data, Members) or {}
             inner = decode(members.get("delta") or b"null", Members) or {}
@@ -106,7 +106,7 @@ class Chat(Listener):
         return sum(map(len, _TEXT.findall(data)))
 
     def read_members(self, members: dict[str, bytes]) -> None:
-        """Note Cohere's usage, whose counts are written as floats."""
+        """Record Cohere's usage, whose counts are written as floats."""
         usage = decode(members.get("usage") or b"null", Members) or {}
         tokens = decode(usage.get("tokens") or b"null", dict[str, float]) or {}
         counts = {
@@ -135,7 +135,7 @@ class Tokens(Listener):
         self._choices: int | None = None
 
     def event(self, data: bytes) -> int:
-        """Take one event: its content are the token ids."""
+        """Accept one event: its content are the token ids."""
         if b'"usage":{' in data or b'"metrics":{' in data:
             self.account(data)
         content = 0
@@ -149,7 +149,7 @@ class Tokens(Listener):
         self._choices = found.counts.get("choices")
 
     def facts(self) -> TaskFacts:
-        """Give the work done, counted where it was not reported."""
+        """Return the work done, counted where it was not reported."""
         facts = self.accounts.facts
         if not self.answered:
             return facts

@@ -24,56 +24,56 @@ class Row:
         raise TraceError(f"{self.where}: {reason}")
 
     def has(self, name: str) -> bool:
-        """Say whether the field is there and not null."""
+        """Whether the field is there and not null."""
         return self._fields.get(name) is not None
 
     def number(self, name: str) -> float:
-        """Give a number that is finite and not negative."""
+        """Return a number that is finite and not negative."""
         return self._checked_number(name, self._required(name))
 
     def integer(self, name: str) -> int:
-        """Give an integer that is not negative."""
+        """Return an integer that is not negative."""
         return self._checked_integer(name, self._required(name))
 
     def integer_or(self, name: str, absent: int | None) -> int | None:
-        """Give an integer, or what its absence means."""
+        """Return an integer, or what its absence means."""
         return self.integer(name) if self.has(name) else absent
 
     def text(self, name: str) -> str:
-        """Give a string."""
+        """Return a string."""
         value = self._required(name)
         if not isinstance(value, str):
             self._wrong(name, "a string", value)
         return value
 
     def flag(self, name: str, *, absent: bool) -> bool:
-        """Give a boolean, or what its absence means."""
+        """Return a boolean, or what its absence means."""
         value = self._fields.get(name, absent)
         if not isinstance(value, bool):
             self._wrong(name, "a boolean", value)
         return value
 
     def numbers(self, name: str) -> list[float]:
-        """Give a list of numbers."""
+        """Return a list of numbers."""
         return [self._checked_number(name, value) for value in self._list(name)]
 
     def integers(self, name: str) -> list[int]:
-        """Give a list of integers."""
+        """Return a list of integers."""
         return [self._checked_integer(name, value) for value in self._list(name)]
 
     def part(self, name: str) -> "Row":
-        """Give an object within this one."""
+        """Return an object within this one."""
         value = self._required(name)
         if not isinstance(value, dict):
             self._wrong(name, "an object", value)
         return Nested(self, name, value)
 
     def names(self) -> Sequence[str]:
-        """Give the names of all fields."""
+        """Return the names of all fields."""
         return list(self._fields)
 
     def label(self, name: str) -> str:
-        """Give the name of a field as messages write it."""
+        """Return the name of a field as messages write it."""
         return f'field "{name}"'
 
     def _required(self, name: str) -> Any:
@@ -117,7 +117,7 @@ class Nested(Row):
         self._label = parent.label(path)
 
     def label(self, name: str) -> str:
-        """Give the path of a field."""
+        """Return the path of a field."""
         return f'{self._label[:-1]}.{name}"' if self._label.endswith('"') else f"{self._label}.{name}"
 
 
@@ -125,7 +125,7 @@ class Document(Row):
     """A whole file that is one JSON object: its fields are named by bare paths."""
 
     def label(self, name: str) -> str:
-        """Give the name of a field."""
+        """Return the name of a field."""
         return name
 
 

@@ -9,7 +9,7 @@ from joulegate.units import MICRO, Microwatts
 KINDS = ("llm", "image")
 
 
-class Setup(Struct, frozen=True):
+class ReplaySetup(Struct, frozen=True):
     """The machine of a trace."""
 
     devices: tuple[Device, ...]
@@ -18,12 +18,12 @@ class Setup(Struct, frozen=True):
 
 
 def device_id(index: int) -> DeviceId:
-    """Give the identity of a device that a trace knows by its index."""
+    """Return the identity of a device that a trace knows by its index."""
     return DeviceId(f"gpu-{index:04d}")
 
 
-def read_setup(file: Document) -> Setup:
-    """Give the machine that a setup file describes. Raises ``TraceError``."""
+def read_setup(file: Document) -> ReplaySetup:
+    """Return the machine that a setup file describes. Raises ``TraceError``."""
     count = file.integer("n_gpus")
     if not 1 <= count <= 4096:
         file.fail(f"n_gpus: expected 1 to 4096, got {count}")
@@ -35,7 +35,7 @@ def read_setup(file: Document) -> Setup:
     )
     idle = file.number("idle_w") if file.has("idle_w") else None
     each = {} if idle is None else {device.id: Microwatts(round(idle * MICRO / count)) for device in devices}
-    return Setup(devices, upstreams, each)
+    return ReplaySetup(devices, upstreams, each)
 
 
 def _upstream(row: Row, count: int) -> UpstreamSetup:

@@ -4,7 +4,7 @@ It counts each joule once for every request that was open, so its books cannot c
 how much: the over-count stands in ``unattributed``, negative.
 """
 
-from joulegate.attribution.timeline import Timeline
+from joulegate.attribution.input.timeline import Timeline
 from joulegate.model import EnergySample, Method, Settled, SpanClosed, SpanId, SpanOpened
 from joulegate.replay.result import Books, Result
 from joulegate.replay.traces import Trace
@@ -19,7 +19,7 @@ class _Request:
 
 
 def naive_window(trace: Trace) -> Result:
-    """Give every request the whole energy of its devices while it was open."""
+    """Return every request the whole energy of its devices while it was open."""
     lines = _timelines(trace)
     requests = _requests(trace)
     books, energies = [], dict[SpanId, int | None](dict.fromkeys(requests))
@@ -67,7 +67,7 @@ def _charge(line: Timeline, requests: dict[SpanId, _Request], energies: dict[Spa
 
 
 def _known(line: Timeline, one: _Request) -> bool:
-    """Say whether the energy of any part of a request is known."""
+    """Whether the energy of any part of a request is known."""
     if not line.times or one.end < line.times[0] or one.start > line.times[-1]:
         return False
     span = max(one.end - one.start, 1)
@@ -75,7 +75,7 @@ def _known(line: Timeline, one: _Request) -> bool:
 
 
 def _covered(line: Timeline, requests: list[_Request]) -> int:
-    """Give the energy while at least one request was open."""
+    """Return the energy while at least one request was open."""
     total, until = 0, -1
     for one in sorted(requests, key=lambda one: one.start):
         start = max(one.start, until)

@@ -37,7 +37,7 @@ class Result(Struct):
 
 
 def document(result: Result) -> dict[str, Any]:
-    """Give the result as the JSON document that ``docs/recording.md`` describes, keys in a fixed order."""
+    """Return the result as the JSON document that ``docs/recording.md`` describes, keys in a fixed order."""
     return {
         "method": result.method,
         "requests": {key: _request(figure) for key, figure in result.requests.items()},

@@ -12,12 +12,12 @@ from joulegate.units import NANO
 
 
 def trace_time(t: int) -> float:
-    """Give nanoseconds as seconds, to 10 us: times of ``trace.jsonl``."""
+    """Return nanoseconds as seconds, to 10 us: times of ``trace.jsonl``."""
     return round(t / NANO, 5)
 
 
 def sample_time(t: int) -> float:
-    """Give nanoseconds as seconds, to 100 us: times of ``nvml.jsonl`` and of chunks."""
+    """Return nanoseconds as seconds, to 100 us: times of ``nvml.jsonl`` and of chunks."""
     return round(t / NANO, 4)
 
 
@@ -118,7 +118,7 @@ class Processes(Struct, frozen=True):
     foreign: int
 
 
-class Reading(Struct, frozen=True, omit_defaults=True):
+class SampleRow(Struct, frozen=True, omit_defaults=True):
     """One poll of one device."""
 
     t: float
@@ -141,7 +141,7 @@ class Upstream(Struct, frozen=True, omit_defaults=True):
     concurrency: int = 1
 
 
-class Origin(Struct, frozen=True):
+class TraceOrigin(Struct, frozen=True):
     """Not of the format: what stands behind an index, and how good its readings are."""
 
     gpu: int
@@ -157,7 +157,7 @@ class Machine(Struct, frozen=True, omit_defaults=True):
     upstreams: Mapping[str, Upstream]
     n_gpus: int
     idle_w: float | None = None
-    devices: tuple[Origin, ...] = ()
+    devices: tuple[TraceOrigin, ...] = ()
     method: str = ""
     """The rule by which the meter settled while it recorded."""
     version: str = ""

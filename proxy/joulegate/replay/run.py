@@ -64,7 +64,7 @@ def _feed(settler: Attributor, inputs: Iterable[Input]) -> None:
 
 
 def _ticks(trace: Trace, settle: int) -> Iterator[tuple[Nanoseconds, list[Input]]]:
-    """Give the instants of the virtual clock and what came since the one before.
+    """Return the instants of the virtual clock and what came since the one before.
 
     They are counted from the first input, so that a trace that is cut short sees the same ones.
     """

@@ -31,7 +31,7 @@ from joulegate.model import (
     TaskFacts,
 )
 from joulegate.replay.fields import Row, document, rows
-from joulegate.replay.machine import Setup, device_id, read_setup
+from joulegate.replay.machine import ReplaySetup, device_id, read_setup
 from joulegate.units import Microjoules, Microwatts, Nanoseconds, nanoseconds
 
 LATE_CHUNK = 0.001
@@ -42,7 +42,7 @@ CLIENT_LEFT = 499
 class Trace(Struct, frozen=True):
     """A recorded trace in the words of settlement."""
 
-    setup: Setup
+    setup: ReplaySetup
     events: tuple[SpanEvent, ...]
     """In the order of the file."""
     samples: tuple[EnergySample | SourceFailure, ...]
@@ -65,7 +65,7 @@ def read(trace: Path, samples: Path, setup: Path) -> Trace:
 # --- samples
 
 
-def _samples(lines: Sequence[Row], setup: Setup, path: Path) -> list[EnergySample | SourceFailure]:
+def _samples(lines: Sequence[Row], setup: ReplaySetup, path: Path) -> list[EnergySample | SourceFailure]:
     found, before = [], 0.0
     for row in lines:
         before = _in_order(row, before)
@@ -102,7 +102,7 @@ def _sample(row: Row, count: int) -> EnergySample | SourceFailure:
 
 
 def _load(row: Row) -> DeviceLoad:
-    """Give what a row says of processes: more than the format needs, written by ``joulegate record``."""
+    """Return what a row says of processes: more than the format needs, written by ``joulegate record``."""
     told = row.part("processes")
     since, t = told.number("since"), told.number("t")
     if not since < t <= row.number("t"):
@@ -126,17 +126,17 @@ def _in_order(row: Row, before: float) -> float:
 # --- events
 
 
-class _Open(Struct):
+class _OpenTraceRequest(Struct):
     """What was seen of a request that has not ended."""
 
     start: float
     seen: set[str]
 
 
-def _events(lines: Sequence[Row], setup: Setup) -> tuple[list[SpanEvent], dict[SpanId, str]]:
+def _events(lines: Sequence[Row], setup: ReplaySetup) -> tuple[list[SpanEvent], dict[SpanId, str]]:
     events: list[SpanEvent] = []
     tasks: dict[SpanId, str] = {}
-    running: dict[str, _Open] = {}
+    running: dict[str, _OpenTraceRequest] = {}
     before = 0.0
     for row in lines:
         before = _in_order(row, before)
@@ -156,7 +156,12 @@ def _events(lines: Sequence[Row], setup: Setup) -> tuple[list[SpanEvent], dict[S
 
 
 def _begin(
-    row: Row, key: str, t: float, setup: Setup, running: dict[str, _Open], tasks: dict[SpanId, str]
+    row: Row,
+    key: str,
+    t: float,
+    setup: ReplaySetup,
+    running: dict[str, _OpenTraceRequest],
+    tasks: dict[SpanId, str],
 ) -> None:
     if key in tasks:
         row.fail(f'second start of "{key}"')
@@ -164,11 +169,11 @@ def _begin(
     if upstream not in setup.upstreams:
         row.fail(f'field "upstream": "{upstream}" is not in the setup')
     tasks[SpanId(key)] = row.text("task")
-    running[key] = _Open(t, set())
+    running[key] = _OpenTraceRequest(t, set())
 
 
 def _check_running(
-    row: Row, name: str, key: str, running: dict[str, _Open], tasks: dict[SpanId, str]
+    row: Row, name: str, key: str, running: dict[str, _OpenTraceRequest], tasks: dict[SpanId, str]
 ) -> None:
     if key not in tasks:
         row.fail(f'{name} of "{key}", which has not started')
@@ -231,7 +236,7 @@ def _end(row: Row, key: SpanId, t: float, start: float) -> list[SpanEvent]:
 
 
 def _chunks(row: Row, key: SpanId, end: float, start: float) -> list[SpanEvent]:
-    """Give each chunk as an event at its own time."""
+    """Return each chunk as an event at its own time."""
     times, sizes = row.numbers("chunk_t"), row.integers("chunk_b")
     name = f'end of "{key}"'
     if len(times) != len(sizes):
@@ -247,7 +252,7 @@ def _chunks(row: Row, key: SpanId, end: float, start: float) -> list[SpanEvent]:
 
 
 def _facts(row: Row) -> TaskFacts:
-    """Give the counts; ``pixels`` is more than the format needs, written by ``joulegate record``."""
+    """Return the counts; ``pixels`` is more than the format needs, written by ``joulegate record``."""
     pixels = row.integer_or("pixels", None)
     drawn = None if pixels is None else Fact(pixels)
     if not row.has("usage"):
@@ -263,7 +268,7 @@ def _facts(row: Row) -> TaskFacts:
 
 
 def _timings(row: Row) -> ServerTimings:
-    """Give what the server reported of its own time, where ``joulegate record`` wrote it down."""
+    """Return what the server reported of its own time, where ``joulegate record`` wrote it down."""
     if not row.has("timings"):
         return ServerTimings()
     told = row.part("timings")

@@ -59,7 +59,7 @@ class EnergyOrigin(Struct, frozen=True):
     """What is missing from the device's books: zero, always."""
 
 
-class Report(Struct, frozen=True):
+class StudyReport(Struct, frozen=True):
     """Body of ``GET /v1/report``: the table with all that is needed to read it."""
 
     since: float
@@ -84,12 +84,12 @@ class Report(Struct, frozen=True):
 
 def report(
     rows: Iterable[ReportRow], status: MeterStatus, *, since: Nanoseconds, until: Nanoseconds
-) -> Report:
-    """Give the report of a running meter."""
+) -> StudyReport:
+    """Return the report of a running meter."""
     table = tuple(study_row(row) for row in rows)
     models = {row.group.get("model") for row in table}
     kinds = {(one.model, one.model_kind) for one in status.totals if one.model_kind and one.model in models}
-    return Report(
+    return StudyReport(
         since=since / NANO,
         until=until / NANO,
         boundary=status.boundary,
@@ -106,7 +106,7 @@ def report(
 
 
 def study_row(row: ReportRow) -> StudyRow:
-    """Give one row in the study's units."""
+    """Return one row in the study's units."""
     kwh = _kwh_per_1000(row.mean)
     mass = None if row.mean_emissions is None else row.mean_emissions * PER / MICRO
     return StudyRow(

@@ -53,7 +53,7 @@ class _Upstream:
         self._energy = 0
 
     def read(self, t: Nanoseconds, core: Microwatts, idle: Microwatts) -> Microjoules:
-        """Give the energy so far; it only grows, also when processes come and go."""
+        """Return the energy so far; it only grows, also when processes come and go."""
         if t >= self._next_look:
             self._look(t)
         used = self._cpu_time()
@@ -79,7 +79,7 @@ class _Upstream:
             self._seen = {process: used for process in self.processes if (used := _used(process)) is not None}
 
     def _cpu_time(self) -> Nanoseconds:
-        """Give the CPU time since the last call: what a process had when it went is kept."""
+        """Return the CPU time since the last call: what a process had when it went is kept."""
         total, alive = 0.0, {}
         for process in self.processes:
             used = _used(process)
@@ -110,7 +110,7 @@ class Plugin:
         self._upstreams: dict[DeviceId, _Upstream] = {}
 
     def open(self) -> Sequence[Device]:
-        """Give a device for each upstream on this host, also for one that does not run yet.
+        """Return a device for each upstream on this host, also for one that does not run yet.
 
         Raises ``SourceUnavailable`` if there is no such upstream.
         """
@@ -128,7 +128,7 @@ class Plugin:
         return [upstream.device for upstream in found]
 
     def read(self, device: DeviceId) -> EnergySample:
-        """Give the modelled energy of one upstream since the meter first saw its processes.
+        """Return the modelled energy of one upstream since the meter first saw its processes.
 
         CPU time comes in steps of the kernel's clock tick, 10 ms as a rule. The work that a child did
         between the last reading and its end is lost.
@@ -141,7 +141,7 @@ class Plugin:
             return EnergySample(device, t, upstream.read(t, self._core, self._idle))
 
     def devices_of(self, pids: Iterable[int]) -> Sequence[DeviceId]:
-        """Give the upstreams to which any of these processes belongs, as of the last readings."""
+        """Return the upstreams to which any of these processes belongs, as of the last readings."""
         wanted = set(pids)
         upstreams = self._upstreams.items()
         return [device for device, at in upstreams if wanted & {process.pid for process in at.processes}]
@@ -166,7 +166,7 @@ class Plugin:
 
 
 def _used(process: psutil.Process) -> float | None:
-    """Give the seconds of CPU time of a process, ``None`` if it is gone."""
+    """Return the seconds of CPU time of a process, ``None`` if it is gone."""
     try:
         times = process.cpu_times()
     except psutil.Error:

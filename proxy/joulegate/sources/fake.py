@@ -67,7 +67,7 @@ class Plugin:
         self._gpus: dict[DeviceId, _Gpu] = {}
 
     def open(self) -> Sequence[Device]:
-        """Give the made-up GPUs."""
+        """Return the made-up GPUs."""
         self._began = self._clock()
         gpus = [_Gpu(_device(index), self._began) for index in range(self._count)]
         self._gpus = {gpu.device.id: gpu for gpu in gpus}
@@ -98,7 +98,7 @@ class Plugin:
         return self._busy if self._half and (t - self._began) // self._half % 2 else self._idle
 
     def _beaten(self, t: Nanoseconds) -> int:
-        """Give the energy of the beat from its beginning to ``t``."""
+        """Return the energy of the beat from its beginning to ``t``."""
         elapsed = t - self._began
         if not self._half:
             return energy_over(self._idle, Nanoseconds(elapsed))

@@ -35,7 +35,7 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def open_readonly(path: Path) -> int:
-    """Give a descriptor of a file."""
+    """Return a descriptor of a file."""
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
@@ -53,7 +53,7 @@ class _Zone:
         self._total = 0
 
     def read(self) -> int:
-        """Give the raw counter in microjoules."""
+        """Return the raw counter in microjoules."""
         try:
             if self._file is None:
                 self._file = self._open_file(self._path / "energy_uj")
@@ -67,7 +67,7 @@ class _Zone:
             raise SourceInvalid(f"{self._path / 'energy_uj'} is no number: {text[:32]!r}") from None
 
     def unwrapped(self, raw: int, t: Nanoseconds) -> Microjoules:
-        """Give the energy since the first reading; it starts again at 0 when it cannot be known.
+        """Return the energy since the first reading; it starts again at 0 when it cannot be known.
 
         A step is unknown if it would take more than ``MOST_POWER``, or if the counter may have gone round
         more than once since the last reading.
@@ -141,7 +141,7 @@ class Plugin:
 
 
 def _packages(root: Path) -> Iterator[tuple[Path, str]]:
-    """Give each package with its name, and each memory zone with that of its package."""
+    """Return each package with its name, and each memory zone with that of its package."""
     for path in sorted(root.glob("intel-rapl:*"), key=_numbers):
         name = _text(path / "name")
         if not name.startswith("package-"):

@@ -76,7 +76,7 @@ class Recording(Struct, frozen=True):
 
 
 def recordings(folder: Path) -> list[Recording]:
-    """Give the recordings of one protocol in the order of their names."""
+    """Return the recordings of one protocol in the order of their names."""
     return [_load(path.parent) for path in sorted(folder.glob("*/request.json"))]
 
 
@@ -104,7 +104,7 @@ def observe(
     response: Sequence[bytes] | None = None,
     complete: bool = True,
 ) -> Expected:
-    """Replay an exchange in the given pieces and give what the observer says of it."""
+    """Replay an exchange in the given pieces and return what the observer says of it."""
     exchange = recording.exchange
     route = plugin.matches(exchange.method, exchange.path)
     _require(route is not None, recording, f"{exchange.method} {exchange.path} has no route")
@@ -139,7 +139,7 @@ def observe(
 
 
 def rewrite_of(plugin: InferenceProtocol, recording: Recording) -> Rewrite | None:
-    """Give what the observer sends in place of the client's request."""
+    """Return what the observer sends in place of the client's request."""
     route = plugin.matches(recording.exchange.method, recording.exchange.path)
     if route is None:
         return None
@@ -218,7 +218,7 @@ def _without_usage(body: bytes) -> bytes:
 
 
 def _moves(body: bytes) -> bool:
-    """Say whether what an event of usage held goes back to the one before it: timings, vLLM's fingerprint."""
+    """Whether what an event of usage held goes back to the one before it: timings, vLLM's fingerprint."""
     held = [event for event in body.split(b"\n\n") if _is_usage(event)]
     return b'"timings"' in body or any(b'"system_fingerprint"' in event for event in held)
 
@@ -288,7 +288,7 @@ def _same(recording: Recording, what: str, got: object, wanted: object) -> None:
 
 
 def every(folder: Path, protocols: Sequence[str]) -> Iterator[tuple[str, Recording]]:
-    """Give every recording of these protocols with the protocol's name; one without any is an error."""
+    """Return every recording of these protocols with the protocol's name; one without any is an error."""
     for protocol in protocols:
         found = recordings(folder / protocol)
         if not found:

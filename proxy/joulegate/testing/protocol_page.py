@@ -45,7 +45,7 @@ _TESTED = {"recorded from a real server": "real server", "recorded from a stand-
 
 
 def page(folder: Path, protocols: Mapping[str, InferenceProtocol]) -> str:
-    """Give the whole document; ``folder`` has the recordings of each protocol under its name."""
+    """Return the whole document; ``folder`` has the recordings of each protocol under its name."""
     cases = {name: recordings(folder / name) for name in protocols}
     summary = (_summary(name, plugin, cases[name]) for name, plugin in protocols.items())
     sections = (_section(name, plugin, cases[name]) for name, plugin in protocols.items())
@@ -55,7 +55,7 @@ def page(folder: Path, protocols: Mapping[str, InferenceProtocol]) -> str:
 
 
 def routes(plugin: InferenceProtocol, cases: Iterable[Recording]) -> dict[tuple[str, str], Route]:
-    """Give the routes by method and path: those of the recordings and those that the plug-in names.
+    """Return the routes by method and path: those of the recordings and those that the plug-in names.
 
     Raises ``AssertionError`` for a route that the plug-in names and does not know.
     """
@@ -118,7 +118,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
 
 
 def every() -> dict[str, InferenceProtocol]:
-    """Give all protocols there are, ``generic`` last."""
+    """Return all protocols there are, ``generic`` last."""
     names = sorted(plugins.names("protocols"), key=lambda name: (name == "generic", name))
     return {name: plugins.load("protocols", name).Plugin() for name in names}
 

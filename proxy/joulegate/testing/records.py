@@ -110,7 +110,7 @@ STATUS = MeterStatus(
 
 
 def record(energy: int | None = 42_500_000, static: int | None = None, **fields: Any) -> RequestRecord:
-    """Give a final record of an energy in microjoules on one GPU, ``static`` of it for being awake.
+    """Return a final record of an energy in microjoules on one GPU, ``static`` of it for being awake.
 
     ``fields`` replace other fields of the ordinary record. Its books balance unless they say otherwise.
     """

@@ -33,7 +33,7 @@ class Slot(Struct, frozen=True):
 
     @property
     def reads(self) -> bool:
-        """Say whether its next step reads its prompt."""
+        """Whether its next step reads its prompt."""
         return self.decoded == 0
 
 
@@ -56,15 +56,15 @@ class StepWatts(Struct, frozen=True):
 
     @property
     def awake(self) -> float:
-        """Give what is drawn just for somebody being there: in equal parts by all in a slot."""
+        """Return what is drawn just for somebody being there: in equal parts by all in a slot."""
         return self.idle + self.clocks
 
     def drawn(self, look: Look) -> float:
-        """Give the watts of the GPU."""
+        """Return the watts of the GPU."""
         return self.awake + self.working(look) if look else self.idle
 
     def working(self, look: Look) -> float:
-        """Give what the next step draws on top of being awake."""
+        """Return what the next step draws on top of being awake."""
         if not look:
             return 0.0
         reading = any(slot.reads for slot in look.values())
@@ -82,20 +82,20 @@ class Step(Struct):
 
     @property
     def only_decodes(self) -> bool:
-        """Say whether it reads no prompt."""
+        """Whether it reads no prompt."""
         return not any(slot.reads for slot in self.slots.values())
 
     def is_over(self, after: Look) -> bool:
-        """Say whether a look shows any work done since."""
+        """Whether a look shows any work done since."""
         return any(after.get(seed) != slot for seed, slot in self.slots.items())
 
     def length(self, after: Look) -> float:
-        """Give its seconds; if the look was late, those of one of several."""
+        """Return its seconds; if the look was late, those of one of several."""
         decoded = [after[seed].decoded - slot.decoded for seed, slot in self.slots.items() if seed in after]
         return self.seconds / max([1, *decoded])
 
     def shares(self, after: Look, usual: float) -> dict[int, float]:
-        """Give each request's joules, once a look shows what the step has done.
+        """Return each request's joules, once a look shows what the step has done.
 
         For as long as a step takes that only decodes, ``usual`` seconds, its energy is in equal parts of all
         in it. What it takes longer belongs to the prompt tokens that it read: one prompt of 20 tokens beside

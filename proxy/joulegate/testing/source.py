@@ -9,7 +9,7 @@ from joulegate.units import Microjoules, Nanoseconds
 
 
 def gpu(index: int = 0, *, tier: Tier = Tier.COUNTER) -> Device:
-    """Give a device as a GPU source would."""
+    """Return a device as a GPU source would."""
     return Device(DeviceId(f"GPU-{index}"), index, "test GPU", "scripted", tier)
 
 
@@ -53,28 +53,28 @@ class ScriptedSource:
             self._changed.notify_all()
 
     def work(self, device: DeviceId, pids: Iterable[int]) -> None:
-        """Say which processes use a device."""
+        """Report which processes use a device."""
         self._pids[device] = frozenset(pids)
 
     def use(self, device: DeviceId, uses: Mapping[int, int]) -> None:
-        """Say which processes use a device, and how much of its time in per cent."""
+        """Report which processes use a device, and how much of its time in per cent."""
         self._uses[device] = [ProcessUse(pid, percent) for pid, percent in uses.items()]
 
     def hanging(self, device: DeviceId, timeout: float = 10.0) -> bool:
-        """Wait until a reading hangs; say whether one does."""
+        """Wait until a reading hangs; return whether one does."""
         with self._changed:
             return self._changed.wait_for(lambda: device in self._waiting, timeout)
 
     # --- the source ---
 
     def open(self) -> Sequence[Device]:
-        """Give the devices, or raise what was told."""
+        """Return the devices, or raise what was told."""
         if self._open_error is not None:
             raise self._open_error
         return self._devices
 
     def read(self, device: DeviceId) -> EnergySample:
-        """Give the next reading."""
+        """Return the next reading."""
         with self._changed:
             self.reads[device] += 1
             if device in self._hung:
@@ -90,18 +90,18 @@ class ScriptedSource:
         return answer
 
     def devices_of(self, pids: Iterable[int]) -> Sequence[DeviceId]:
-        """Give the devices that any of these processes uses."""
+        """Return the devices that any of these processes uses."""
         wanted = set(pids)
         return [device for device, users in self._pids.items() if users & wanted]
 
     def processes(self, device: DeviceId) -> Sequence[ProcessUse]:
-        """Give the processes that use a device, as told."""
+        """Return the processes that use a device, as told."""
         if device in self._uses:
             return self._uses[device]
         raise SourceUnavailable(f"{device} tells of no processes", code="NVMLError_NotSupported")
 
     def close(self) -> None:
-        """Note that it was closed."""
+        """Record that it was closed."""
         self.closed = True
 
     def _set(self, device: DeviceId, answer: EnergySample | Exception) -> None:

@@ -36,13 +36,13 @@ class Refused(Exception):
 
 
 def simple(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Give sum and difference."""
+    """Return sum and difference."""
     one, two = inputs["INPUT0"], inputs["INPUT1"]
     return {"OUTPUT0": one + two, "OUTPUT1": one - two}
 
 
 def dense(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Give four numbers for each row of sixteen."""
+    """Return four numbers for each row of sixteen."""
     weights = np.random.default_rng(0).standard_normal((_WIDTH, 4)).astype(np.float32)
     return {"OUTPUT": np.tanh(inputs["INPUT"] @ weights)}
 
@@ -67,7 +67,7 @@ class Server:
         """Inferences that were worked on to their end."""
 
     def application(self) -> web.Application:
-        """Give the application."""
+        """Return the application."""
         app = web.Application(client_max_size=1 << 30)
         for prefix in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
             app.add_routes([

@@ -35,7 +35,7 @@ class Request(NamedTuple):
         return [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
 
     def all(self, name: bytes) -> list[bytes]:
-        """Give the values of all fields of this name (in lower case)."""
+        """Return the values of all fields of this name (in lower case)."""
         return [value for field, value in self.fields if field.lower() == name]
 
 
@@ -191,7 +191,7 @@ class ScriptedUpstream:
             raise self._errors[0]
 
     async def connected(self, count: int = 1) -> Peer:
-        """Wait for so many connections; give the last of them."""
+        """Wait for so many connections; return the last of them."""
         async with self._changed:
             await self._changed.wait_for(lambda: len(self.peers) >= count)
         return self.peers[count - 1]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from joulegate.attribution.rules.step_clock import Row, Rule
+from joulegate.attribution.rules.step_clock import FitRow, Rule
 from joulegate.model import Method
 from joulegate.replay import Result, read, replay
 from joulegate.testing.simulator import SCENARIOS, simulate, write
@@ -167,7 +167,7 @@ def test_rows_in_which_somebody_still_runs_teach_nothing() -> None:
         unsure = place % 2
         work = {"llm/llm:step": 100.0 + place, ":tail0": 0.0, ":tail1": 0.0, ":tail2": 0.0, ":tail3": 0.0}
         energy = (100 + place) * (9.0 if unsure else 2.0)
-        rule._rows[place * NANO] = Row(work, energy, 1.0, 1.0, 0.0, float(unsure))
+        rule._rows[place * NANO] = FitRow(work, energy, 1.0, 1.0, 0.0, float(unsure))
     rule.learn(0.0, 60 * NANO)
 
     assert rule._coefficients(["llm/llm:step"])[0] == pytest.approx([2.0], rel=0.02)

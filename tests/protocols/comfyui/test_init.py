@@ -3,7 +3,14 @@
 import pytest
 
 from joulegate.model import JobState, WorkClass
-from joulegate.protocols.comfyui import LARGEST_ANSWER, LARGEST_GRAPH, Plugin, Report, Submission, events
+from joulegate.protocols.comfyui import (
+    LARGEST_ANSWER,
+    LARGEST_GRAPH,
+    ComfyuiReport,
+    Plugin,
+    Submission,
+    events,
+)
 
 JSON = ((b"Content-Type", b"application/json"),)
 
@@ -57,7 +64,7 @@ def test_bodies_without_end_are_not_kept() -> None:
     assert [(sign.job, sign.state, sign.nodes) for sign in submission.jobs()] == [
         ("p", JobState.ACCEPTED, ())
     ]
-    report = Report((), events.history)
+    report = ComfyuiReport((), events.history)
     report.response_head(200, JSON)
     for _ in range(3):
         report.response_body(0, bytes(LARGEST_ANSWER // 2))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import pytest
 
 from joulegate.model import JobSign, JobState, Task
 from joulegate.protocols.openai import Plugin
-from joulegate.protocols.openai.jobs import LARGEST_LIST, Listed, sign
+from joulegate.protocols.openai.jobs import LARGEST_LIST, ListedJobs, sign
 from joulegate.units import NANO
 
 JSON = ((b"Content-Type", b"application/json"),)
@@ -93,7 +93,7 @@ def test_a_batch_has_the_task_of_its_lines() -> None:
 
 def test_a_list_without_end_is_not_kept() -> None:
     """Beyond some size it says nothing."""
-    listed = Listed(())
+    listed = ListedJobs(())
     listed.response_head(200, JSON)
     for _ in range(3):
         listed.response_body(0, b" " * LARGEST_LIST)  # type: ignore[arg-type]

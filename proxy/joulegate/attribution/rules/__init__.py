@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from joulegate.attribution.scene import Scene, Shares
+from joulegate.attribution.features.scene import Scene, Shares
 
 
 class Rule(Protocol):
@@ -16,11 +16,11 @@ class Rule(Protocol):
 
     @property
     def lag(self) -> float | None:
-        """Give the lag of the counters in s, if the rule found one."""
+        """Return the lag of the counters in s, if the rule found one."""
         ...
 
     def look(self, scene: Scene) -> None:
-        """Note what happened in a scene."""
+        """Record what happened in a scene."""
         ...
 
     def learn(self, idle_power: float, now: int) -> None:
@@ -28,5 +28,5 @@ class Rule(Protocol):
         ...
 
     def share(self, scene: Scene) -> Shares:
-        """Give each window's energy to the requests in it, to idle and to nobody."""
+        """Return each window's energy to the requests in it, to idle and to nobody."""
         ...

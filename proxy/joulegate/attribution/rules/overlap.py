@@ -6,9 +6,9 @@ was being served. Both are baselines: a long prompt costs as much as a short one
 
 import numpy as np
 
-from joulegate.attribution.cells import Track, ratio
-from joulegate.attribution.scene import Claims, Scene, Shares
-from joulegate.attribution.stepclock import Floats
+from joulegate.attribution.features.cells import Track, ratio
+from joulegate.attribution.features.scene import Claims, Scene, Shares
+from joulegate.attribution.features.step_clock import Floats
 
 
 class Rule:
@@ -22,13 +22,13 @@ class Rule:
         self.queue_pays = queue_pays
 
     def look(self, scene: Scene) -> None:
-        """Note nothing."""
+        """Record nothing."""
 
     def learn(self, idle_power: float, now: int) -> None:
         """Learn nothing."""
 
     def share(self, scene: Scene) -> Shares:
-        """Give each cell's energy to those present, by their time in it; to idle if there is nobody."""
+        """Return each cell's energy to those present, by their time in it; to idle if there is nobody."""
         return by_cell(scene, {name: track.present for name, track in scene.tracks.items()}, self.name)
 
 
@@ -47,7 +47,7 @@ def by_cell(scene: Scene, weights: dict[str, Floats], method: str) -> Shares:
 
 
 def normalized(track: Track) -> Floats:
-    """Give each pair's part of its upstream's work in its cell; by presence where no work is known."""
+    """Return each pair's part of its upstream's work in its cell; by presence where no work is known."""
     work, present = track.per_cell(track.work)[track.cell], track.per_cell(track.present)[track.cell]
     by_work = ratio(track.work, work)
     by_time = ratio(track.present, present)

@@ -9,7 +9,8 @@ from collections import OrderedDict
 import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.columns import (
+from joulegate.attribution.booking.scaling import scaled
+from joulegate.attribution.features.columns import (
     CLOCKS_UP,
     EXTRA_NAMES,
     FOREIGN,
@@ -21,13 +22,12 @@ from joulegate.attribution.columns import (
     tail_prior,
     unit,
 )
-from joulegate.attribution.fit import Fit, fit, scales, trust
-from joulegate.attribution.lag import LagScan
+from joulegate.attribution.features.scene import Scene, Shares
+from joulegate.attribution.features.step_clock import Floats
+from joulegate.attribution.input.spans import BLOCKS
+from joulegate.attribution.maths.fit import Fit, fit, scales, trust
+from joulegate.attribution.maths.lag import LagScan
 from joulegate.attribution.rules.tokens import Rule as Tokens
-from joulegate.attribution.scaling import scaled
-from joulegate.attribution.scene import Scene, Shares
-from joulegate.attribution.spans import BLOCKS
-from joulegate.attribution.stepclock import Floats
 from joulegate.units import NANO
 
 ROW = NANO
@@ -49,7 +49,7 @@ MISFIT = 0.35
 """Of a typical row's energy: a fit that is off by more explains nothing, and token shares do better."""
 
 
-class Row(Struct):
+class FitRow(Struct):
     """One window as the fit sees it."""
 
     work: dict[str, float]
@@ -70,7 +70,7 @@ class Rule:
     queue_pays = False
 
     def __init__(self) -> None:
-        self._rows: OrderedDict[int, Row] = OrderedDict()
+        self._rows: OrderedDict[int, FitRow] = OrderedDict()
         self._names: list[str] = []
         self._fit: Fit | None = None
         self._scan = LagScan()
@@ -84,11 +84,11 @@ class Rule:
 
     @property
     def lag(self) -> float | None:
-        """Give the lag of the counters in s, once it is found."""
+        """Return the lag of the counters in s, once it is found."""
         return self._scan.lag
 
     def look(self, scene: Scene) -> None:
-        """Note what happened in each window; a later look knows more and replaces an earlier one."""
+        """Record what happened in each window; a later look knows more and replaces an earlier one."""
         matrix = columns(scene)
         self._looked_at = scene, matrix
         self._note(scene, matrix)
@@ -99,7 +99,7 @@ class Rule:
         self._refit(idle_power, now)
 
     def share(self, scene: Scene) -> Shares:
-        """Give each window's energy by the modelled cost of the work in it, scaled to the counter."""
+        """Return each window's energy by the modelled cost of the work in it, scaled to the counter."""
         looked, self._looked_at = self._looked_at, None
         if self._misfit > MISFIT:
             return self._plain.share(scene)
@@ -122,7 +122,7 @@ class Rule:
         return tail_prior(idle_power) if self._fit is None else self._fit.x[-len(EXTRA_NAMES) : -1]
 
     def _alien(self, scene: Scene, matrix: Matrix, quiet: Floats) -> Floats:
-        """Give what strangers draw in each window, by the time that they had the devices."""
+        """Return what strangers draw in each window, by the time that they had the devices."""
         load = scene.load
         if self._fit is not None:
             awake = (1 + CLOCKS_UP) * scene.idle_power * matrix.active + quiet
@@ -135,7 +135,7 @@ class Rule:
         return "estimate" if self._fit is None else "model"
 
     def _coefficients(self, names: list[str]) -> tuple[Floats, Floats]:
-        """Give the coefficients of these columns, and those without each block of the past."""
+        """Return the coefficients of these columns, and those without each block of the past."""
         if self._fit is None:
             x = np.array([unit(name) for name in names])
             return x, np.tile(x, (BLOCKS, 1))
@@ -147,7 +147,7 @@ class Rule:
     def _note(self, scene: Scene, matrix: Matrix) -> None:
         """Keep each window's row; later looks at the same window know more and replace it."""
         for place, start in enumerate(scene.starts):
-            self._rows[start] = Row(
+            self._rows[start] = FitRow(
                 dict(zip(matrix.names, matrix.windows[place].tolist(), strict=True))
                 | dict(zip(TAIL_NAMES, matrix.tails[place].tolist(), strict=True))
                 | {FOREIGN: float(scene.load.foreign[place] * matrix.seconds[place])},
@@ -194,7 +194,7 @@ class Table(Struct):
     used: Floats
 
 
-def _grouped(rows: "OrderedDict[int, Row]", names: list[str]) -> Table | None:
+def _grouped(rows: "OrderedDict[int, FitRow]", names: list[str]) -> Table | None:
     if not rows:
         return None
     starts = np.array(list(rows), dtype=np.float64)
@@ -211,7 +211,7 @@ def _grouped(rows: "OrderedDict[int, Row]", names: list[str]) -> Table | None:
 
 
 def _median_off(residuals: Floats, table: Table) -> float:
-    """Give the median residual of rows in which somebody was there most of the time, as part of their energy.
+    """Return median residual of rows in which somebody was there most of the time, as part of their energy.
 
     Want of experience counts as distance: anything can be fitted to six rows.
     """
@@ -221,13 +221,13 @@ def _median_off(residuals: Floats, table: Table) -> float:
 
 
 def _power_in_use(rest: Floats, foreign: Floats, used: Floats) -> float:
-    """Give the power in W of a process that has a device to itself, as if all that ran drew alike."""
+    """Return the power in W of a process that has a device to itself, as if all that ran drew alike."""
     seconds = float((used * foreign).sum())
     return max(float((rest * foreign).sum()) / seconds, 0.0) if seconds > 0 else 0.0
 
 
 def _prior(names: list[str], work: Floats, rest: Floats) -> Floats:
-    """Give the usual proportions of costs, at the scale of each upstream."""
+    """Return the usual proportions of costs, at the scale of each upstream."""
     shapes = np.array([shape(name) for name in names])
     tracks = sorted({name.rpartition(":")[0] for name in names})
     member = np.array([[name.rpartition(":")[0] == track for track in tracks] for name in names], dtype=float)

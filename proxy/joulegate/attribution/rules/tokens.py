@@ -4,9 +4,9 @@ The first rule and the fall-back of the model. If several upstreams work in a ce
 first, since their units differ. Its known fault: a prefilled token costs far less than a decoded one.
 """
 
+from joulegate.attribution.features.scene import Scene, Shares
+from joulegate.attribution.features.step_clock import Floats
 from joulegate.attribution.rules.overlap import by_cell, normalized
-from joulegate.attribution.scene import Scene, Shares
-from joulegate.attribution.stepclock import Floats
 
 
 class Rule:
@@ -18,15 +18,15 @@ class Rule:
     queue_pays = False
 
     def look(self, scene: Scene) -> None:
-        """Note nothing."""
+        """Record nothing."""
 
     def learn(self, idle_power: float, now: int) -> None:
         """Learn nothing."""
 
     def share(self, scene: Scene) -> Shares:
-        """Give each cell's energy to the work in it; to idle if there is none."""
+        """Return each cell's energy to the work in it; to idle if there is none."""
         return by_cell(scene, self.weights(scene), self.name)
 
     def weights(self, scene: Scene) -> dict[str, Floats]:
-        """Give the weight of each pair, by upstream."""
+        """Return the weight of each pair, by upstream."""
         return {name: normalized(track) for name, track in scene.tracks.items()}

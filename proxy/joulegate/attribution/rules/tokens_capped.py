@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from joulegate.attribution.cells import ratio
+from joulegate.attribution.features.cells import ratio
+from joulegate.attribution.features.scene import Claims, Scene, Shares
+from joulegate.attribution.features.step_clock import Floats
 from joulegate.attribution.rules.tokens import Rule as Tokens
-from joulegate.attribution.scene import Claims, Scene, Shares
-from joulegate.attribution.stepclock import Floats
 
 CAP_ONE_DEVICE = 0.25
 CAP_SEVERAL = 0.10
@@ -20,13 +20,13 @@ class Rule:
     queue_pays = False
 
     def look(self, scene: Scene) -> None:
-        """Note nothing."""
+        """Record nothing."""
 
     def learn(self, idle_power: float, now: int) -> None:
         """Learn nothing."""
 
     def share(self, scene: Scene) -> Shares:
-        """Give each request at most its cap of each cell's energy."""
+        """Return each request at most its cap of each cell's energy."""
         cap = CAP_ONE_DEVICE if scene.devices == 1 else CAP_SEVERAL
         return cap_cells(scene, cap, Tokens().weights(scene), self.name)
 

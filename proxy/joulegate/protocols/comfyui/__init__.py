@@ -12,11 +12,11 @@ from urllib.parse import quote
 from msgspec import Raw, Struct
 
 from joulegate.framing.values import decode
-from joulegate.listener import JobListener, KeptAnswer
 from joulegate.model import Asked, JobSign, JobState, Task, TaskFacts, WorkClass
+from joulegate.observing import JobListener, KeptAnswer
 from joulegate.ports import About, Headers, Observer, Route
 from joulegate.protocols.comfyui import events
-from joulegate.protocols.comfyui.graph import GraphNode, Reading, read
+from joulegate.protocols.comfyui.graph import GraphNode, GraphReading, read
 from joulegate.units import Nanoseconds
 
 LARGEST_GRAPH = 2 << 20
@@ -87,7 +87,7 @@ class Submission(KeptAnswer):
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:
         super().__init__(headers, model=model)
         self._body: bytearray | None = bytearray()
-        self._graph: Reading | None = None
+        self._graph: GraphReading | None = None
 
     def request_body(self, chunk: bytes) -> None:
         """Keep the graph, if it is of a size that anyone draws."""
@@ -98,11 +98,11 @@ class Submission(KeptAnswer):
                 self._body = None
 
     def asked(self) -> Asked:
-        """Give what the graph asks for."""
+        """Return what the graph asks for."""
         return self._reading().asked
 
     def read(self, answer: bytes) -> None:
-        """Take the id of the job."""
+        """Accept the id of the job."""
         accepted = decode(answer, Accepted)
         if accepted is None or not accepted.prompt_id:
             return
@@ -118,10 +118,10 @@ class Submission(KeptAnswer):
         )
 
     def facts(self) -> TaskFacts:
-        """Give the work that the graph describes."""
+        """Return the work that the graph describes."""
         return self._reading().facts if self.answered else TaskFacts()
 
-    def _reading(self) -> Reading:
+    def _reading(self) -> GraphReading:
         if self._graph is None:
             found = decode(bytes(self._body), Prompt) if self._body is not None else None
             paid = found is not None and bool(_CREDENTIALS & found.extra_data.keys())
@@ -129,7 +129,7 @@ class Submission(KeptAnswer):
         return self._graph
 
 
-class Report(KeptAnswer):
+class ComfyuiReport(KeptAnswer):
     """An answer that tells of jobs."""
 
     largest = LARGEST_ANSWER
@@ -139,7 +139,7 @@ class Report(KeptAnswer):
         self._tells = reader
 
     def read(self, answer: bytes) -> None:
-        """Take all that it tells."""
+        """Accept all that it tells."""
         self.signs += self._tells(answer)
 
 
@@ -147,7 +147,7 @@ class Socket(JobListener):
     """The websocket: texts are events, binary messages are previews."""
 
     def message(self, t: Nanoseconds, data: bytes, *, text: bool, from_client: bool) -> None:
-        """Take one message."""
+        """Accept one message."""
         del t
         if text and not from_client and (sign := events.pushed(data)) is not None:
             self.signs.append(sign)
@@ -166,7 +166,7 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if the path is not ComfyUI's."""
+        """Return the route, or ``None`` if the path is not ComfyUI's."""
         table = _POST if method == "POST" else _GET if method in ("GET", "HEAD") else ()
         for candidate in (path, path.removeprefix("/api")):
             for pattern, route in table:
@@ -175,13 +175,13 @@ class Plugin:
         return None
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         if route.name in _READERS:
-            return Report(headers, _READERS[route.name])
+            return ComfyuiReport(headers, _READERS[route.name])
         return {"prompt": Submission, "websocket": Socket}.get(route.name, JobListener)(headers)
 
     def inquiries(self, path: str, job: str) -> Sequence[str]:
-        """Give the jobs API, and for servers from before it (2025) the history and the queue."""
+        """Return the jobs API, and for servers from before it (2025) the history and the queue."""
         stem = path.removesuffix("/prompt").removesuffix("/api")
         id_ = quote(job, safe="")
         return (f"{stem}/api/jobs/{id_}", f"{stem}/history/{id_}", f"{stem}/queue")

@@ -28,7 +28,7 @@ _FARTHEST = 10**14
 """ms: no clock shows more."""
 
 
-class Told(Struct):
+class PromptEvent(Struct):
     """The data of a message about a prompt."""
 
     prompt_id: str = ""
@@ -44,13 +44,13 @@ class Status(Struct):
     messages: Messages = []
 
 
-class Entry(Struct):
+class HistoryEntry(Struct):
     """An entry of the history."""
 
     status: Status | None = None
 
 
-class Job(Struct):
+class ComfyuiJob(Struct):
     """An answer of the jobs API."""
 
     id: str
@@ -60,10 +60,10 @@ class Job(Struct):
     execution_status: Status | None = None
 
 
-class Listed(Struct):
+class JobList(Struct):
     """The list of jobs."""
 
-    jobs: list[Job] = []
+    jobs: list[ComfyuiJob] = []
 
 
 class Queue(Struct):
@@ -85,7 +85,7 @@ def pushed(text: bytes) -> JobSign | None:
     if b'"exec' not in text:
         return None
     event = decode(text, Event)
-    told = decode(event.data, Told) if event else None
+    told = decode(event.data, PromptEvent) if event else None
     if event is None or told is None or not told.prompt_id:
         return None
     if event.type == "executing":
@@ -103,7 +103,7 @@ def pushed(text: bytes) -> JobSign | None:
 
 def history(body: bytes) -> list[JobSign]:
     """Read ``GET /history`` and ``GET /history/{id}``: only what has ended is there."""
-    entries = decode(body, dict[str, Entry]) or {}
+    entries = decode(body, dict[str, HistoryEntry]) or {}
     return [_ended(id_, entry.status) for id_, entry in entries.items() if entry.status]
 
 
@@ -119,13 +119,13 @@ def queue(body: bytes) -> list[JobSign]:
 
 def jobs(body: bytes) -> list[JobSign]:
     """Read ``GET /api/jobs``."""
-    listed = decode(body, Listed)
+    listed = decode(body, JobList)
     return [sign for one in listed.jobs if (sign := _job(one))] if listed else []
 
 
 def job(body: bytes) -> list[JobSign]:
     """Read ``GET /api/jobs/{id}``."""
-    one = decode(body, Job)
+    one = decode(body, ComfyuiJob)
     sign = _job(one) if one else None
     return [sign] if sign else []
 
@@ -135,7 +135,7 @@ def instant(ms: float | None) -> Nanoseconds | None:
     return Nanoseconds(int(ms) * 1_000_000) if ms is not None and 0 < ms < _FARTHEST else None
 
 
-def _job(one: Job) -> JobSign | None:
+def _job(one: ComfyuiJob) -> JobSign | None:
     state = _STATES.get(one.status)
     if state is None or not one.id:
         return None
@@ -157,7 +157,7 @@ def _ended(id_: str, status: Status) -> JobSign:
     began = ended = None
     skipped: tuple[str, ...] = ()
     for kind, data in status.messages:
-        told = decode(data, Told) or Told()
+        told = decode(data, PromptEvent) or PromptEvent()
         if kind == "execution_start":
             began = instant(told.timestamp)
         elif kind == "execution_cached":

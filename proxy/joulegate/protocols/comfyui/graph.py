@@ -34,7 +34,7 @@ class GraphNode(Struct):
 Graph = Mapping[str, GraphNode]
 
 
-class Reading(Struct, frozen=True):
+class GraphReading(Struct, frozen=True):
     """What a graph says."""
 
     asked: Asked
@@ -42,7 +42,7 @@ class Reading(Struct, frozen=True):
     nodes: tuple[Node, ...]
 
 
-def read(graph: Graph, *, paid: bool = False) -> Reading:
+def read(graph: Graph, *, paid: bool = False) -> GraphReading:
     """Read a graph; what it does not say is unknown.
 
     ``paid``: it came with credentials for remote interfaces, without which no API node runs. If then no node
@@ -54,7 +54,7 @@ def read(graph: Graph, *, paid: bool = False) -> Reading:
     width, height, images, frames = max(sizes, key=lambda size: size[0] * size[1], default=(None,) * 4)
     total = sum(known) if known else None
     pixels = width * height * (images or 1) if width and height else None
-    return Reading(
+    return GraphReading(
         asked=Asked(
             model=_model(graph),
             width=width,
@@ -75,7 +75,7 @@ def read(graph: Graph, *, paid: bool = False) -> Reading:
 
 
 def _local(graph: Graph, steps: int | None) -> bool:
-    """Say whether a model of this server works."""
+    """Whether a model of this server works."""
     return bool(steps) or any(_LOADS & node.inputs.keys() for node in graph.values())
 
 
@@ -89,7 +89,7 @@ def _model(graph: Graph) -> str | None:
 
 
 def _size(graph: Graph, node: GraphNode) -> tuple[int, int, int, int | None] | None:
-    """Give width, height, images and frames of a node that makes an empty latent image or video."""
+    """Return width, height, images and frames of a node that makes an empty latent image or video."""
     if "Latent" not in node.class_type or "samples" in node.inputs:
         return None
     width, height = _number(graph, node, "width"), _number(graph, node, "height")
@@ -99,7 +99,7 @@ def _size(graph: Graph, node: GraphNode) -> tuple[int, int, int, int | None] | N
 
 
 def _steps(graph: Graph, node: GraphNode) -> int | None:
-    """Give the denoising steps of a sampler or scheduler; of an advanced one those between its bounds."""
+    """Return the denoising steps of a sampler or scheduler; of an advanced one those between its bounds."""
     steps = _number(graph, node, "steps")
     if steps is None or SCHEDULED & node.inputs.keys():
         return None
@@ -109,7 +109,7 @@ def _steps(graph: Graph, node: GraphNode) -> int | None:
 
 
 def _number(graph: Graph, node: GraphNode, name: str) -> int | None:
-    """Give a number that stands in a node or in one that it is linked to."""
+    """Return a number that stands in a node or in one that it is linked to."""
     raw = node.inputs.get(name)
     for _ in range(LINKS):
         if raw is None:
@@ -124,7 +124,7 @@ def _number(graph: Graph, node: GraphNode, name: str) -> int | None:
 
 
 def _only_number(node: GraphNode) -> Raw | None:
-    """Give the one number of a primitive node, whatever its input is called, or where that comes from."""
+    """Return the one number of a primitive node, whatever its input is called, or where that comes from."""
     if "value" in node.inputs:
         return node.inputs["value"]
     numbers = [raw for raw in node.inputs.values() if decode(raw, float) is not None]

@@ -5,10 +5,10 @@ Paths that are known to be no inference keep out of every task's figures. Routes
 (``[[route]]``) come here with the places of their values.
 """
 
-from joulegate.listener import Listener
 from joulegate.model import WorkClass
+from joulegate.observing import Listener
 from joulegate.ports import About, Headers, Observer, Route
-from joulegate.protocols.generic.placed import Placed
+from joulegate.protocols.generic.pointer_observer import PointerObserver
 
 _PROBES = frozenset({
     "/", "/health", "/healthz", "/livez", "/live", "/ready", "/readyz", "/ping",
@@ -40,7 +40,7 @@ class Plugin:
     )
 
     def matches(self, method: str, path: str) -> Route:
-        """Give the class of work of a path; what nothing is known of counts as inference."""
+        """Return the class of work of a path; what nothing is known of counts as inference."""
         if method in ("HEAD", "OPTIONS"):
             return _PROBE
         if path in _LOADS:
@@ -50,5 +50,5 @@ class Plugin:
         return _PROBE if method == "GET" and path in _PROBES else _OTHER
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
-        return Placed(headers, route) if route.places else Listener(headers, model=route.model)
+        """Return a fresh listener for one exchange."""
+        return PointerObserver(headers, route) if route.places else Listener(headers, model=route.model)

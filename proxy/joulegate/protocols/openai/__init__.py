@@ -4,12 +4,12 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from joulegate.listener import Listener, Reading
+from joulegate.observing import Listener, PromptListener
 from joulegate.ports import About, Headers, Observer, Route
 from joulegate.protocols.openai import routes
 from joulegate.protocols.openai.audio import Speech, Transcript
 from joulegate.protocols.openai.images import Image
-from joulegate.protocols.openai.jobs import Batch, Clip, Listed, Stored, Video
+from joulegate.protocols.openai.jobs import Clip, ListedJobs, OpenAIBatch, Stored, Video
 from joulegate.protocols.openai.realtime import Realtime
 from joulegate.protocols.openai.text import Chat, Completion, Response
 
@@ -21,11 +21,11 @@ _LISTENERS: dict[str, type[Listener]] = {
     routes.COMPACT: Response,
     routes.VIDEOS: Video,
     routes.CLIPS: Clip,
-    routes.BATCHES: Batch,
+    routes.BATCHES: OpenAIBatch,
     routes.JOB: Stored,
-    routes.JOBS: Listed,
+    routes.JOBS: ListedJobs,
     routes.REALTIME: Realtime,
-    **dict.fromkeys(routes.READINGS, Reading),
+    **dict.fromkeys(routes.READINGS, PromptListener),
     **dict.fromkeys(routes.IMAGES, Image),
     **dict.fromkeys(routes.SPEECH, Speech),
     **dict.fromkeys(routes.TRANSCRIPTS, Transcript),
@@ -49,14 +49,14 @@ class Plugin:
     )  # fmt: skip
 
     def matches(self, method: str, path: str) -> Route | None:
-        """Give the route, or ``None`` if the path is not of this family."""
+        """Return the route, or ``None`` if the path is not of this family."""
         return routes.match(method, path)
 
     def observer(self, route: Route, headers: Headers) -> Observer:
-        """Give a fresh listener for one exchange."""
+        """Return a fresh listener for one exchange."""
         return _LISTENERS.get(route.name, Listener)(headers, model=route.model)
 
     def inquiries(self, path: str, job: str) -> Sequence[str]:
-        """Give the address of a video, a batch or a response beside the route that took it."""
+        """Return the address of a video, a batch or a response beside the route that took it."""
         stem = re.sub(r"/(videos|batches|responses)(?:/.*)?$", r"/\1", path)
         return (f"{stem}/{quote(job, safe='')}",)

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from joulegate.framing import Found, MultipartPeek, Peek, SoundPeek
 from joulegate.framing.sound import heard, wave_length
 from joulegate.framing.values import decode, derived, seconds
-from joulegate.listener import MULTIPART, header
 from joulegate.model import Fact, FactSource, TaskFacts
+from joulegate.observing import MULTIPART, header
 from joulegate.ports import Headers
 from joulegate.protocols.openai.text import Generation, texts
 
@@ -37,7 +37,7 @@ class Speech(Generation):
         self._sound = heard(found)
 
     def facts(self) -> TaskFacts:
-        """Give the characters to speak and the seconds that were spoken, as far as they are known."""
+        """Return the characters to speak and the seconds that were spoken, as far as they are known."""
         text = decode(self.request_found().members.get("input", b"null"), str) if self.answered else None
         characters = derived(len(text)) if text is not None else None
         return replace(self.accounts.facts, characters=characters, audio_out=self._sound)
@@ -63,7 +63,7 @@ class Transcript(Generation):
             self.accounts.facts = replace(self.accounts.facts, audio_in=Fact(length))
 
     def facts(self) -> TaskFacts:
-        """Give the work done: a transcript has no choices."""
+        """Return the work done: a transcript has no choices."""
         facts = self.accounts.facts
         if not self.answered or facts.audio_in is not None:
             return facts

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from joulegate.framing import Found, Peek, PicturePeek, size_in
 from joulegate.framing.drawing import Drawing, hidden_in
 from joulegate.framing.values import area, decode, derived, flag, seconds, whole, word
-from joulegate.listener import Listener
 from joulegate.model import Asked, ServerTimings, TaskFacts
+from joulegate.observing import Listener
 from joulegate.ports import Headers
 
 _STAGES = ("metrics.stage_durations", "stage_durations")
@@ -45,7 +45,7 @@ class Image(Listener):
         return PicturePeek() if media.startswith(b"image/") else super().answer_peek(media, headers)
 
     def wish(self, found: Found) -> Asked:
-        """Give model, size, steps and number of images."""
+        """Return model, size, steps and number of images."""
         members = found.members
         drawing = _asked(members)
         return Asked(
@@ -58,7 +58,7 @@ class Image(Listener):
         )
 
     def event(self, data: bytes) -> int:
-        """Take one event: a partial image or a complete one."""
+        """Accept one event: a partial image or a complete one."""
         members = self.account(data)
         if members is None:
             return 0
@@ -66,7 +66,7 @@ class Image(Listener):
         return len(data)
 
     def long_event(self, found: Found) -> None:
-        """Take an event that is too long to be decoded, as most with an image are."""
+        """Accept an event that is too long to be decoded, as most with an image are."""
         self.read_members(found.members)
         self._note(found.members)
 
@@ -79,7 +79,7 @@ class Image(Listener):
         self.accounts.timings = _timings(members) or self.accounts.timings
 
     def facts(self) -> TaskFacts:
-        """Give images, pixels and steps as far as they are known."""
+        """Return images, pixels and steps as far as they are known."""
         known = self.accounts.facts
         images = known.images or derived(self._images)
         drawn = _asked(self.request_found().members).facts(images, self._size)
@@ -105,7 +105,7 @@ def _asked(members: Mapping[str, bytes]) -> Drawing:
 
 
 def _pictured(members: Mapping[str, bytes]) -> tuple[int, int] | None:
-    """Give the size that the first picture of the answer says of itself."""
+    """Return the size that the first picture of the answer says of itself."""
     width, height = (whole(members.get(f"picture.{side}")) for side in ("width", "height"))
     if width and height:
         return width, height
@@ -114,7 +114,7 @@ def _pictured(members: Mapping[str, bytes]) -> tuple[int, int] | None:
 
 
 def _timings(members: Mapping[str, bytes]) -> ServerTimings | None:
-    """Give SGLang's and vLLM-Omni's durations, in seconds.
+    """Return SGLang's and vLLM-Omni's durations, in seconds.
 
     Stages are named by the method that is timed, for example ``QwenImagePipeline.diffuse``
     (vllm_omni/diffusion/profiler of https://github.com/vllm-project/vllm-omni).

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from msgspec import Raw
 
-from joulegate.framing import Accounts, Found
+from joulegate.framing import Found, UsageReader
 from joulegate.framing.values import area, decode, derived, whole, word
-from joulegate.listener import JobListener, KeptAnswer, Listener
 from joulegate.model import Asked, JobSign, JobState, Task, TaskFacts
+from joulegate.observing import JobListener, KeptAnswer, Listener
 from joulegate.units import NANO, Nanoseconds
 
 LARGEST_LIST = 2 << 20
@@ -50,7 +50,7 @@ def sign(members: Mapping[str, bytes | Raw], *, submitted: bool = False) -> JobS
     id_, state = word(members.get("id")), _STATES.get(word(members.get("status")) or "")
     if id_ is None or state is None:
         return None
-    accounts = Accounts()
+    accounts = UsageReader()
     accounts.usage(members.get("usage"))
     over = state.outcome is not None
     return JobSign(
@@ -72,22 +72,22 @@ class Stored(JobListener):
     submits = False
 
     def document(self, found: Found) -> None:
-        """Take the job."""
+        """Accept the job."""
         if (one := sign(found.members, submitted=self.submits)) is not None:
             self.signs.append(one)
 
     def facts(self) -> TaskFacts:
-        """Give nothing: the work is the job's, not that of who asks after it."""
+        """Return nothing: the work is the job's, not that of who asks after it."""
         return TaskFacts()
 
 
-class Listed(KeptAnswer):
+class ListedJobs(KeptAnswer):
     """An answer that lists jobs."""
 
     largest = LARGEST_LIST
 
     def read(self, answer: bytes) -> None:
-        """Take each of them."""
+        """Accept each of them."""
         listed = decode(answer, dict[str, Raw])
         jobs = decode(listed["data"], list[dict[str, Raw]]) if listed and "data" in listed else None
         self.signs += [one for members in jobs or () if (one := sign(members)) is not None]
@@ -105,11 +105,11 @@ class Video(Stored):
     submits = True
 
     def wish(self, found: Found) -> Asked:
-        """Give model, size and steps."""
+        """Return model, size and steps."""
         return _clip(found)
 
     def facts(self) -> TaskFacts:
-        """Give the work that was accepted."""
+        """Return the work that was accepted."""
         return _frames(self.request_found(), self.asked()) if self.answered else TaskFacts()
 
 
@@ -119,22 +119,22 @@ class Clip(Listener):
     wishes = _CLIP
 
     def wish(self, found: Found) -> Asked:
-        """Give model, size and steps."""
+        """Return model, size and steps."""
         return _clip(found)
 
     def facts(self) -> TaskFacts:
-        """Give the work that was done."""
+        """Return the work that was done."""
         return _frames(self.request_found(), self.asked()) if self.answered else TaskFacts()
 
 
-class Batch(Stored):
+class OpenAIBatch(Stored):
     """``POST /batches``: many requests as one job."""
 
     wishes = frozenset({"endpoint"})
     submits = True
 
     def wish(self, found: Found) -> Asked:
-        """Give the task of its lines."""
+        """Return the task of its lines."""
         return Asked(task=_TASKS.get(word(found.members.get("endpoint")) or ""))
 
 
@@ -147,7 +147,7 @@ def _clip(found: Found) -> Asked:
 
 
 def _frames(found: Found, asked: Asked) -> TaskFacts:
-    """Give the frames that were asked for, each of so many pixels."""
+    """Return the frames that were asked for, each of so many pixels."""
     members = found.members
     seconds, fps = whole(members.get("seconds")), whole(members.get("fps"))
     frames = whole(members.get("num_frames")) or (seconds * fps if seconds and fps else None)

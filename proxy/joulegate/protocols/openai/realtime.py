@@ -9,8 +9,8 @@ from typing import Any
 from msgspec import Raw, Struct
 
 from joulegate.framing.values import decode, fact, word
-from joulegate.listener import JobListener
 from joulegate.model import Asked, JobSign, JobState, Task, TaskFacts, Work
+from joulegate.observing import JobListener
 from joulegate.ports import Headers
 from joulegate.units import Nanoseconds
 
@@ -39,16 +39,16 @@ class _Answer(Struct):
     usage: Raw = _NOTHING
 
 
-class _Details(Struct):
+class _RealtimeDetails(Struct):
     cached_tokens: Any = None
 
 
-class _Usage(Struct):
+class _RealtimeUsage(Struct):
     input_tokens: Any = None
     output_tokens: Any = None
     prompt_tokens: Any = None
     completion_tokens: Any = None
-    input_token_details: _Details | None = None
+    input_token_details: _RealtimeDetails | None = None
 
 
 class Realtime(JobListener):
@@ -62,7 +62,7 @@ class Realtime(JobListener):
         self._transcribing = False
 
     def message(self, t: Nanoseconds, data: bytes, *, text: bool, from_client: bool) -> None:
-        """Take one message."""
+        """Accept one message."""
         del t
         if text and not from_client and not self._goes_on(data):
             event = decode(data, _Event)
@@ -70,7 +70,7 @@ class Realtime(JobListener):
                 self._event(event)
 
     def _goes_on(self, data: bytes) -> bool:
-        """Say whether this is one more part of an answer that speaks: most messages are."""
+        """Whether this is one more part of an answer that speaks: most messages are."""
         return self._speaking is not None and self._speaking.encode() in data and b'.delta"' in data
 
     def _event(self, event: _Event) -> None:
@@ -94,7 +94,7 @@ class Realtime(JobListener):
             self._end(answer.id, _ENDS.get(answer.status or "", JobState.DONE), answer.usage)
 
     def _transcript(self, event: _Event) -> None:
-        """Take a part of a transcription; such answers have no names."""
+        """Accept a part of a transcription; such answers have no names."""
         name = f"transcription-{self._transcripts}"
         if not self._transcribing:
             self._transcribing = True
@@ -113,7 +113,7 @@ class Realtime(JobListener):
 
 
 def _facts(raw: Raw) -> TaskFacts:
-    usage = decode(raw, _Usage)
+    usage = decode(raw, _RealtimeUsage)
     if usage is None:
         return TaskFacts()
     details = usage.input_token_details

@@ -99,7 +99,7 @@ _ADMIN_READ = re.compile(r"(?:files|batches|uploads|responses|videos|realtime|ch
 
 
 def match(method: str, path: str) -> Route | None:
-    """Give the route of a raw path, or ``None`` if it is not one of this family."""
+    """Return the route of a raw path, or ``None`` if it is not one of this family."""
     if method == "POST" and path.startswith("/v1/") and path[4:] in _POST:
         return _POST[path[4:]]  # Nearly every request: no pattern has to be tried.
     rest, model = _rest(path)
@@ -118,7 +118,7 @@ def match(method: str, path: str) -> Route | None:
 
 
 def _of_a_job(rest: str) -> Route | None:
-    """Give the route of a ``POST`` that makes no model work by itself, or a video of another one."""
+    """Return the route of a ``POST`` that makes no model work by itself, or a video of another one."""
     if _JOB_POST.fullmatch(rest):
         return _JOB
     if _REMIX.fullmatch(rest):
@@ -127,7 +127,7 @@ def _of_a_job(rest: str) -> Route | None:
 
 
 def _rest(path: str) -> tuple[str | None, str | None]:
-    """Give the part of the path that names the operation, and the model that the path names."""
+    """Return the part of the path that names the operation, and the model that the path names."""
     named = _NAMED.fullmatch(path)
     if named:
         return named["rest"], unquote(named["model"])

@@ -12,13 +12,13 @@ from typing import ClassVar
 
 from msgspec.structs import replace
 
-from joulegate.asking import ask_for_usage
 from joulegate.framing import EventTemplate, Found, may_tell
 from joulegate.framing.values import decode, flag, whole, word
-from joulegate.listener import Listener, Members
 from joulegate.model import Fact, FactSource, JobSign, TaskFacts
+from joulegate.observing import Listener, Members
 from joulegate.ports import Headers, Rewrite
 from joulegate.protocols.openai.jobs import MEMBERS, sign
+from joulegate.usage_injection import ask_for_usage
 
 _STRING = rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
 _MODEL = re.compile(rb'"model"\s*:\s*("[^"\\]{1,512}")')
@@ -29,7 +29,7 @@ _MODEL_EVENTS = 8
 
 
 def texts(names: bytes) -> re.Pattern[bytes]:
-    """Give a pattern for the JSON strings of these members, at any depth.
+    """Return a pattern for the JSON strings of these members, at any depth.
 
     It cannot match inside a string: there every quotation mark has a backslash before it.
     """
@@ -55,12 +55,12 @@ class Generation(Listener):
         self._finals = 0
 
     def event(self, data: bytes) -> int:
-        """Take one event of the stream."""
+        """Accept one event of the stream."""
         size = self._template.size(data)
         return size if size >= 0 else self._searched(data)
 
     def long_event(self, found: Found) -> None:
-        """Take usage of the event itself, or of the response inside it."""
+        """Accept usage of the event itself, or of the response inside it."""
         self.read_members(found.members)
         self.read_members(
             {path[9:]: raw for path, raw in found.members.items() if path.startswith("response.")}
@@ -74,7 +74,7 @@ class Generation(Listener):
             self.accounts.first_of(self._choices, found.members.get("timings"), prompts=prompts)
 
     def facts(self) -> TaskFacts:
-        """Give the work done; choices of a stream are those that were asked for."""
+        """Return the work done; choices of a stream are those that were asked for."""
         facts = self.accounts.facts
         choices = self._choices if self._choices is not None else self._asked_choices()
         return replace(facts, choices=Fact(choices, FactSource.DERIVED)) if choices else facts
@@ -89,7 +89,7 @@ class Generation(Listener):
         return "prompt" in self.request_found().counts
 
     def _choices_of_each(self) -> int:
-        """Give how many choices each prompt has."""
+        """Return how many choices each prompt has."""
         return whole(self.request_found().members.get("n")) or 1
 
     def _searched(self, data: bytes) -> int:
@@ -161,7 +161,7 @@ class Response(Generation):
         self._signs: list[JobSign] = []
 
     def event(self, data: bytes) -> int:
-        """Take one event of the stream; its first one says whether it is in the background."""
+        """Accept one event of the stream; its first one says whether it is in the background."""
         if b'"background"' in data:
             self._stage(data)
         return super().event(data)
@@ -171,29 +171,29 @@ class Response(Generation):
         return b".delta" not in head
 
     def long_event(self, found: Found) -> None:
-        """Take usage; so long an event is the last, with the whole answer."""
+        """Accept usage; so long an event is the last, with the whole answer."""
         super().long_event(found)
         self._begun = None
 
     def document(self, found: Found) -> None:
-        """Take a response that has not been made yet: a job."""
+        """Accept a response that has not been made yet: a job."""
         super().document(found)
         if found.members.get("status") in _UNDONE and (job := sign(found.members, submitted=True)):
             self._signs.append(job)
 
     def response_end(self, *, complete: bool) -> None:
-        """Take it that the work goes on without the client, if that left a stream in the background."""
+        """Accept it that the work goes on without the client, if that left a stream in the background."""
         super().response_end(complete=complete)
         if self._begun is not None and not complete:
             self._signs.append(self._begun)
 
     def jobs(self) -> list[JobSign]:
-        """Give what was learnt since the last call."""
+        """Return what was learnt since the last call."""
         signs, self._signs = self._signs, []
         return signs
 
     def facts(self) -> TaskFacts:
-        """Give the work done: a response has no choices."""
+        """Return the work done: a response has no choices."""
         return self.accounts.facts
 
     def _stage(self, data: bytes) -> None:

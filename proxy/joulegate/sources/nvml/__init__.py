@@ -106,7 +106,7 @@ class Plugin:
             raise failure from error
 
     def devices_of(self, pids: Iterable[int]) -> Sequence[DeviceId]:
-        """Give the GPUs on which any of these processes computes now.
+        """Return the GPUs on which any of these processes computes now.
 
         Asks for process lists, which take the driver's lock for milliseconds: not for a sampling path.
         """
@@ -114,7 +114,7 @@ class Plugin:
         return [device for device, board in self._boards.items() if wanted & computing(board.handle)]
 
     def processes(self, device: DeviceId) -> Sequence[ProcessUse]:
-        """Give the processes on a GPU, with their part of its SMs' time. Takes the driver's lock."""
+        """Return the processes on a GPU, with their part of its SMs' time. Takes the driver's lock."""
         board = self._boards.get(device)
         if board is None or board.loss is not None:
             raise SourceUnavailable(f"there is no GPU {device} now", code="no_gpu")
@@ -223,7 +223,7 @@ def _noted(device: Device, notes: Sequence[str]) -> Device:
 
 
 def _offers(call: Callable[[], object]) -> bool:
-    """Say whether the GPU has this call; one that fails for another reason is there but sick."""
+    """Whether the GPU has this call; one that fails for another reason is there but sick."""
     try:
         call()
     except pynvml.NVMLError as error:

@@ -19,7 +19,7 @@ class Users:
         """The driver's own time of the newest sample, in microseconds."""
 
     def look(self, handle: Any) -> Sequence[ProcessUse]:
-        """Give all that compute or draw on a GPU, with their part of its SMs' time. Raises ``NVMLError``.
+        """Return all that compute or draw on a GPU, with their part of its SMs' time. Raises ``NVMLError``.
 
         Sources: ``nvmlDeviceGetComputeRunningProcesses``, ``nvmlDeviceGetGraphicsRunningProcesses``, and
         ``nvmlDeviceGetProcessUtilization``, which tells of busy processes only.
@@ -30,7 +30,7 @@ class Users:
         return [ProcessUse(pid, busy.get(pid, 0)) for pid in sorted(running | set(busy))]
 
     def _utilization(self, handle: Any) -> dict[int, int]:
-        """Give the mean over the samples that are new since the last look, in per cent by process."""
+        """Return the mean over the samples that are new since the last look, in per cent by process."""
         try:
             samples = pynvml.nvmlDeviceGetProcessUtilization(handle, self._seen)
         except pynvml.NVMLError as error:
@@ -46,7 +46,7 @@ class Users:
 
 
 def computing(handle: Any) -> set[int]:
-    """Give the processes that compute on a GPU; none where the driver does not tell."""
+    """Return the processes that compute on a GPU; none where the driver does not tell."""
     try:
         return _pids(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
     except pynvml.NVMLError:

@@ -25,7 +25,7 @@ class Artist(Protocol):
         ...
 
     def load(self, checkpoint: str) -> None:
-        """Take other weights."""
+        """Accept other weights."""
         ...
 
 
@@ -43,7 +43,7 @@ class Denoiser:
         self._weights = weights / np.float32(_CHANNELS**0.5)
 
     def draw(self, size: tuple[int, int], steps: int, seed: int, tick: Tick) -> Picture:
-        """Take the noise out of noise, at an eighth of each side as latent models do."""
+        """Accept the noise out of noise, at an eighth of each side as latent models do."""
         width, height = size
         shape = max(1, height // 8), max(1, width // 8), _CHANNELS
         latent = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
@@ -76,7 +76,7 @@ class Terrain:
 
 
 def png(picture: Picture) -> bytes:
-    """Give the file (W3C PNG, third edition, section 5)."""
+    """Return the file (W3C PNG, third edition, section 5)."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return (

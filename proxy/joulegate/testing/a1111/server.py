@@ -37,7 +37,7 @@ class Wish(Struct, kw_only=True):
     send_images: bool = True
 
     def final(self) -> tuple[int, int]:
-        """Give the size of the second pass."""
+        """Return the size of the second pass."""
         if not self.hr_resize_x and not self.hr_resize_y:
             return int(self.width * self.hr_scale), int(self.height * self.hr_scale)
         width = self.hr_resize_x or self.hr_resize_y * self.width // self.height
@@ -71,7 +71,7 @@ class Server:
         """Called in the worker's thread after every step: where tests wait."""
 
     def application(self) -> web.Application:
-        """Give the application."""
+        """Return the application."""
         app = web.Application(client_max_size=256 << 20)
         base = "/sdapi/v1"
         app.add_routes([
@@ -169,7 +169,7 @@ class Server:
 
 
 def _answer(wish: Wish, pictures: list[Picture], checkpoint: str, seeds: list[int]) -> bytes:
-    """Give the answer with ``processed.js()`` in ``info``."""
+    """Return the answer with ``processed.js()`` in ``info``."""
     info = {
         "prompt": wish.prompt, "all_prompts": [wish.prompt] * len(seeds), "seed": seeds[0] if seeds else -1,
         "all_seeds": seeds, "width": wish.width, "height": wish.height, "cfg_scale": wish.cfg_scale,

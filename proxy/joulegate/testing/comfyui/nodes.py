@@ -71,7 +71,7 @@ def save(inputs: Mapping[str, Any], tools: Tools) -> list[bytes]:
 
 
 def png(pixels: Pixels) -> bytes:
-    """Give an image as a PNG file (W3C PNG specification, third edition, section 5)."""
+    """Return an image as a PNG file (W3C PNG specification, third edition, section 5)."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         body = kind + content

@@ -29,7 +29,7 @@ class Server:
         self.worker = Worker(self._send)
 
     def application(self) -> web.Application:
-        """Give the application: every route with and without ``/api``."""
+        """Return the application: every route with and without ``/api``."""
         app = web.Application(client_max_size=64 << 20)
         routes = [
             web.get("/ws", self.websocket),
@@ -49,7 +49,7 @@ class Server:
         return app
 
     async def prompt(self, request: web.Request) -> web.Response:
-        """Take a prompt, or say what is wrong with it."""
+        """Accept a prompt, or say what is wrong with it."""
         body = await request.json()
         graph, id_ = body.get("prompt"), body.get("prompt_id") or str(uuid.uuid4())
         problem = _problem(graph)
@@ -76,7 +76,7 @@ class Server:
         )
 
     async def change_queue(self, request: web.Request) -> web.Response:
-        """Take prompts out of it."""
+        """Accept prompts out of it."""
         body = await request.json()
         everything = {prompt.id for prompt in self.worker.pending} if body.get("clear") else set()
         self.worker.remove(everything | set(body.get("delete", ())))
@@ -111,7 +111,7 @@ class Server:
         return web.json_response(found or {"error": "Job not found"}, status=200 if found else 404)
 
     async def system_stats(self, request: web.Request) -> web.Response:
-        """Say who this is."""
+        """Return who this is."""
         del request
         return web.json_response({"system": {"os": "posix", "comfyui_version": "0.9.2"}, "devices": []})
 
@@ -139,7 +139,7 @@ class Server:
         return {"id": id_, "status": "pending", "outputs_count": 0} if waits else None
 
     def _send(self, client: str | None, kind: str, data: object) -> None:
-        """Take an event from the worker's thread."""
+        """Accept an event from the worker's thread."""
         self._loop.call_soon_threadsafe(self._outbox.put_nowait, (client, kind, data))
 
     async def _publishing(self, app: web.Application) -> Any:

@@ -25,7 +25,7 @@ class Prompt(Struct):
     extra: dict[str, Any]
 
     def item(self) -> list[object]:
-        """Give it as ``GET /queue`` shows it."""
+        """Return it as ``GET /queue`` shows it."""
         return [self.number, self.id, self.graph, self.extra, outputs_of(self.graph)]
 
 
@@ -53,7 +53,7 @@ class Worker:
         self._tell_queue()
 
     def remove(self, ids: set[str]) -> bool:
-        """Take prompts out of the queue; say whether one was there."""
+        """Accept prompts out of the queue; return whether one was there."""
         with self._condition:
             before = len(self.pending)
             self.pending = [prompt for prompt in self.pending if prompt.id not in ids]
@@ -71,7 +71,7 @@ class Worker:
             return True
 
     def remaining(self) -> int:
-        """Give the prompts that wait or run."""
+        """Return the prompts that wait or run."""
         with self._condition:
             return len(self.pending) + (self.running is not None)
 
@@ -158,7 +158,7 @@ class Worker:
         return output
 
     def _message(self, prompt: Prompt, kind: str, **data: object) -> None:
-        """Note a message with its time, and send it to the client, if it said who it is."""
+        """Record a message with its time, and send it to the client, if it said who it is."""
         told = {"prompt_id": prompt.id, **data, "timestamp": clock.wall() // 1_000_000}
         self._messages.append((kind, told))
         if self._client is not None or kind == "execution_interrupted":
@@ -166,7 +166,7 @@ class Worker:
         time.sleep(0)
 
     def _key(self, graph: Graph, name: str) -> str:
-        """Give what the result of a node depends on: its class, its inputs, and those of all before it."""
+        """Return what the result of a node depends on: its class, its inputs, and those of all before it."""
         node = graph[name]
         inputs = {
             key: self._key(graph, value[0]) if isinstance(value, list) else value
@@ -176,7 +176,7 @@ class Worker:
 
 
 def order(graph: Graph) -> Iterator[str]:
-    """Give the nodes that the outputs need, each after those that it needs."""
+    """Return the nodes that the outputs need, each after those that it needs."""
     done: set[str] = set()
 
     def visit(name: str) -> Iterator[str]:
@@ -193,5 +193,5 @@ def order(graph: Graph) -> Iterator[str]:
 
 
 def outputs_of(graph: Graph) -> list[str]:
-    """Give the names of the nodes whose results a prompt is for."""
+    """Return the names of the nodes whose results a prompt is for."""
     return [name for name, node in graph.items() if node["class_type"] in OUTPUTS]

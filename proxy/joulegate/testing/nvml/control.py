@@ -85,7 +85,7 @@ class Control:
     # --- for the program under test ---
 
     def environment(self, library: Path) -> dict[str, str]:
-        """Give the variables with which a new process sees these GPUs."""
+        """Return the variables with which a new process sees these GPUs."""
         return {"LD_LIBRARY_PATH": str(library.parent), "JOULEGATE_FAKE_NVML": str(self.path)}
 
     @contextmanager
@@ -113,11 +113,11 @@ class Control:
                 self._append(self._fields.gpu[gpu], now + round(after * NANO), round(watts * MICRO))
 
     def energy(self, gpu: int, t: int | None = None) -> Microjoules:
-        """Give the energy truly drawn until now, or until ``t``, rounded down."""
+        """Return the energy truly drawn until now, or until ``t``, rounded down."""
         return Microjoules(_energy_nj(self._fields.gpu[gpu], time.monotonic_ns() if t is None else t) // 1000)
 
     def counter(self, gpu: int, t: int | None = None) -> Microjoules:
-        """Give exactly what the counter shows now, or at ``t``: whole millijoules with gain and lag."""
+        """Return exactly what the counter shows now, or at ``t``: whole millijoules with gain and lag."""
         fields = self._fields.gpu[gpu]
         shown = _shown_ns(fields, time.monotonic_ns() if t is None else t)
         energy = max(_energy_nj(fields, shown) - fields.reset_nj, 0)
@@ -179,7 +179,7 @@ class Control:
         self._fields.count = len(gpus)
 
     def processes(self, gpu: int, pids: Sequence[int], *, percent: Sequence[int] = ()) -> None:
-        """Say which processes compute on a GPU, at most 64, and in which part of its time; else in none."""
+        """Report what processes compute on a GPU, at most 64, and in which part of its time; else in none."""
         if len(pids) > PIDS:
             raise ValueError(f"the fake library has room for {PIDS} processes, not {len(pids)}")
         fields = self._fields.gpu[gpu]
@@ -188,7 +188,7 @@ class Control:
         fields.pid_count = len(pids)
 
     def calls(self, call: Call, gpu: int | None = None) -> int:
-        """Give how often a call was made, for one GPU or in all."""
+        """Return how often a call was made, for one GPU or in all."""
         return int(self._at(gpu).calls[call])
 
     # --- inside ---

@@ -15,7 +15,7 @@ HEADER_PACKAGE = "nvidia-nvml-dev"
 
 
 def build(directory: Path, *, without: Iterable[str] = ()) -> Path:
-    """Compile the library into a folder and give its path.
+    """Compile the library into a folder and return its path.
 
     ``without`` names functions that it shall not have, as in old drivers. Raises ``ConfigError`` that says
     what to install if there is no C compiler or no ``nvml.h``.
@@ -37,7 +37,7 @@ def build(directory: Path, *, without: Iterable[str] = ()) -> Path:
 
 
 def header() -> Path:
-    """Give the path of NVIDIA's ``nvml.h``. Raises ``ConfigError`` if its package is missing."""
+    """Return the path of NVIDIA's ``nvml.h``. Raises ``ConfigError`` if its package is missing."""
     try:
         files = distribution(HEADER_PACKAGE).files or []
     except PackageNotFoundError:

@@ -30,7 +30,7 @@ class Routes:
         self._loaded = False
 
     def application(self) -> web.Application:
-        """Give the application with all routes."""
+        """Return the application with all routes."""
         application = web.Application()
         application.add_routes(
             [
@@ -92,7 +92,7 @@ class Routes:
         return {"remote_model": name, "remote_host": REMOTE} if name == self._remote else {}
 
     def _known(self, body: Document) -> str | None:
-        """Give the model of a request, its default tag left out or not."""
+        """Return the model of a request, its default tag left out or not."""
         asked = str(body.get("model", ""))
         return next((name for name in self._names() if asked in (name, name.removesuffix(":latest"))), None)
 

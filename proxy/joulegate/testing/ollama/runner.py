@@ -20,14 +20,14 @@ class Runner:
         self._session = session
 
     async def template(self, messages: list[Document]) -> str:
-        """Give the one prompt that the model's template makes of messages."""
+        """Return the one prompt that the model's template makes of messages."""
         async with self._session.post("/apply-template", json={"messages": messages}) as answer:
             return str((await answer.json())["prompt"])
 
     async def complete(
         self, prompt: str, options: Mapping[str, Any], began: int
     ) -> AsyncIterator[tuple[str, Document]]:
-        """Give pieces of text, each with the fields of its line; the last has counts and durations in ns."""
+        """Return pieces of text with the fields of their lines; the last has counts and durations in ns."""
         wanted = {ours: options[theirs] for theirs, ours in _OPTIONS.items() if theirs in options}
         loaded = time.monotonic_ns()
         body = {"prompt": prompt, "stream": True, **wanted}
@@ -41,7 +41,7 @@ class Runner:
             answer.close()
 
     async def embed(self, texts: str | list[str], began: int) -> tuple[int, Document]:
-        """Give the status and the fields of the answer: vectors, count and durations in ns, or an error."""
+        """Return the status and the fields of the answer: vectors, count and durations in ns, or an error."""
         loaded = time.monotonic_ns()
         async with self._session.post("/v1/embeddings", json={"input": texts}) as answer:
             found = await answer.json()
@@ -70,7 +70,7 @@ class Runner:
 
 
 def _end(event: Document, began: int, loaded: int) -> Document:
-    """Give the fields of the last line from llama.cpp's last event."""
+    """Return the fields of the last line from llama.cpp's last event."""
     timings = event["timings"]
     numbers = {
         "total_duration": time.monotonic_ns() - began,

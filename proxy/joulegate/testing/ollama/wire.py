@@ -14,7 +14,7 @@ Document = dict[str, Any]
 
 
 async def asked(request: web.Request) -> Document:
-    """Give the document a request brings; what is none is refused with 400."""
+    """Return the document a request brings; what is none is refused with 400."""
     try:
         body = await request.json()
     except ValueError:
@@ -25,14 +25,14 @@ async def asked(request: web.Request) -> Document:
 
 
 def answer(document: Document, status: int = 200) -> web.Response:
-    """Give one document as a whole answer."""
+    """Return one document as a whole answer."""
     return web.Response(
         body=_json(document), status=status, headers={"Content-Type": "application/json; charset=utf-8"}
     )
 
 
 def missing(body: Document) -> web.Response:
-    """Give the answer to a request for a model that is not there."""
+    """Return the answer to a request for a model that is not there."""
     return answer({"error": f"model '{body.get('model', '')}' not found"}, 404)
 
 
@@ -51,7 +51,7 @@ def told(numbers: Mapping[str, int]) -> dict[str, int]:
 
 
 def now() -> str:
-    """Give the wall clock in Go's spelling."""
+    """Return the wall clock in Go's spelling."""
     return datetime.now(tz=UTC).isoformat().replace("+00:00", "Z")
 
 

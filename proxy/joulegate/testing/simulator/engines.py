@@ -31,7 +31,7 @@ class Burst:
     charges: list[Charge]
 
     def joules(self) -> float:
-        """Give the energy of all charges."""
+        """Return the energy of all charges."""
         return sum(joules for _, _, joules in self.charges)
 
 
@@ -41,7 +41,7 @@ class Engine(Protocol):
     upstream: str
 
     def ready(self) -> float | None:
-        """Give when it wants the device next; ``None`` if nothing is left to do."""
+        """Return when it wants the device next; ``None`` if nothing is left to do."""
         ...
 
     def work(self, start: float) -> Burst:
@@ -92,7 +92,7 @@ class LlmEngine:
         self._free = 0.0
 
     def ready(self) -> float | None:
-        """Give when it wants the device next."""
+        """Return when it wants the device next."""
         if self._running or self._waiting:
             return self._free
         if self._coming:
@@ -222,7 +222,7 @@ class ImageEngine:
         self._free = 0.0
 
     def ready(self) -> float | None:
-        """Give when it wants the device next."""
+        """Return when it wants the device next."""
         if self._slices:
             return self._free
         return max(self._free, self._coming[0].arrival + 0.002) if self._coming else None
@@ -283,7 +283,7 @@ class Stranger:
         self._free = rng.expovariate(1 / idle)
 
     def ready(self) -> float | None:
-        """Give when it wants the device next."""
+        """Return when it wants the device next."""
         return self._free if self._free < self._end else None
 
     def work(self, start: float) -> Burst:

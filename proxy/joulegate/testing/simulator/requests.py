@@ -15,11 +15,11 @@ class Energy:
     static: float = 0.0
 
     def own(self) -> float:
-        """Give what the request costs by its own work."""
+        """Return what the request costs by its own work."""
         return self.prefill + self.decode + self.kv + self.image
 
     def causal(self) -> float:
-        """Give the target: own work, its part of the fixed energy of steps, its part of static power."""
+        """Return the target: own work, its part of the fixed energy of steps, its part of static power."""
         return self.own() + self.fixed + self.static
 
 

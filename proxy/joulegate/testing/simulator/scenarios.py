@@ -39,7 +39,7 @@ class Flow:
     job: bool = False
 
     def requests(self, seconds: float, rng: random.Random) -> list[Request]:
-        """Give the requests of a run, without ids."""
+        """Return the requests of a run, without ids."""
         requests, time = [], rng.expovariate(self.rate)
         while time < seconds:
             if self.burst is None or time % sum(self.burst) < self.burst[0]:
@@ -100,22 +100,22 @@ class Scenario:
     """Part of the streams whose chunks arrive together, and every so many seconds."""
 
     def requests(self, rng: random.Random) -> list[Request]:
-        """Give all requests in the order of their arrival."""
+        """Return all requests in the order of their arrival."""
         drawn = [request for flow in self.flows for request in flow.requests(self.seconds, rng)]
         drawn.sort(key=lambda request: request.arrival)
         return [replace(request, id=f"r{number:05d}") for number, request in enumerate(drawn)]
 
     def image(self, upstream: str) -> bool:
-        """Say whether an upstream draws images."""
+        """Whether an upstream draws images."""
         return isinstance(self.engines[upstream], ImageSpec)
 
     def concurrency(self, upstream: str) -> int:
-        """Give the requests that share a batch of an image upstream."""
+        """Return the requests that share a batch of an image upstream."""
         spec = self.engines[upstream]
         return spec.concurrency if isinstance(spec, ImageSpec) else 1
 
     def lump(self, rng: random.Random) -> float:
-        """Give the seconds at whose multiples the chunks of one stream arrive; 0 is as they come."""
+        """Return the seconds at whose multiples the chunks of one stream arrive; 0 is as they come."""
         return self.lumps[1] if rng.random() < self.lumps[0] else 0.0
 
 

@@ -32,7 +32,7 @@ class Sensor:
     """The driver restarts: the counter begins again at zero."""
 
     def read(self, energy: Energy, gpu: int, end: float, rng: random.Random) -> Iterator[Row]:
-        """Give the rows of one device, in their order."""
+        """Return the rows of one device, in their order."""
         base, time = rng.randrange(10**9, 10**10), rng.uniform(0, self.poll)
         phase = rng.uniform(0, self.period)
         shown: dict[int, int] = {}

@@ -29,7 +29,7 @@ class Usage:
         self._edges, self._seconds = np.array(edges), np.array(seconds)
 
     def between(self, start: float, end: float) -> float:
-        """Give the seconds used between two times."""
+        """Return the seconds used between two times."""
         low, high = np.interp([start, end], self._edges, self._seconds)
         return float(high - low)
 
@@ -52,7 +52,7 @@ class World:
     """When somebody else's did."""
 
     def energy(self, time: float) -> float:
-        """Give the true energy of all devices from time zero to ``time``."""
+        """Return the true energy of all devices from time zero to ``time``."""
         return float(np.interp(time, self.times, self.joules))
 
 
@@ -116,7 +116,7 @@ def _scales(scenario: Scenario, bursts: Sequence[Burst]) -> list[float]:
 
 
 def _overlaps(bursts: Sequence[Burst]) -> list[float]:
-    """Give the seconds that each burst shares with bursts of other engines."""
+    """Return the seconds that each burst shares with bursts of other engines."""
     edges = sorted({edge for burst in bursts for edge in (burst.start, burst.end)})
     index = {edge: number for number, edge in enumerate(edges)}
     busy = np.zeros(len(edges) + 1)
@@ -129,7 +129,7 @@ def _overlaps(bursts: Sequence[Burst]) -> list[float]:
 
 
 def _presence(requests: Sequence[Request]) -> list[tuple[float, float, list[Request]]]:
-    """Give the intervals in which the same requests are on the device, and share static power on the way."""
+    """Return intervals in which the same requests are on the device, and share static power on the way."""
     edges: list[tuple[float, int, Request]] = []
     for request in requests:
         if request.admitted is not None and request.ended is not None:

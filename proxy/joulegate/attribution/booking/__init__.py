@@ -1,0 +1,1 @@
+"""Windows closed into exact books, and figures of requests."""

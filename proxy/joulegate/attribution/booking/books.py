@@ -1,0 +1,211 @@
+"""Settlement windows, and booking a rule's shares in whole microjoules."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from joulegate.attribution.features.cells import ratio, sums
+from joulegate.attribution.features.scene import Scene, Shares
+from joulegate.attribution.features.step_clock import Floats, Ints
+from joulegate.attribution.input.rows import ORPHANED, Table, marked, table
+from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.maths.shares import split
+from joulegate.model import DeviceId, WindowBooks
+from joulegate.units import MICRO, Microjoules, Nanoseconds
+
+FOREIGN = "foreign"
+CRASH = "crash"
+METER = "meter"
+
+
+class Window(Struct):
+    """A stretch of time between two counter edges, with the energy of each device in it."""
+
+    start: int
+    end: int
+    energy: dict[DeviceId, int]
+    gaps: dict[DeviceId, int]
+    inner: list[tuple[int, int]] = []
+    """Counter edges within it: instant, and energy since its start of all devices."""
+    final: bool = False
+    blind: bool = False
+    """Requests that had run in it were given up before its energy became known."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the energy of at least one device is known somewhere in it."""
+        return any(self.gaps.get(device, 0) < self.end - self.start for device in self.energy)
+
+    @property
+    def total(self) -> int:
+        """Return the energy of all devices in microjoules."""
+        return sum(self.energy.values())
+
+
+class Verdicts(Struct):
+    """The accounts of consecutive windows: claims as parallel arrays, by window and then by arrival."""
+
+    spans: Sequence[AttributedSpan]
+    rows: Table
+    """Of ``spans``."""
+    window: Ints
+    """Place of each claim's window."""
+    request: Ints
+    """Place of each claim's request in ``spans``."""
+    weight: Floats
+    static: Floats | None
+    """Of ``weight``: what the devices draw just for being awake."""
+    alternatives: Floats | None
+    """``weight`` by the fits that leave out a block each, a column a fit."""
+    late: Floats
+    """Part of the request's work in the window that came after its client had left."""
+    idle: Floats
+    foreign: Floats
+    method: str
+
+    def total(self) -> Floats:
+        """Return the sum of all weights of each window."""
+        return sums(self.window, self.weight, len(self.idle)) + self.idle + self.foreign
+
+
+def verdicts(scene: Scene, shares: Shares) -> Verdicts:
+    """Return the accounts of the windows of a scene."""
+    rows = table(scene.spans)
+    for span in scene.spans:
+        span.misfit = shares.misfit
+    claims = shares.claims
+    order = np.lexsort((rows["place"][claims.request], claims.window))
+    window, request = claims.window[order], claims.request[order]
+    return Verdicts(
+        spans=scene.spans,
+        rows=rows,
+        window=window,
+        request=request,
+        weight=claims.value[order],
+        static=None if shares.static is None or not scene.idle_known else shares.static[order],
+        alternatives=None if shares.alternatives is None else shares.alternatives[order],
+        late=_late(rows[request], scene.cells.bounds[window], scene.cells.bounds[window + 1]),
+        idle=shares.idle,
+        foreign=shares.unattributed,
+        method=shares.method,
+    )
+
+
+def book(windows: Sequence[Window], accounts: Verdicts, chosen: Collection[int]) -> list[WindowBooks]:
+    """Fix the chosen windows for ever: every device's energy is split in integers and booked on the requests.
+
+    ``chosen`` are places in ``windows``.
+    """
+    low = np.searchsorted(accounts.window, np.arange(len(windows) + 1)).tolist()
+    orphaned = marked(accounts.rows, ORPHANED)
+    done = np.array([span.done for span in accounts.spans], dtype=bool)
+    found, charges = [], defaultdict(list)
+    for place in sorted(chosen):
+        window, claims = windows[place], slice(low[place], low[place + 1])
+        window.final = True
+        _measure(accounts, claims, known=window.known)
+        for device, energy in window.energy.items():
+            request = accounts.request[claims]
+            parts, still, foreign = _split(accounts, place, claims, energy)
+            crash = int(parts[orphaned[request]].sum())
+            # a figure that is out must not change: what still comes is nobody's
+            late = int(parts[done[request] & ~orphaned[request]].sum())
+            other = {FOREIGN: foreign, CRASH: crash, METER: late}
+            if window.blind:
+                other[METER], still = other[METER] + still, 0
+            requests = int(parts.sum()) - crash - late
+            found.append(_window_books(window, device, requests, still, other))
+            charges[device].append((claims, parts))
+    for device, some in charges.items():
+        _charge(accounts, device, some, ~(orphaned | done))
+    return found
+
+
+def _split(accounts: Verdicts, place: int, claims: slice, energy: int) -> tuple[Ints, int, int]:
+    """Return the parts of the claims, of idle and of nobody."""
+    weights = accounts.weight[claims]
+    idle, foreign = float(accounts.idle[place]), float(accounts.foreign[place])
+    idle = idle if float(weights.sum()) + idle + foreign > 0 else 1.0
+    parts = split(energy, np.concatenate([weights, [idle, foreign]]))
+    return parts[:-2], int(parts[-2]), int(parts[-1])
+
+
+def _window_books(
+    window: Window, device: DeviceId, requests: int, idle: int, other: Mapping[str, int]
+) -> WindowBooks:
+    return WindowBooks(
+        device=device,
+        start=Nanoseconds(window.start),
+        end=Nanoseconds(window.end),
+        counter=Microjoules(window.energy[device]),
+        requests=Microjoules(requests),
+        idle=Microjoules(idle),
+        unattributed=tuple((reason, Microjoules(part)) for reason, part in sorted(other.items()) if part),
+        gap=Nanoseconds(window.gaps.get(device, 0)),
+    )
+
+
+def _measure(accounts: Verdicts, claims: slice, *, known: bool) -> None:
+    for request in accounts.request[claims].tolist() if known else ():
+        accounts.spans[request].measured = True
+
+
+def _charge(
+    accounts: Verdicts, device: DeviceId, parts: Sequence[tuple[slice, Ints]], open_: npt.NDArray[np.bool_]
+) -> None:
+    """Book one device's parts of many windows, summed by request."""
+    claims = np.concatenate([np.arange(one.start, one.stop) for one, _ in parts])
+    part = np.concatenate([values for _, values in parts])
+    kept = open_[accounts.request[claims]]
+    claims, part = claims[kept], part[kept]
+    order = np.argsort(accounts.request[claims], kind="stable")
+    claims, part = claims[order], part[order]
+    if not len(claims):
+        return
+    request = accounts.request[claims]
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(request)) + 1])
+    scale = ratio(part.astype(np.float64), accounts.weight[claims])
+    wasted = (part * accounts.late[claims]).astype(np.int64)
+    columns = (np.add.reduceat(values, bounds).tolist() for values in (part, wasted))
+    statics: Iterable[int | None] = itertools.repeat(None)
+    if accounts.static is not None:
+        still = np.minimum(part, (accounts.static[claims] * scale).astype(np.int64))
+        statics = np.add.reduceat(still, bounds).tolist()
+    others: Iterable[Floats | None] = itertools.repeat(None)
+    if accounts.alternatives is not None:
+        others = np.add.reduceat(accounts.alternatives[claims] * (scale / MICRO)[:, None], bounds)
+    found = zip(request[bounds].tolist(), *columns, statics, others, strict=False)
+    for place, energy, waste, static, other in found:
+        accounts.spans[place].charge(device, energy, static, waste, accounts.method, other)
+
+
+def preview(windows: Sequence[Window], accounts: Verdicts) -> tuple[Floats, Floats | None]:
+    """Give, by request, the energy in J of the windows not booked yet, and its alternatives."""
+    total = accounts.total()
+    energy = np.array([0 if window.final else window.total for window in windows]) / MICRO
+    scale = ratio(energy, total)[accounts.window]
+    count = len(accounts.spans)
+    ahead = sums(accounts.request, accounts.weight * scale, count)
+    if accounts.alternatives is None:
+        return ahead, None
+    columns = [sums(accounts.request, column * scale, count) for column in accounts.alternatives.T]
+    return ahead, np.stack(columns, axis=1)
+
+
+def _late(rows: Table, start: Floats, end: Floats) -> Floats:
+    """Return the part of each request's time in a window that lies after its client left."""
+    left = rows["left"]
+    late = np.zeros(len(rows))
+    gone = np.flatnonzero(np.isfinite(left))
+    if not len(gone):
+        return late
+    rows, left = rows[gone], left[gone]
+    begin, finish = np.maximum(start[gone], rows["start"]), np.minimum(end[gone], rows["end"])
+    length = finish - begin
+    part = (finish - np.maximum(begin, left)) / np.where(length > 0, length, 1.0)
+    late[gone] = np.where(length > 0, np.clip(part, 0.0, 1.0), finish > left)
+    return late

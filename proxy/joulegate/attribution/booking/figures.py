@@ -1,0 +1,131 @@
+"""The figure of one request: its energy, how it was got and how sure it is."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from joulegate.attribution.input.spans import AttributedSpan, Floats
+from joulegate.model import DeviceEnergy, DeviceId, Method, Settled
+from joulegate.units import MICRO, Microjoules
+
+ERRORS = {Method.MODEL, Method.ESTIMATE}
+"""Methods that know how sure they are."""
+METHODS = {method.value: method for method in Method}
+WINDOW_NOISE = 0.055
+"""Error of one window's share, as part of it."""
+WINDOW = 0.3
+"""s: windows are at least this long."""
+EDGE_JITTER = 0.008
+"""s by which the edge of a window may be off, as it shows in a request's energy."""
+JOB_JITTER = 0.045
+"""s by which the start and end of a job are off: both are seen by polling."""
+MOST_JITTER = 0.5
+GUESSED_PROMPT = 0.07
+HIDDEN_CACHE = 0.09
+"""Error where prompts are often cached without a word: how much was computed is not known."""
+FLOOR = 0.02
+"""Error of the model itself."""
+MISFIT = 0.6
+"""Part of the distance between model and counter that is not common to the requests of a second."""
+START_UP = 0.35
+"""Error of coefficients that were assumed and not fitted."""
+SHORTEST = 0.005
+
+
+def final_figures(spans: Sequence[AttributedSpan], rule: str) -> list[Settled]:
+    """Return the figures of requests all of whose windows are booked."""
+    return _figures(spans, np.zeros(len(spans)), None, rule, final=True)
+
+
+def provisional_figures(
+    spans: Sequence[AttributedSpan], ahead: Floats, alternatives: Floats | None, method: str
+) -> list[Settled]:
+    """Return the figures as they would be if the windows ahead gave ``ahead`` joules, got by a method."""
+    return _figures(spans, ahead, alternatives, method, final=False)
+
+
+def _figures(
+    spans: Sequence[AttributedSpan], ahead: Floats, alternatives: Floats | None, rule: str, *, final: bool
+) -> list[Settled]:
+    if not spans:
+        return []
+    booked = [sum(span.booked.values()) for span in spans]
+    totals = [a + b for a, b in zip(booked, np.rint(ahead * MICRO).astype(np.int64).tolist(), strict=True)]
+    methods = [_method(span, rule) for span in spans]
+    others = np.concatenate([span.alternatives for span in spans]).reshape(len(spans), -1)
+    others = others if alternatives is None else others + alternatives
+    sigmas = _sigmas(spans, np.array(totals) / MICRO, others, methods)
+    rounded = np.rint(sigmas * MICRO).astype(np.int64).tolist()
+    return [
+        _figure(span, total, method, sigma, final=final)
+        for span, total, method, sigma in zip(spans, totals, methods, rounded, strict=True)
+    ]
+
+
+def _figure(span: AttributedSpan, total: int, method: Method, sigma: int, *, final: bool) -> Settled:
+    if (final and not span.measured) or (span.orphaned and not total):
+        return Settled(span.opened.id, None, None, Method.UNMEASURED, final)
+    return Settled(
+        id=span.opened.id,
+        energy=Microjoules(total),
+        sigma=Microjoules(sigma) if method in ERRORS else None,
+        method=method,
+        final=final,
+        by_device=_by_device(span) if final else (),
+        wasted=Microjoules(span.wasted),
+    )
+
+
+def _by_device(span: AttributedSpan) -> tuple[DeviceEnergy, ...]:
+    static: Mapping[DeviceId, int] = span.static or {}
+    if len(span.booked) == 1:
+        ((device, energy),) = span.booked.items()
+        return (DeviceEnergy(device, Microjoules(energy), _still(static.get(device))),)
+    return tuple(
+        [
+            DeviceEnergy(device, Microjoules(energy), _still(static.get(device)))
+            for device, energy in sorted(span.booked.items())
+        ]
+    )
+
+
+def _still(energy: int | None) -> Microjoules | None:
+    return None if energy is None else Microjoules(energy)
+
+
+def _method(span: AttributedSpan, rule: str) -> Method:
+    """Return the method that booked the most."""
+    methods = span.methods
+    if not methods:
+        return Method.MODEL if rule == "step-clock" else METHODS[rule]
+    if len(methods) == 1:
+        return METHODS[next(iter(methods))]
+    return METHODS[max(methods, key=lambda method: (methods[method], method))]
+
+
+def _sigmas(
+    spans: Sequence[AttributedSpan], energy: Floats, others: Floats, methods: Sequence[Method]
+) -> Floats:
+    """Return one standard deviation in J: the fit's own, the windows', and what had to be guessed."""
+    blocks = others.shape[1]
+    jackknife = (blocks - 1) / blocks * ((others - others.mean(axis=1)[:, None]) ** 2).sum(axis=1)
+    service = np.maximum([span.service for span in spans], SHORTEST)
+    windows = WINDOW_NOISE / np.sqrt(np.maximum(service / WINDOW, 1.0))
+    jitter = np.where([span.is_job for span in spans], JOB_JITTER, EDGE_JITTER)
+    edges = np.minimum(MOST_JITTER, jitter / service)
+    guessed = np.array([GUESSED_PROMPT * span.guessed + HIDDEN_CACHE * span.unsure_cache for span in spans])
+    model = np.maximum(
+        START_UP * np.array([_estimated(*one) for one in zip(spans, methods, strict=True)]), FLOOR
+    )
+    misfit = MISFIT * np.array([span.misfit for span in spans])
+    parts = (windows + edges) ** 2 + guessed**2 + model**2 + misfit**2
+    sigmas: Floats = np.sqrt(jackknife + parts * energy**2)
+    return sigmas
+
+
+def _estimated(span: AttributedSpan, method: Method) -> float:
+    """Return the part of the energy that is by assumed coefficients; before any is booked, by its method."""
+    if len(span.methods) < 2:
+        return float(method is Method.ESTIMATE)
+    booked = sum(span.methods.values())
+    return span.methods.get(Method.ESTIMATE, 0) / booked if booked else float(method is Method.ESTIMATE)

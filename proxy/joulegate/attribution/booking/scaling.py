@@ -1,0 +1,122 @@
+"""Scaling what requests are modelled to cost to what the counter says, window by window.
+
+Whatever drifts in common cancels. What is left over is idle power, or somebody else's.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from joulegate.attribution.features.cells import sums
+from joulegate.attribution.features.columns import Matrix
+from joulegate.attribution.features.scene import Claims, Scene, Shares
+from joulegate.attribution.features.step_clock import Floats
+
+SPARE_IDLE = 1.9
+"""Idle windows may draw this multiple of idle power: clocks that are still up."""
+FOREIGN_SCALE = 1.3
+FOREIGN_WINDOWS = 10
+"""Windows over which a surplus must last to count as somebody else's work: noise does not."""
+SWIFT = 0.1
+"""s: requests that are over sooner draw less than the edges of a window are off by."""
+LEAST = 1e-12
+"""J: what is modelled to draw less than a millionth of a microjoule says nothing of its scale."""
+AROUND = 7
+"""Windows, some two seconds, over which reports on processes and the counter are held together."""
+
+
+def scaled(
+    scene: Scene,
+    matrix: Matrix,
+    modelled: Floats,
+    others: Floats,
+    static: Floats,
+    quiet: Floats,
+    method: str,
+    alien: Floats,
+) -> Shares:
+    """Scale modelled shares to the counter, window by window."""
+    windows, window = scene.cells.windows, matrix.claims.window
+    total = sums(window, modelled, windows)
+    idle = np.where(total > 0, np.minimum(quiet, scene.energy), scene.energy)
+    spare = np.maximum(scene.energy - SPARE_IDLE * quiet, 0.0) if scene.idle_known else np.zeros(windows)
+    foreign = np.where(total > 0, 0.0, spare)
+    excess = scene.energy - np.minimum(quiet, scene.energy)
+    foreign = np.where(alien > 0, _beside(excess, total, alien), foreign)
+    foreign += _surplus(scene.energy - idle - foreign, total) if method == "model" else 0.0
+    idle = np.where(total > 0, idle, scene.energy - foreign)
+    if method == "model":
+        swift = sums(window, np.where(_swift(scene)[matrix.claims.request], modelled, 0.0), windows)
+        idle = _evened(scene.energy - foreign, idle, total, swift * _quiet_part(matrix))
+    measured = np.maximum(scene.energy - idle - foreign, 0.0)
+    factor = np.divide(measured, total, out=np.zeros(windows), where=total > 0)[window]
+    totals = np.zeros((windows, others.shape[1]))
+    np.add.at(totals, window, others)
+    rates = np.divide(measured[:, None], totals, out=np.zeros_like(totals), where=totals > 0)
+    return Shares(
+        claims=Claims(window, matrix.claims.request, modelled * factor),
+        idle=idle,
+        unattributed=foreign,
+        method=method,
+        static=np.minimum(static, modelled * factor),
+        alternatives=others * rates[window],
+    )
+
+
+def _swift(scene: Scene) -> npt.NDArray[np.bool_]:
+    """Return of each request of a scene whether it was over in much less than a window."""
+    if not scene.tracks:
+        return np.zeros(0, dtype=bool)
+    found: npt.NDArray[np.bool_] = np.concatenate([track.service for track in scene.tracks.values()]) < SWIFT
+    return found
+
+
+def _quiet_part(matrix: Matrix) -> Floats:
+    return np.clip(1 - matrix.active / np.maximum(matrix.seconds, 1e-9), 0.0, 1.0)
+
+
+def _evened(energy: Floats, idle: Floats, modelled: Floats, movable: Floats) -> Floats:
+    """Return the idle energy of windows, with what the counter puts into the wrong one of them taken out.
+
+    An edge is off by some ms. In a window of requests of a few ms each that is as much as several of them
+    draw, so they are scaled to the windows around theirs too, as far as there is idle time to make up for
+    it: ``movable`` is the part of ``modelled`` for which that holds.
+    """
+    near = _around(np.where(modelled > 0, energy - idle, 0.0)), _around(modelled)
+    scale = np.divide(*near, out=np.zeros_like(idle), where=near[1] > LEAST)
+    part = np.divide(movable, modelled, out=np.zeros_like(idle), where=modelled > 0)
+    found: Floats = idle + part * (energy - idle - np.clip(scale * modelled, 0.0, energy))
+    return found
+
+
+def _around(values: Floats) -> Floats:
+    """Return the sums over the windows around each."""
+    whole = np.convolve(values, np.ones(AROUND), "full")
+    return whole[AROUND // 2 : AROUND // 2 + len(values)]
+
+
+def _beside(measured: Floats, modelled: Floats, alien: Floats) -> Floats:
+    """Return the strangers' energy by window: what exceeds the requests' own, as much as is told around it.
+
+    Reports of a second do not say in which window a stranger began. The counter does.
+    """
+    told = alien > 0
+
+    def around(values: Floats) -> Floats:
+        return _around(np.where(told, values, 0.0))
+
+    both = around(modelled + alien)
+    scale = np.divide(around(measured), both, out=np.zeros_like(both), where=both > 0)
+    excess = np.where(told, np.maximum(measured - scale * modelled, 0.0), 0.0)
+    near = around(excess)
+    part = np.divide(scale * around(alien), near, out=np.zeros_like(near), where=near > 0)
+    return excess * np.minimum(part, 1.0)
+
+
+def _surplus(measured: Floats, modelled: Floats) -> Floats:
+    """Return what lastingly exceeds the model: load that no request explains."""
+    high = (measured > FOREIGN_SCALE * modelled) & (modelled > 0)
+    run = np.convolve(high, np.ones(FOREIGN_WINDOWS), "full") >= FOREIGN_WINDOWS
+    lasting = np.zeros(len(high), dtype=bool)
+    for end in np.flatnonzero(run):
+        lasting[max(end - FOREIGN_WINDOWS + 1, 0) : end + 1] = True
+    return np.where(lasting & high, measured - FOREIGN_SCALE * modelled, 0.0)

@@ -1,0 +1,259 @@
+"""The settler: events and readings in, figures and books out."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+
+from joulegate.attribution.booking.figures import final_figures
+from joulegate.attribution.booking.group import Group
+from joulegate.attribution.booking.idle import IdlePower
+from joulegate.attribution.features.feature_builder import FeatureBuilder
+from joulegate.attribution.input.foreign import ForeignLoad
+from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.timeline import Timeline
+from joulegate.attribution.rules import Rule
+from joulegate.model import (
+    Device,
+    DeviceId,
+    DeviceLoad,
+    EnergySample,
+    Settled,
+    SourceFailure,
+    SpanClosed,
+    SpanEvent,
+    SpanId,
+    SpanOpened,
+    UpstreamSetup,
+    WindowBooks,
+)
+from joulegate.ports import DeviceHealth
+from joulegate.units import NANO, Microwatts, Nanoseconds
+
+EARLY = 10_000
+"""Events of requests that are not known yet: kept so many, for the channel may reorder them."""
+REMEMBERED = 100_000
+"""Settled requests whose repeated events are still known as such."""
+HOMELESS = 5 * NANO
+"""ns that a request waits for its upstream to be found on a device."""
+
+
+class Settler:
+    """Implements ``ports.Attributor`` for the devices of one host."""
+
+    def __init__(
+        self,
+        rule: Callable[[], Rule],
+        upstreams: Mapping[str, UpstreamSetup],
+        devices: Sequence[Device],
+        *,
+        settle: Nanoseconds,
+        idle_power: Mapping[DeviceId, Microwatts],
+    ) -> None:
+        self._rule = rule
+        self._upstreams = dict(upstreams)
+        self._settle = settle
+        self._given_idle = dict(idle_power)
+        self._timelines = {device.id: Timeline(device) for device in devices}
+        self._strangers = ForeignLoad()
+        self._groups: list[Group] = []
+        self._homes: dict[str, Group] = {}
+        self._origin: int | None = None
+        self._now = 0
+        self._opened = 0
+        self._homeless: dict[SpanId, AttributedSpan] = {}
+        self._owners: dict[SpanId, Group] = {}
+        self._early: OrderedDict[SpanId, list[SpanEvent]] = OrderedDict()
+        self._done: OrderedDict[SpanId, None] = OrderedDict()
+        self._settled: list[Settled] = []
+        self._books: list[WindowBooks] = []
+
+    def sample(self, sample: EnergySample | SourceFailure) -> None:
+        """Accept one reading, good or failed; of a device that is not known, nothing."""
+        line = self._timelines.get(sample.device)
+        if line is None:
+            return
+        self._start(sample.t)
+        if isinstance(sample, SourceFailure):
+            line.fail(sample)
+        else:
+            line.add(sample)
+
+    def load(self, load: DeviceLoad) -> None:
+        """Accept a report on the processes that use a device."""
+        self._strangers.add(load)
+
+    def event(self, event: SpanEvent) -> None:
+        """Accept one span event; one that is already known changes nothing."""
+        if event.id in self._done:
+            return
+        if isinstance(event, SpanOpened):
+            self._open(event)
+        elif (span := self._span(event.id)) is not None:
+            self._take(span, event)
+        else:
+            self._keep(event)
+
+    def advance(self, now: Nanoseconds) -> tuple[Sequence[Settled], Sequence[WindowBooks]]:
+        """Settle what is due at ``now``."""
+        self._start(now)
+        self._now = max(self._now, now)
+        for group in self._groups:
+            group.advance(now)
+        self._settle_homeless(now, HOMELESS)
+        return self._collect()
+
+    def drain(self, now: Nanoseconds) -> tuple[Sequence[Settled], Sequence[WindowBooks]]:
+        """Settle everything up to the last reading."""
+        self._start(now)
+        for group in self._groups:
+            group.drain(now)
+        self._settle_homeless(now, 0)
+        return self._collect()
+
+    def assign(self, upstream: str, setup: UpstreamSetup) -> None:
+        """Learn where an upstream works; windows that are closed stay as they are."""
+        if self._upstreams.get(upstream) == setup:
+            return
+        self._upstreams[upstream] = setup
+        if self._groups:
+            self._regroup()
+
+    def health(self, device: DeviceId) -> DeviceHealth:
+        """Return what was found out about a device's readings."""
+        line = self._timelines[device]
+        group = next((group for group in self._groups if line in group.timelines), None)
+        idle = group.idle.known(device) if group is not None else self._given_idle.get(device)
+        rejected = line.rejected + Counter(usage=group.observer.lies if group is not None else 0)
+        return DeviceHealth(idle, line.resets, Nanoseconds(line.gap), tuple(sorted(rejected.items())))
+
+    # --- requests
+
+    def _open(self, event: SpanOpened) -> None:
+        if self._span(event.id) is not None:
+            return
+        self._start(event.t)
+        span = AttributedSpan(event, self._origin or 0, self._opened)
+        self._opened += 1
+        self._house(span)
+        for late in self._early.pop(event.id, []):
+            self._take(span, late)
+
+    def _house(self, span: AttributedSpan) -> None:
+        home = self._homes.get(span.opened.upstream)
+        if home is None:
+            self._homeless[span.opened.id] = span
+        else:
+            home.spans.add(span)
+            self._owners[span.opened.id] = home
+
+    def _take(self, span: AttributedSpan, event: SpanEvent) -> None:
+        fresh = isinstance(event, SpanClosed) and span.closed is None
+        span.take(event)
+        home = self._owners.get(span.opened.id)
+        if fresh and home is not None:
+            home.observer.ended(span)
+
+    def _span(self, key: SpanId) -> AttributedSpan | None:
+        home = self._owners.get(key)
+        return self._homeless.get(key) if home is None else home.spans.get(key)
+
+    def _keep(self, event: SpanEvent) -> None:
+        self._early.setdefault(event.id, []).append(event)
+        while len(self._early) > EARLY:
+            self._early.popitem(last=False)
+
+    def _settle_homeless(self, now: int, patience: int) -> None:
+        for key, span in list(self._homeless.items()):
+            if span.closed is not None and now - span.closed.t >= patience:
+                del self._homeless[key]
+                self._settled += final_figures([span], "unmeasured")
+
+    # --- groups
+
+    def _start(self, t: int) -> None:
+        """Fix the origin of float time at the first input and build the groups."""
+        if self._origin is None:
+            self._origin = t
+            self._regroup()
+
+    def _regroup(self) -> None:
+        """Put devices that share an upstream together; what was open in the old groups goes on in the new."""
+        old, self._groups, self._homes = self._groups, [], {}
+        for devices in _joined(list(self._timelines), self._upstreams):
+            self._groups.append(self._group(devices, old))
+        homeless, self._homeless = list(self._homeless.values()), {}
+        for group in old:
+            group.hand_over(self._now)
+            settled, books = group.take()
+            self._settled += settled
+            self._books += books
+            homeless += [span for span in group.spans if not span.done]
+        self._owners.clear()
+        for span in sorted(homeless, key=lambda span: span.place):
+            self._house(span)
+
+    def _group(self, devices: Sequence[DeviceId], old: Sequence[Group]) -> Group:
+        upstreams = {
+            name: setup
+            for name, setup in self._upstreams.items()
+            if any(one in devices for one in setup.devices)
+        }
+        rule = self._rule()
+        lines = [self._timelines[device] for device in devices]
+        observer = FeatureBuilder(
+            self._origin or 0, upstreams, len(devices), queue_pays=rule.queue_pays, strangers=self._strangers
+        )
+        for group in old:
+            known = {
+                name: habits
+                for name, habits in group.observer.habits.items()
+                if name.rpartition("/")[0] in upstreams
+            }
+            observer.habits.update(known)
+        idle = IdlePower([line.device for line in lines], self._idle_now(old))
+        group = Group(lines, observer, rule, idle, self._settle)
+        self._homes.update(dict.fromkeys(upstreams, group))
+        return group
+
+    def _idle_now(self, old: Sequence[Group]) -> dict[DeviceId, Microwatts]:
+        found = dict(self._given_idle)
+        for group in old:
+            for line in group.timelines:
+                known = group.idle.known(line.device.id)
+                if known is not None:
+                    found[line.device.id] = known
+        return found
+
+    def _collect(self) -> tuple[list[Settled], list[WindowBooks]]:
+        for group in self._groups:
+            settled, books = group.take()
+            self._settled += settled
+            self._books += books
+        settled, self._settled = self._settled, []
+        books, self._books = self._books, []
+        for figure in settled:
+            if figure.final:
+                self._owners.pop(figure.id, None)
+                self._done[figure.id] = None
+        while len(self._done) > REMEMBERED:
+            self._done.popitem(last=False)
+        return settled, books
+
+
+def _joined(devices: Sequence[DeviceId], upstreams: Mapping[str, UpstreamSetup]) -> list[list[DeviceId]]:
+    """Return the devices in groups: joined by common upstreams, in the order of the devices."""
+    leader = {device: device for device in devices}
+
+    def find(device: DeviceId) -> DeviceId:
+        while leader[device] != device:
+            device = leader[device]
+        return device
+
+    for setup in upstreams.values():
+        known = [device for device in setup.devices if device in leader]
+        for device in known[1:]:
+            first, second = sorted((find(known[0]), find(device)), key=devices.index)
+            leader[second] = first
+    groups: dict[DeviceId, list[DeviceId]] = {}
+    for device in devices:
+        groups.setdefault(find(device), []).append(device)
+    return list(groups.values())

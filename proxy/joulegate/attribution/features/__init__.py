@@ -1,0 +1,1 @@
+"""Where the work of requests lies in time, as numbers a rule can use."""

@@ -1,0 +1,129 @@
+"""What is learned of one upstream from the requests that ended: it fills in what others do not tell."""
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from joulegate.attribution.input.rows import CHUNKED, FINISHED, Table, marked, table
+from joulegate.attribution.input.spans import AttributedSpan, Floats
+from joulegate.attribution.maths.latency import KEPT as LATENCIES
+from joulegate.attribution.maths.latency import Latency
+
+USUAL_LINE = (-70.0, 1 / 4.2)
+"""Prompt tokens of a chat request: constant, and tokens a body byte (JSON around English text)."""
+USUAL_BYTES = 4.2
+"""Content bytes a completion token, English text."""
+ENOUGH = 5
+FADE = 0.999
+"""How much a request still counts one request later: about a thousand are remembered."""
+TAU_SAMPLES = 300
+OFTEN = 0.1
+"""Part of the prompts with a cached prefix that nobody reported, above which every prompt is doubtful."""
+TAU_ENOUGH = 6
+TAU_PERCENTILE = 60
+TAU_RANGE = (2e-6, 1e-3)
+
+
+class Priors:
+    """Running knowledge of one upstream."""
+
+    def __init__(self) -> None:
+        self.step: float | None = None
+        """Typical length of a step in s."""
+        self.per_step = 1.0
+        self._prompts = np.zeros(5)
+        self._seen = 0
+        self.latency = Latency()
+        self._bytes = 0.0
+        self._tokens = 0.0
+        self._tau: deque[float] = deque(maxlen=TAU_SAMPLES)
+        self._tau_ids: deque[str] = deque(maxlen=TAU_SAMPLES)
+        self._hidden: OrderedDict[str, bool] = OrderedDict()
+        self._paces: OrderedDict[str, float] = OrderedDict()
+
+    def learn(self, spans: Sequence[AttributedSpan]) -> None:
+        """Accept requests that have ended."""
+        rows = table(spans)
+        told = rows[rows["prompt"] > 0]
+        self._learn_prompts(told["body"], told["prompt"])
+        finished = marked(rows, FINISHED) & (rows["out"] > 0)
+        whole = finished & ~marked(rows, CHUNKED) & (rows["prompt"] > 0)
+        last = np.flatnonzero(whole)[-LATENCIES:]
+        self._learn_latencies(rows[last], [spans[place] for place in last.tolist()])
+        texts = rows[finished & (rows["response"] > 0)]
+        weights = _fading(len(texts))
+        self._bytes = FADE ** len(texts) * self._bytes + float(weights @ texts["response"])
+        self._tokens = FADE ** len(texts) * self._tokens + float(weights @ texts["out"])
+
+    def _learn_latencies(self, rows: Table, spans: Sequence[AttributedSpan]) -> None:
+        took = (rows["end"] - rows["start"]).tolist()
+        out, prompt = rows["out"] - 1, np.maximum(rows["prompt"] - rows["cached"], 1.0)
+        for span, *found in zip(spans, took, out.tolist(), prompt.tolist(), strict=True):
+            self.latency.learn(span.id, *found)
+
+    def learn_prefill(self, span: AttributedSpan, per_token: float) -> None:
+        """Accept the seconds that each prompt token of a request took, once a request."""
+        if span.id not in self._tau_ids:
+            self._tau_ids.append(span.id)
+            self._tau.append(per_token)
+
+    def learn_cache(self, span: AttributedSpan, *, hidden: bool) -> None:
+        """Accept whether a prompt's prefix was cached and the server did not say so."""
+        self._hidden[span.id] = hidden
+        while len(self._hidden) > TAU_SAMPLES:
+            self._hidden.popitem(last=False)
+
+    @property
+    def hides_cache(self) -> bool:
+        """Whether prompts are often cached without a word: then no prompt's work is sure."""
+        return sum(self._hidden.values()) > OFTEN * len(self._hidden)
+
+    def learn_image(self, span: AttributedSpan, took: float, work: float) -> None:
+        """Accept the seconds that an image's megapixel-steps took."""
+        if work > 0 and took > 0:
+            self._paces[span.id] = took / work
+        while len(self._paces) > TAU_SAMPLES:
+            self._paces.popitem(last=False)
+
+    @property
+    def image_pace(self) -> float | None:
+        """Return the seconds a megapixel-step takes, or ``None`` while no image was seen."""
+        return float(np.median(list(self._paces.values()))) if self._paces else None
+
+    def prompts(self, body_bytes: Floats) -> Floats:
+        """Estimate the prompt tokens of requests from their sizes."""
+        constant, slope = self._line() if self._seen >= ENOUGH else USUAL_LINE
+        return np.maximum(1.0, constant + slope * body_bytes)
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Return the content bytes of one completion token."""
+        return max(self._bytes / self._tokens, 0.1) if self._tokens else USUAL_BYTES
+
+    @property
+    def tau(self) -> float | None:
+        """Return the seconds a prefilled token takes, or ``None`` while too few were seen."""
+        if len(self._tau) < TAU_ENOUGH:
+            return None
+        return float(np.clip(np.percentile(list(self._tau), TAU_PERCENTILE), *TAU_RANGE))
+
+    def _learn_prompts(self, sizes: Floats, tokens: Floats) -> None:
+        weights = _fading(len(sizes)) / np.maximum(sizes, 50.0)
+        columns = np.stack([np.ones(len(sizes)), sizes, tokens, sizes * sizes, sizes * tokens])
+        self._prompts = FADE ** len(sizes) * self._prompts + columns @ weights
+        self._seen += len(sizes)
+
+    def _line(self) -> tuple[float, float]:
+        w, x, y, xx, xy = self._prompts
+        spread = w * xx - x * x
+        if spread <= 1e-9 * w * xx:
+            return float(y / w), 0.0
+        slope = max(0.0, (w * xy - x * y) / spread)
+        return float((y - slope * x) / w), float(slope)
+
+
+def _fading(count: int) -> Floats:
+    """Return how much each of so many requests counts after the last of them."""
+    weights: Floats = np.power(FADE, np.arange(count - 1, -1, -1))
+    return weights

@@ -1,0 +1,49 @@
+"""Which requests touch which windows, for many of both."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from joulegate.attribution.booking.books import Window
+from joulegate.attribution.features.step_clock import Floats
+from joulegate.attribution.input.rows import table
+from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.units import NANO
+
+
+class WindowOverlap:
+    """The times of many requests, in s after the origin. A request that runs has no end yet."""
+
+    def __init__(self, spans: Iterable[AttributedSpan], origin: int, reach: float) -> None:
+        self.spans: Sequence[AttributedSpan] = list(spans)
+        self._origin = origin
+        rows = table(self.spans)
+        self._starts, self.ends = rows["start"], rows["end"]
+        self._until = self.ends + reach
+
+    def touching(self, window: Window) -> npt.NDArray[np.bool_]:
+        """Return of each request whether the window can hold energy of it: counters lag a little."""
+        found: npt.NDArray[np.bool_] = (self._starts < self._s(window.end)) & (
+            self._until > self._s(window.start)
+        )
+        return found
+
+    def within(self, window: Window) -> Sequence[AttributedSpan]:
+        """Return the requests that touch a window."""
+        return [self.spans[place] for place in np.flatnonzero(self.touching(window)).tolist()]
+
+    def waiting(self, pending: Sequence[Window], cursor: int | None) -> npt.NDArray[np.bool_]:
+        """Return of each request whether energy of it may still come, from a window or from time not cut."""
+        if cursor is None:
+            return np.ones(len(self.spans), dtype=bool)
+        late: npt.NDArray[np.bool_] = self._until > self._s(cursor)
+        if not pending:
+            return late
+        starts = np.array([self._s(window.start) for window in pending] + [np.inf])
+        ends = np.array([self._s(window.end) for window in pending])
+        first: Floats = starts[np.searchsorted(ends, self._starts, "right")]
+        return late | (first < self._until)
+
+    def _s(self, t: int) -> float:
+        return (t - self._origin) / NANO

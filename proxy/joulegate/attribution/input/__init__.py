@@ -1,0 +1,1 @@
+"""What attribution is told: requests, readings, foreign load."""

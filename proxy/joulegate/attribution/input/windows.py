@@ -1,0 +1,95 @@
+"""Cutting the time of a group of devices into settlement windows, at counter edges."""
+
+from collections.abc import Sequence
+
+from joulegate.attribution.booking.books import Window
+from joulegate.attribution.input.timeline import Timeline
+from joulegate.units import NANO
+
+SHORTEST = 3 * NANO // 10
+"""ns: 0.3 to 1 s are equally good (0.2 points); shorter ones see the sensor's noise."""
+SHORTEST_BY_POWER = NANO
+"""ns: power readings are means of a second."""
+STALLED = 10 * NANO
+"""ns: a device silent for this long does not hold up the others."""
+
+
+class Cutter:
+    """Gives the windows that all counters of a group have passed."""
+
+    def __init__(self, timelines: Sequence[Timeline]) -> None:
+        self._lines = timelines
+        self.cursor: int | None = None
+        """End of the last window in ns."""
+        self.blind_until = 0
+        """ns: requests until then were given up before their energy was known."""
+
+    @property
+    def by_power(self) -> bool:
+        """Whether a device has no counter."""
+        return any(line.by_power for line in self._lines)
+
+    def closed(self, now: int) -> list[Window]:
+        """Return the windows that have closed since the last call."""
+        if self.cursor is None:
+            self._begin(now)
+        found = []
+        while self.cursor is not None and (cut := self._next_cut(self.cursor)) is not None:
+            found.append(self._close(self.cursor, cut))
+        return found
+
+    def rest(self) -> list[Window]:
+        """Return what is left up to the last reading."""
+        ends = [until for line in self._lines if (until := line.known_until()) is not None]
+        found = []
+        while self.cursor is not None and ends and self.cursor < max(ends):
+            breaks = [t for line in self._lines for t in line.breaks(self.cursor)]
+            found.append(self._close(self.cursor, min([*breaks, max(ends)])))
+        return found
+
+    def _begin(self, now: int) -> None:
+        starts = [line.known_from() for line in self._lines]
+        known = [start for start in starts if start is not None]
+        if known and (len(known) == len(starts) or now - min(known) > STALLED):
+            self.cursor = min(known)
+
+    def _close(self, start: int, cut: int) -> Window:
+        lead = self._lead()
+        edges = [t for t in lead.times if start < t < cut] if lead is not None else []
+        inner = [(t, sum(int(line.energy(t) - line.energy(start)) for line in self._lines)) for t in edges]
+        energy, gaps = {}, {}
+        for line in self._lines:
+            energy[line.device.id] = int(line.energy(cut) - line.energy(start))
+            gaps[line.device.id] = int(line.gap_within(start, cut))
+            line.cut(cut)
+        self.cursor = cut
+        return Window(start, cut, energy, gaps, inner, blind=start < self.blind_until)
+
+    def _next_cut(self, start: int) -> int | None:
+        waiting = [until for line in self._lines if (until := self._waits_for(line)) is not None]
+        lead = self._lead()
+        if lead is None or not waiting:
+            return None
+        horizon, shortest = min(waiting), SHORTEST_BY_POWER if self.by_power else SHORTEST
+        breaks = [t for line in self._lines for t in line.breaks(start)]
+        cuts = [t for t in breaks if t <= horizon]
+        cuts += [t for t in lead.times if start + shortest <= t <= horizon][:1]
+        if not cuts and horizon - start >= 2 * shortest and lead.times[-1] < horizon:
+            return horizon
+        return min(cuts, default=None)
+
+    def _waits_for(self, line: Timeline) -> int | None:
+        """Return the instant up to which a device is known; ``None`` if nobody waits for it."""
+        last = line.last_good()
+        if last is None or last < self._newest() - STALLED:
+            return None
+        return line.settled_until()
+
+    def _newest(self) -> int:
+        return max((last for line in self._lines if (last := line.last_good()) is not None), default=0)
+
+    def _lead(self) -> Timeline | None:
+        """Return the device at whose edges windows are cut: the first that is alive."""
+        newest = self._newest()
+        alive = [line for line in self._lines if line.times and (line.last_good() or 0) >= newest - STALLED]
+        return alive[0] if alive else None

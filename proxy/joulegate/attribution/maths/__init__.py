@@ -1,0 +1,1 @@
+"""Numerical methods without any notion of a request."""

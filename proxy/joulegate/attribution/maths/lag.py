@@ -1,0 +1,74 @@
+"""How far a counter lags behind: found by trying, for no driver says."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from joulegate.attribution.features.columns import Matrix
+from joulegate.attribution.features.scene import Scene
+from joulegate.attribution.features.step_clock import Floats
+from joulegate.attribution.maths.fit import nonnegative
+
+COARSE = 0.3
+"""s: counter edges further apart say nothing about a lag of some tens of ms."""
+PAIR = 2
+"""Counter intervals a row."""
+LEAST_ROWS = 30
+FADE = 0.8
+"""How much an earlier scan still counts."""
+BETTER = 0.95
+"""A lag must be so much better than the one in use to replace it: the scan is noisy."""
+RIDGE = 0.01
+
+
+class LagScan:
+    """The lag with the smallest residuals, over all scans so far."""
+
+    def __init__(self) -> None:
+        self.lag: float | None = None
+        self._scores: dict[float, float] = {}
+
+    def look(self, scene: Scene, matrix: Matrix, x: Floats) -> None:
+        """Try all lags on a scene with coefficients near those given."""
+        times, energy = scene.edges
+        if len(times) < PAIR * LEAST_ROWS or (np.median(np.diff(times)) > COARSE and not scene.slow):
+            return
+        work = _running(np.column_stack([matrix.cells, matrix.fixed, matrix.unsure_cells]))
+        for lag in scene.lags:
+            score = _score(times + scene.lag - lag, energy, scene.cells.edges, work, x)
+            if score is not None:
+                before = self._scores.get(lag, score)
+                self._scores[lag] = FADE * before + (1 - FADE) * score if lag in self._scores else score
+        self._choose(scene.lag)
+
+    def _choose(self, now: float) -> None:
+        if not self._scores:
+            return
+        best = min(self._scores, key=lambda lag: (self._scores[lag], lag))
+        used = min(self._scores, key=lambda lag: abs(lag - now))
+        if self._scores[best] < BETTER * self._scores[used]:
+            self.lag = best
+
+
+def _running(values: Floats) -> Floats:
+    return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
+
+
+def _score(times: Floats, energy: Floats, cells: Floats, work: Floats, x: Floats) -> float | None:
+    """Return the median absolute residual of pairs of intervals, fitted anew, in J."""
+    inside = np.flatnonzero((times >= cells[0]) & (times <= cells[-1]))[::PAIR]
+    if len(inside) < LEAST_ROWS:
+        return None
+    rows = np.diff(_read(times[inside], cells, work), axis=0)
+    sure = rows[:, -1] <= 0.02 * np.diff(times[inside])
+    if sure.sum() < LEAST_ROWS:
+        return None
+    features, rest = rows[sure, :-2], (np.diff(energy[inside]) - rows[:, -2])[sure]
+    pull = RIDGE * len(rest) * np.mean(features**2, axis=0)
+    found = nonnegative(features.T @ features + np.diag(pull), features.T @ rest + pull * x)
+    return float(np.median(np.abs(rest - features @ found)))
+
+
+def _read(times: Floats, edges: Floats, running: Floats) -> Floats:
+    columns: Sequence[Floats] = [np.interp(times, edges, column) for column in running.T]
+    return np.column_stack(columns)

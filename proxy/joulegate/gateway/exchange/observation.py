@@ -1,0 +1,257 @@
+"""Listening to an exchange without ever harming it.
+
+An observer's exception is counted and ends the observation; the exchange goes on untouched.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from joulegate.framing.websocket import Message
+from joulegate.gateway.exchange.ids import model_name
+from joulegate.gateway.http.encodings import Decoder, plain
+from joulegate.gateway.policy.route_rules import Ruled
+from joulegate.model import Asked, JobSign, ServerTimings, TaskFacts
+from joulegate.ports import (
+    Headers,
+    InferenceProtocol,
+    JobObserver,
+    Observer,
+    Rewrite,
+    Route,
+    WebsocketObserver,
+    about,
+)
+from joulegate.units import Nanoseconds
+
+T = TypeVar("T")
+GENERIC = "generic"
+"""The protocol that is asked last."""
+
+
+class SilentObserver:
+    """Hears nothing: the observer of what nobody listens to."""
+
+    def request_body(self, chunk: bytes) -> None:
+        """Accept nothing in."""
+
+    def asked(self) -> Asked:
+        """Know nothing."""
+        return Asked()
+
+    def rewrite(self, body: bytes) -> Rewrite | None:  # noqa: ARG002 (the port's signature)
+        """Leave the body as it is."""
+        return None
+
+    def response_head(self, status: int, headers: Headers) -> None:
+        """Accept nothing in."""
+
+    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:  # noqa: ARG002 (the port's signature)
+        """Count the bytes, so that the answer's first one is known."""
+        return len(chunk)
+
+    def response_end(self, *, complete: bool) -> None:
+        """Accept nothing in."""
+
+    def facts(self) -> TaskFacts:
+        """Know nothing."""
+        return TaskFacts()
+
+    def timings(self) -> ServerTimings:
+        """Know nothing."""
+        return ServerTimings()
+
+    def model(self) -> str | None:
+        """Know nothing."""
+        return None
+
+    def streamed(self) -> bool:
+        """Know nothing."""
+        return False
+
+
+class ChosenProtocol(NamedTuple):
+    """The protocol that knows a route."""
+
+    protocol: str
+    route: Route
+    observation: "Observation"
+
+
+def choose(
+    protocols: Mapping[str, InferenceProtocol],
+    method: str,
+    path: str,
+    headers: Headers,
+    failed: Callable[[str], None],
+    rule: Ruled | None = None,
+) -> ChosenProtocol:
+    """Ask each protocol in order whether it knows the route; ``failed`` is told of those that raise.
+
+    A route that only the configuration knows is for ``generic`` to listen to.
+    """
+    seen = (rule.rule.like or path) if rule else path
+    for name, protocol in protocols.items():
+        if rule and rule.rule.like is None and name != GENERIC:
+            continue
+        try:
+            route = protocol.matches(method, seen)
+            if route is not None:
+                route = rule.over(route) if rule else route
+                return ChosenProtocol(
+                    name, route, Observation(protocol.observer(route, headers), name, failed)
+                )
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            failed(name)
+    return ChosenProtocol(
+        GENERIC, Route("other", dialect="plain"), Observation(SilentObserver(), GENERIC, failed)
+    )
+
+
+def preferring(protocols: Mapping[str, InferenceProtocol], kind: str) -> Mapping[str, InferenceProtocol]:
+    """Return the protocols in the order in which they are asked about a server of this kind.
+
+    A path like ``/generate`` means different things on different servers; ``generic`` stays the last.
+    """
+    return dict(sorted(protocols.items(), key=lambda item: kind not in about(item[1]).kinds))
+
+
+class ObservedFacts(Struct):
+    """What an observer says at the end; of one that raises, what it said until then."""
+
+    streamed: bool = False
+    facts: TaskFacts = TaskFacts()
+    timings: ServerTimings = ServerTimings()
+    model: str | None = None
+
+
+class Observation:
+    """One observer, guarded."""
+
+    __slots__ = ("_answer", "_asked", "_failed", "_name", "_observer", "_request", "failed")
+
+    def __init__(self, observer: Observer, name: str, failed: Callable[[str], None]) -> None:
+        self._observer = observer
+        self._name = name
+        self._failed = failed
+        self._asked: Asked | None = None
+        self._request: Decoder | None = None
+        self._answer: Decoder | None = None
+        self.failed = False
+        """The observer raised; from then on it hears nothing."""
+
+    def unfold(self, *, request: Decoder | None = None, answer: Decoder | None = None) -> None:
+        """Let the observer hear what a compressed body says."""
+        self._request = request or self._request
+        self._answer = answer or self._answer
+
+    def request_body(self, chunk: bytes) -> None:
+        """Accept a part of the request body."""
+        self._asked = None
+        if self.failed:
+            return
+        try:
+            if self._request is None:
+                self._observer.request_body(chunk)
+            else:
+                for piece in self._request.feed(chunk):
+                    self._observer.request_body(piece)
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            self._fail()
+
+    def asked(self) -> Asked:
+        """Return what is known of the wish so far, its model fit to be kept."""
+        if self._asked is None:
+            asked = self._guard(self._observer.asked, Asked())
+            model = model_name(asked.model)
+            self._asked = asked if model == asked.model else replace(asked, model=model)
+        return self._asked
+
+    def rewrite(self, body: bytes) -> Rewrite | None:
+        """Return the body to send in place of this one, if any."""
+        return None if self.failed else self._guard(lambda: self._observer.rewrite(body), None)
+
+    def response_head(self, status: int, headers: Headers) -> None:
+        """Accept the head of the answer."""
+        if self.failed:
+            return
+        try:
+            self._observer.response_head(status, headers if self._answer is None else plain(headers))
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            self._fail()
+
+    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
+        """Accept a part of the answer; return its content bytes, all of them once nobody listens."""
+        if self.failed:
+            return len(chunk)
+        try:
+            if self._answer is not None:
+                return sum(self._observer.response_body(t, piece) for piece in self._answer.feed(chunk))
+            return self._observer.response_body(t, chunk)
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            self._fail()
+            return len(chunk)
+
+    def response_end(self, *, complete: bool) -> None:
+        """Notify that the answer is over."""
+        if self.failed:
+            return
+        try:
+            self._observer.response_end(complete=complete)
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            self._fail()
+
+    def streamed(self) -> bool:
+        """Whether the answer is a stream of parts."""
+        return self._guard(self._observer.streamed, False)
+
+    @property
+    def learns_of_jobs(self) -> bool:
+        """The observer may have something to say of jobs."""
+        return hasattr(self._observer, "jobs")
+
+    def jobs(self) -> Sequence[JobSign]:
+        """Return what was learnt of jobs since the last call."""
+        return self._guard(cast(JobObserver, self._observer).jobs, ()) if self.learns_of_jobs else ()
+
+    @property
+    def hears_messages(self) -> bool:
+        """The observer listens to a websocket."""
+        return hasattr(self._observer, "message") and not self.failed
+
+    def message(self, t: Nanoseconds, message: Message, *, from_client: bool) -> None:
+        """Accept a message of a websocket."""
+        if not self.failed:
+            hear = cast(WebsocketObserver, self._observer).message
+            self._guard(lambda: hear(t, message.data, text=message.text, from_client=from_client), None)
+
+    def give_up(self) -> None:
+        """Count the observation as failed: what passes cannot be read."""
+        self._fail()
+
+    def account(self) -> ObservedFacts:
+        """Return all that is known at the end."""
+        account = ObservedFacts()
+        observer = self._observer
+        try:
+            account.streamed = observer.streamed()
+            account.facts = observer.facts()
+            account.timings = observer.timings()
+            account.model = model_name(observer.model())
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            self._fail()
+        return account
+
+    def _guard(self, question: Callable[[], T], otherwise: T) -> T:
+        try:
+            return question()
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            self._fail()
+            return otherwise
+
+    def _fail(self) -> None:
+        if not self.failed:
+            self.failed = True
+            self._failed(self._name)

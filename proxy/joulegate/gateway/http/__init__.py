@@ -1,0 +1,1 @@
+"""HTTP on bare asyncio protocols: heads, bodies, connections of clients and upstreams."""

@@ -1,0 +1,86 @@
+"""Kept connections to one upstream. There is no bound on open ones: admission is the only bound."""
+
+import asyncio
+
+from joulegate import tls as trust
+from joulegate.errors import UpstreamError
+from joulegate.gateway.http.heads import HeadCache, ResponseHead, response_head
+from joulegate.gateway.http.upstream_connection import Clock, UpstreamConnection
+from joulegate.gateway.policy.settings import Target
+from joulegate.model import Outcome
+from joulegate.units import NANO, Nanoseconds, seconds
+
+KEPT = 256
+"""Idle connections to one upstream."""
+IDLE = Nanoseconds(4 * NANO)
+"""Shorter than the shortest common keep-alive of servers, the 5 s of uvicorn and Node.js, so that a kept
+connection is seldom closed under a request."""
+
+
+class Pool:
+    """Opens connections to one upstream and keeps idle ones for a short time.
+
+    Raises ``ConfigError`` if the target's authorities cannot be read.
+    """
+
+    def __init__(self, target: Target, clock: Clock, connect: Nanoseconds) -> None:
+        self._endpoint = target.endpoint
+        self._clock = clock
+        self._connect = connect
+        self.known: HeadCache[ResponseHead] = HeadCache(response_head)
+        self._idle: list[UpstreamConnection] = []
+        self._tls = trust.context(target.ca_file) if target.endpoint.scheme == "https" else None
+        self._closed = False
+        self.host = target.endpoint.text().partition("://")[2].encode()
+        """What the field ``Host`` says in requests of the gate's own."""
+
+    def kept(self) -> UpstreamConnection | None:
+        """Return an idle connection, the one used last, or ``None``."""
+        now = self._clock()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable and now - connection.idle_since < IDLE:
+                return connection
+            connection.close()
+        return None
+
+    async def connect(self) -> UpstreamConnection:
+        """Open a connection. Raises ``UpstreamError``."""
+        loop = asyncio.get_running_loop()
+        endpoint = self._endpoint
+        try:
+            async with asyncio.timeout(seconds(self._connect)):
+                _, connection = await loop.create_connection(
+                    lambda: UpstreamConnection(self._clock, self.known, self.keep),
+                    endpoint.host,
+                    endpoint.port,
+                    ssl=self._tls,
+                )
+        except TimeoutError as error:
+            raise UpstreamError(Outcome.UPSTREAM_TIMEOUT, f"no connection to {endpoint.text()}") from error
+        except OSError as error:
+            detail = f"{endpoint.text()}: {trust.reason(error)}"
+            raise UpstreamError(Outcome.UPSTREAM_REFUSED, detail) from error
+        return connection
+
+    def check(self, now: Nanoseconds) -> None:
+        """Close what has been idle for too long."""
+        stale = [connection for connection in self._idle if now - connection.idle_since >= IDLE]
+        if stale:
+            self._idle = [connection for connection in self._idle if connection not in stale]
+        for connection in stale:
+            connection.close()
+
+    def close(self) -> None:
+        """Close all idle connections and keep no more."""
+        self._closed = True
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """Accept a connection that can be used again."""
+        if self._closed or len(self._idle) >= KEPT:
+            connection.close()
+        else:
+            self._idle.append(connection)

@@ -1,0 +1,87 @@
+"""What the gate itself says to a client: one table from outcome to status, in the caller's dialect. Pure."""
+
+import json
+
+from msgspec import Struct
+
+from joulegate.gateway.http.headers import status_lines
+from joulegate.model import Outcome
+
+
+class Refusal(Struct, frozen=True):
+    """An answer of the gate's own."""
+
+    status: int
+    code: str
+    """Stable word for programs."""
+    message: str
+
+
+FAILURES: dict[Outcome, tuple[int, str]] = {
+    Outcome.UPSTREAM_REFUSED: (502, "the upstream cannot be reached"),
+    Outcome.UPSTREAM_RESET: (502, "the upstream closed the connection before it answered"),
+    Outcome.UPSTREAM_TRUNCATED: (502, "the upstream's answer broke off"),
+    Outcome.UPSTREAM_PROTOCOL_ERROR: (502, "the upstream's answer is not valid HTTP"),
+    Outcome.UPSTREAM_TIMEOUT: (504, "the upstream did not answer in time"),
+    Outcome.STREAM_IDLE_TIMEOUT: (504, "the upstream's answer came to a stop"),
+    Outcome.CLIENT_TIMEOUT: (408, "the request body did not arrive in time"),
+    Outcome.ORPHANED: (503, "the gate is going away"),
+}
+"""Every way to fail before the head of an answer."""
+
+_REASONS = {
+    400: b"Bad Request", 404: b"Not Found", 405: b"Method Not Allowed", 408: b"Request Timeout",
+    431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 502: b"Bad Gateway",
+    503: b"Service Unavailable", 504: b"Gateway Timeout",
+}  # fmt: skip
+
+_ANTHROPIC = {400: "invalid_request_error", 404: "not_found_error", 503: "overloaded_error"}
+"""https://docs.claude.com/en/api/errors; every other one is ``api_error``."""
+
+_FLAT = frozenset({"ollama", "triton"})
+"""``{"error": "…"}``; so do Hugging Face's toolkit and BentoML."""
+
+
+def outcome_of(status: int | None) -> Outcome:
+    """Return the outcome of an answer that reached the client whole."""
+    if status is None or status < 400:
+        return Outcome.OK
+    return Outcome.CLIENT_ERROR if status < 500 else Outcome.UPSTREAM_ERROR
+
+
+def failure(outcome: Outcome, detail: str = "") -> Refusal:
+    """Return the answer for a request that failed with this outcome."""
+    status, message = FAILURES[outcome]
+    return Refusal(status, outcome.value, f"{message}: {detail}" if detail else message)
+
+
+def response(refusal: Refusal, dialect: str, *, method: str, close: bool, extra: bytes = b"") -> bytes:
+    """Return head and body; ``extra`` is whole header lines with their ends."""
+    body, kind = _body(refusal, dialect)
+    framing = b"Content-Length: %d\r\n%b%b" % (len(body), extra, b"Connection: close\r\n" if close else b"")
+    reason = _REASONS.get(refusal.status, b"Error")
+    head = status_lines(refusal.status, reason, [(b"Content-Type", kind)]) + framing + b"\r\n"
+    return head if method == "HEAD" else head + body
+
+
+def _body(refusal: Refusal, dialect: str) -> tuple[bytes, bytes]:
+    message = f"joulegate: {refusal.message}"
+    if dialect == "plain":
+        return f"{message}\n".encode("utf-8", "replace"), b"text/plain; charset=utf-8"
+    return json.dumps(_document(refusal, dialect, message)).encode(), b"application/json"
+
+
+def _document(refusal: Refusal, dialect: str, message: str) -> object:
+    if dialect == "anthropic":
+        return {
+            "type": "error",
+            "error": {"type": _ANTHROPIC.get(refusal.status, "api_error"), "message": message},
+        }
+    if dialect in _FLAT:
+        return {"error": message}
+    if dialect == "torchserve":
+        return {"code": refusal.status, "type": refusal.code, "message": message}
+    if dialect == "a1111":
+        return {"error": refusal.code, "detail": message, "body": "", "errors": message}
+    kind = "invalid_request_error" if refusal.status < 500 else "server_error"
+    return {"error": {"message": message, "type": kind, "param": None, "code": refusal.code}}

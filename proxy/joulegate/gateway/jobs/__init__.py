@@ -1,0 +1,1 @@
+"""Work that outlives the exchange that began it."""

@@ -1,0 +1,1 @@
+"""What may happen to a request: settings, routes, tasks, tenants, admission. Pure."""

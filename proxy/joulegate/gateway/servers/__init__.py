@@ -1,0 +1,1 @@
+"""What stands behind an upstream, and what it does when a client leaves."""

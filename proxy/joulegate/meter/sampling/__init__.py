@@ -1,0 +1,1 @@
+"""Energy sources read in threads of their own."""

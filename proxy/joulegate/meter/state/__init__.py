@@ -1,0 +1,1 @@
+"""What the meter knows of devices, gates and upstreams now."""

@@ -1,0 +1,1 @@
+"""Sums of settled records and the words they are kept under."""

@@ -1,0 +1,66 @@
+"""Provisional figures."""
+
+from typing import Any
+
+import numpy as np
+
+from joulegate.attribution.booking.books import Verdicts, Window, book
+from joulegate.attribution.booking.previews import expected, fresh, glimpse, glimpsed
+from joulegate.attribution.input.rows import table
+from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.model import DeviceId
+from joulegate.units import MICRO
+
+A = DeviceId("a")
+
+
+def one(make: Any, key: str, start: float, end: float | None) -> AttributedSpan:
+    span = AttributedSpan(make.opened(key, start), 0, 0)
+    if end is not None:
+        span.take(make.closed(key, end))
+    return span
+
+
+def half(span: AttributedSpan) -> Verdicts:
+    """The accounts of a window of which a request drew a half."""
+    return Verdicts(
+        spans=[span], rows=table([span]), window=np.array([0]), request=np.array([0]), weight=np.ones(1),
+        static=None, alternatives=np.full((1, 6), 2.0), late=np.zeros(1), idle=np.ones(1),
+        foreign=np.zeros(1), method="model",
+    )  # fmt: skip
+
+
+def window(joules: int) -> Window:
+    return Window(0, 10**9, {A: joules * MICRO}, {})
+
+
+def test_who_ended_is_given_a_figure_once(make: Any) -> None:
+    """Not who runs, who ended just now, or who had one."""
+    ended, late, runs = one(make, "a", 1.0, 2.0), one(make, "b", 1.0, 9.0), one(make, "c", 1.0, None)
+
+    assert fresh([ended, late, runs], 5.0) == [ended]
+    expected([ended], [], None, "step-clock")
+    assert fresh([ended, late, runs], 5.0) == []
+
+
+def test_what_is_booked_and_what_is_expected_add_up(make: Any) -> None:
+    """A part of its windows is booked already."""
+    span = one(make, "a", 1.0, 2.0)
+    book([window(8)], half(span), [0])
+    (figure,) = expected([span], [window(10)], half(span), "step-clock")
+
+    assert figure.energy == (4 + 5) * MICRO
+    assert not figure.final
+
+
+def test_the_first_sight_of_a_window_counts_once_also_when_it_is_booked(make: Any) -> None:
+    """A long request of a crowd: early windows are booked before it ends."""
+    span, early = one(make, "a", 1.0, 2.0), window(8)
+    glimpse([early], half(span))
+    book([early], half(span), [0])
+    glimpse([window(10)], half(span))
+    (figure,) = glimpsed([span], "step-clock")
+
+    assert figure.energy == (4 + 5) * MICRO
+    assert span.previewed
+    assert glimpsed([], "step-clock") == []
