@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import load
-import mock  # noqa: UP026 (ours)
+import scripted_upstream
 import uvloop
 
 from joulegate import clock
@@ -122,7 +122,7 @@ class Bench:
 
     def unary(self) -> Callable[[], int]:
         client, upstream = self.pair()
-        ask, answer = load.request(), mock.WHOLE
+        ask, answer = load.request(), scripted_upstream.WHOLE
 
         def run() -> int:
             for _ in range(REQUESTS):
@@ -135,15 +135,19 @@ class Bench:
 
     def streams(self) -> Callable[[], int]:
         ask = load.request(tokens=CHUNKS)
-        chunks = [mock.chunked(EVENT % clock.monotonic()) for _ in range(CHUNKS)]
-        end = mock.chunked(mock.USAGE % (CHUNKS, CHUNKS + 21)) + mock.chunked(b"[DONE]") + b"0\r\n\r\n"
+        chunks = [scripted_upstream.chunked(EVENT % clock.monotonic()) for _ in range(CHUNKS)]
+        end = (
+            scripted_upstream.chunked(scripted_upstream.USAGE % (CHUNKS, CHUNKS + 21))
+            + scripted_upstream.chunked(b"[DONE]")
+            + b"0\r\n\r\n"
+        )
         pairs = [self.pair() for _ in range(STREAMS)]
 
         def run() -> int:
             for client, _ in pairs:
                 client.data_received(ask)
             for _, upstream in pairs:
-                upstream.data_received(mock.STREAM)
+                upstream.data_received(scripted_upstream.STREAM)
             for chunk in chunks:
                 for _, upstream in pairs:
                     upstream.data_received(chunk)
@@ -156,7 +160,7 @@ class Bench:
 
     def held(self, count: int = 500) -> float:
         """Return the bytes that one open stream takes, beside its two transports."""
-        ask, chunk = load.request(tokens=CHUNKS), mock.chunked(EVENT % clock.monotonic())
+        ask, chunk = load.request(tokens=CHUNKS), scripted_upstream.chunked(EVENT % clock.monotonic())
         pairs = [self.pair() for _ in range(count)]
         gc.collect()
         tracemalloc.start()
@@ -164,7 +168,7 @@ class Bench:
         for client, _ in pairs:
             client.data_received(bytes(bytearray(ask)))
         for _, upstream in pairs:
-            upstream.data_received(bytes(bytearray(mock.STREAM)))
+            upstream.data_received(bytes(bytearray(scripted_upstream.STREAM)))
         for _ in range(10):
             for _, upstream in pairs:
                 upstream.data_received(bytes(bytearray(chunk)))

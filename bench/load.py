@@ -34,7 +34,7 @@ class Result:
     latencies: list[int] = field(default_factory=list)
     """Nanoseconds from a request to its whole answer."""
     delays: list[int] = field(default_factory=list)
-    """Nanoseconds from the sending of a streamed chunk by the mock to its arrival."""
+    """Nanoseconds from the sending of a streamed chunk by the scripted server to its arrival."""
 
     def latency(self) -> float:
         """Return the median latency in microseconds."""

@@ -2,7 +2,7 @@
 
     python bench/relay.py [--rounds 5] [--write]
 
-Each proxy is pinned to one processor, the mock server and the load to the other. In every round each
+Each proxy is pinned to one processor, the scripted server and the load to the other. In every round each
 proxy carries the same load in turn, so that a drift of the machine meets all of them. Figures are
 processor time of the whole process tree for one unit of work, read from the operating system. ``--write``
 puts the tables into ``docs/performance.md``. Needs two processors, nginx and joulegate's own environment.
@@ -153,7 +153,7 @@ async def _hold(peer: Peer) -> dict[str, float]:
 @contextmanager
 def _mock() -> Iterator[int]:
     port = _free_port()
-    with _process([sys.executable, str(HERE / "mock.py"), str(port)], port, LOAD_CPU):
+    with _process([sys.executable, str(HERE / "scripted_upstream.py"), str(port)], port, LOAD_CPU):
         yield port
 
 

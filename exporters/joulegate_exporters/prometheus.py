@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
+from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector
+from prometheus_client.registry import Collector
 
 from joulegate.model import Alike, Balance, DeviceId, MeterStatus, Outcome, RequestRecord, Share, WindowBooks
 from joulegate.units import Micrograms, Microjoules
 from joulegate_exporters._status import gpu_labels, samples
 from joulegate_exporters._tally import Buckets, Counts, Masses, Parts, Tally, by_class, folded
-from joulegate_exporters._text import OPENMETRICS, TEXT, Renderer, negotiate
+from joulegate_exporters._text import OPENMETRICS, TEXT, Renderer, library_page, negotiate
 
 
 class Frozen(Struct, frozen=True):
@@ -17,14 +19,32 @@ class Frozen(Struct, frozen=True):
     status: MeterStatus
     counters: dict[str, Counts]
     histograms: dict[str, Buckets]
+    process: tuple[Metric, ...]
+    """Families of prometheus-client's collectors: ``process_*`` and ``python_*`` of the meter."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the families of the process, as prometheus-client's writers ask for them."""
+        return self.process
+
+
+def process_collectors() -> Collector:
+    """Return prometheus-client's collectors of this process and of its garbage collection."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
 
 
 class Plugin:
-    """Exporter for Prometheus and everything that reads its formats."""
+    """Exporter for Prometheus and everything that reads its formats.
+
+    ``process`` collects what stands on the page beside joulegate's own families.
+    """
 
     content_types: Sequence[str] = (TEXT, OPENMETRICS)
 
-    def __init__(self) -> None:
+    def __init__(self, process: Collector | None = None) -> None:
+        self._process = process if process is not None else process_collectors()
         self._tally = Tally()
         self._unbalanced: dict[DeviceId, int] = {}
         self._gates = _Gates()
@@ -65,14 +85,16 @@ class Plugin:
             name: {labels: observed.copy() for labels, observed in buckets.items()}
             for name, buckets in self._tally.histograms.items()
         }
-        return Frozen(status, counters, histograms)
+        return Frozen(status, counters, histograms, tuple(self._process.collect()))
 
     def render(self, frozen: object, accept: str) -> tuple[bytes, str]:
         """Return the page in the format that the scraper prefers."""
         if not isinstance(frozen, Frozen):
             raise TypeError(f"render takes what freeze gave, not {type(frozen).__name__}")
         content_type = negotiate(accept)
-        return self._renderer.page(_counts(frozen), frozen.histograms, content_type), content_type
+        more = library_page(frozen, content_type)
+        page = self._renderer.page(_counts(frozen), frozen.histograms, content_type, more=more)
+        return page, content_type
 
     def _unbalanced_by_gpu(self, status: MeterStatus) -> Counts:
         devices = [device.device for device in status.devices]

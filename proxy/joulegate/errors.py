@@ -30,10 +30,6 @@ class TraceError(JoulegateError):
     """A recorded trace is malformed. The message names the file, the line and the field."""
 
 
-class ProtocolParseError(JoulegateError):
-    """A body is not what its protocol says: count it and relay on; the bytes are never touched."""
-
-
 class UpstreamError(JoulegateError):
     """The upstream failed before its answer began: answer 502, 503 or 504 by the one table."""
 

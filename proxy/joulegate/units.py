@@ -26,11 +26,6 @@ def joules(energy: Microjoules) -> float:
     return energy / MICRO
 
 
-def kilowatt_hours(energy: Microjoules) -> float:
-    """Return the energy in kilowatt-hours."""
-    return energy / UJ_PER_KWH
-
-
 def watts(power: Microwatts) -> float:
     """Return the power in watts."""
     return power / MICRO
@@ -59,8 +54,3 @@ def nanoseconds(time: float) -> Nanoseconds:
 def energy_over(power: Microwatts, time: Nanoseconds) -> Microjoules:
     """Return the energy of a constant power over a duration, rounded down to a whole microjoule."""
     return Microjoules(power * time // NANO)
-
-
-def emissions_of(energy: Microjoules, intensity: Micrograms) -> Micrograms:
-    """Return the emissions of an energy at an intensity in micrograms CO2e per kWh, rounded to nearest."""
-    return Micrograms((energy * intensity + UJ_PER_KWH // 2) // UJ_PER_KWH)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from prometheus_client import CollectorRegistry
 
 from joulegate.model import Component, DeviceId, Fact, Outcome, Task, TaskFacts, WindowBooks, WorkClass, alike
 from joulegate.units import Microjoules, Nanoseconds
@@ -28,8 +29,8 @@ def series(scraped, name, **labels):
 
 @pytest.fixture
 def busy(make_record, record, status):
-    """An exporter after one record of each shape."""
-    plugin = Plugin()
+    """An exporter after one record of each shape; figures of its own process would differ each time."""
+    plugin = Plugin(process=CollectorRegistry())
     plugin.settled(record)
     plugin.settled(make_record(energy=7, task=Task.IMAGE_GENERATION, model="terrain", upstream="image"))
     plugin.settled(make_record(energy=None, outcome=Outcome.UPSTREAM_REFUSED))
@@ -58,6 +59,14 @@ def test_every_family_is_filled(make_record, busy, status, scrape):
     names = {name for name, _ in scrape(busy)}
     missing = [f.full_name for f in FAMILIES if not {f.full_name, f.full_name + "_count"} & names]
     assert missing == []
+
+
+def test_the_page_tells_of_its_own_process(status, scrape):
+    """CPU time, memory and garbage collections of the meter stand on the page in both formats."""
+    scraped = scrape(Plugin(), status)
+    assert scraped["process_resident_memory_bytes", ()] > 1e6
+    assert scraped["process_cpu_seconds_total", ()] > 0
+    assert ("python_gc_collections_total", (("generation", "0"),)) in scraped
 
 
 def test_headline_is_the_same_energy(busy, scrape):
@@ -153,8 +162,12 @@ def test_restart(busy, make_record, record, status, scrape):
     for one in records:
         before.settled(one)
     after.restore([one.balance() for one in records])
-    totals = {key: v for key, v in scrape(before).items() if key[0].endswith("_total")}
-    assert totals == {key: v for key, v in scrape(after).items() if key[0].endswith("_total")}
+
+    def totals(plugin):
+        scraped = scrape(plugin).items()
+        return {key: v for key, v in scraped if key[0].startswith(PREFIX) and key[0].endswith("_total")}
+
+    assert totals(before) == totals(after)
 
 
 @pytest.mark.parametrize(("idle_power", "shares"), [(75_000_000, {"active", "idle"}), (None, {"unsplit"})])

@@ -8,22 +8,17 @@ gigabytes are given up. Formats: RFC 9110, section 8.4.1 (gzip, deflate), RFC 79
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
 from typing import Any, Protocol
+
+import brotli
 
 from joulegate.ports import Headers
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
-def _if_installed(name: str) -> Any:
-    """Return a module, or ``None`` where it is missing: such bodies are counted in bytes."""
-    try:
-        return import_module(name)
-    except ImportError:
-        return None
-
-
-brotli = _if_installed("brotli")
-zstd = _if_installed("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 
 PIECE = 64 * 1024
 """Bytes that are unfolded at once; Brotli may give half as much again."""
@@ -128,7 +123,7 @@ class _Zstd:
     def feed(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._engine is None:
-                options = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
+                options: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
                 self._engine = zstd.ZstdDecompressor(options=options)
             yield self._engine.decompress(data, PIECE)
             while not self._engine.eof and not self._engine.needs_input:
@@ -159,11 +154,7 @@ _ENGINES: dict[bytes, Callable[[], _Engine]] = {
     b"gzip": lambda: _Zlib(31),
     b"x-gzip": lambda: _Zlib(31),
     b"deflate": lambda: _Zlib(None),
-    **({b"br": _Brotli} if brotli else {}),
-    **({b"zstd": _Zstd} if zstd else {}),
+    b"br": _Brotli,
+    b"zstd": _Zstd,
 }
-_ERRORS: tuple[type[Exception], ...] = (
-    zlib.error,
-    *((brotli.error,) if brotli else ()),
-    *((zstd.ZstdError,) if zstd else ()),
-)
+_ERRORS: tuple[type[Exception], ...] = (zlib.error, brotli.error, zstd.ZstdError)

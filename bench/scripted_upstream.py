@@ -1,6 +1,6 @@
-"""The mock inference server of the benchmarks: answers at once, streams at a set rate.
+"""The scripted inference server of the benchmarks: answers at once, streams at a set rate.
 
-    python bench/mock.py PORT
+    python bench/scripted_upstream.py PORT
 
 ``POST /v1/chat/completions`` answers 1.5 KiB of chat JSON with usage; with ``"stream":true`` in the body it
 streams ``max_tokens`` server-sent events at ``RATE`` a second, each with its send time in it.
