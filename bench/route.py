@@ -22,8 +22,8 @@ from typing import Any
 
 import gate
 import load
-import mock  # noqa: UP026 (ours)
 import msgspec
+import scripted_upstream
 import uvloop
 
 import joulegate
@@ -139,7 +139,7 @@ def unary() -> Route:
 
     def run() -> None:
         client.data_received(ask)
-        upstream.data_received(mock.WHOLE)
+        upstream.data_received(scripted_upstream.WHOLE)
 
     for _ in range(WARM):
         run()
@@ -149,9 +149,9 @@ def unary() -> Route:
 def chunks(count: int) -> Route:
     """Walk with so many chunks in the middle of a stream."""
     client, upstream = gate.Bench(gate.Sending()).pair()
-    chunk = mock.chunked(gate.EVENT % 1)
+    chunk = scripted_upstream.chunked(gate.EVENT % 1)
     client.data_received(load.request(tokens=gate.CHUNKS))
-    upstream.data_received(mock.STREAM)
+    upstream.data_received(scripted_upstream.STREAM)
     for _ in range(WARM):
         upstream.data_received(chunk)
 
