@@ -18,7 +18,7 @@ async def test_a_request_goes_on_byte_for_byte(start: Any, serve: Any) -> None:
     upstream = await serve(echo)
     bench = await start(upstream)
     client = await bench.client()
-    target = "/v1/%61/../b//c;x?q=%2F&&r=[1]?#f"
+    target = "/v1/%61/../b//c;x?q=%2F&&r=[1]?"
     fields = b"X-B: 2\r\nx-a:  padded \r\nX-B: 3\r\nAuthorization: Bearer k\r\n"
     hop = b"Connection: x-hop, Upgrade\r\nX-Hop: 1\r\nTE: trailers\r\nProxy-Connection: a\r\n"
     hop += b"HTTP2-Settings: b\r\nUpgrade: h2c\r\nKeep-Alive: 5\r\n"
@@ -32,7 +32,9 @@ async def test_a_request_goes_on_byte_for_byte(start: Any, serve: Any) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("target", ["/?", "/v1?", "//", "/a%00b", "/%", "/a\\b", "/v1/x#y", "/.%2e/"])
+@pytest.mark.parametrize(
+    "target", ["/?", "/v1?", "//", "/a%00b", "/%", "/a\\b", "/v1/\xe7\x8c\xab", "/.%2e/"]
+)
 async def test_no_target_is_rewritten(start: Any, serve: Any, target: str) -> None:
     """An empty query, odd escapes and dots stay."""
     upstream = await serve(echo)

@@ -43,9 +43,12 @@ def request_problem(method: str, target: str) -> str | None:
 
 
 def request_head(method: str, target: str, headers: Headers, framing: bytes) -> bytes:
-    """Return the head of a request; ``framing`` is whole lines with their ends."""
+    """Return the head of a request; ``framing`` is whole lines with their ends.
+
+    Each character of ``target`` is one byte.
+    """
     lines = [b"%b: %b\r\n" % field for field in headers]
-    line = f"{method} {target} HTTP/1.1\r\n".encode()
+    line = f"{method} {target} HTTP/1.1\r\n".encode("latin-1")
     return b"%b%b%b\r\n" % (line, b"".join(lines), framing)
 
 

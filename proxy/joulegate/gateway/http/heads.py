@@ -28,7 +28,7 @@ _METHODS = frozenset(
     }
 )  # fmt: skip
 """Those that llhttp knows, which most servers read with; QUERY is RFC 9110's newest companion."""
-_REQUEST = re.compile(rb"([A-Z-]{1,16}) ([!-~]+) HTTP/1\.([01])")
+_REQUEST = re.compile(rb"([A-Z-]{1,16}) ([!\x22$-~\x80-\xff]+) HTTP/1\.([01])")
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
 _BROKEN = re.compile(rb"[^\t\r\n -~\x80-\xff]|(?<!\r)\n|\r[^\n]")
@@ -36,13 +36,8 @@ _BROKEN = re.compile(rb"[^\t\r\n -~\x80-\xff]|(?<!\r)\n|\r[^\n]")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(:[0-9]{0,5})?")
 """``uri-host [ ":" port ]`` (RFC 9110, section 7.2, and RFC 3986, section 3.2.2)."""
 _LENGTH = re.compile(rb"[0-9]{1,19}")
-_ONCE = frozenset(
-    {
-        b"content-length", b"content-location", b"content-range", b"content-type", b"etag", b"host",
-        b"max-forwards", b"server", b"transfer-encoding", b"user-agent",
-    }
-)  # fmt: skip
-"""Fields of a request that mean something else when they are there twice (RFC 9110, section 5.3)."""
+_ONCE = frozenset({b"content-length", b"host", b"transfer-encoding"})
+"""Fields of a request that decide framing and routing: they stand there once. All others pass in order."""
 
 
 class MalformedHead(Exception):
@@ -66,16 +61,16 @@ class RequestHead:
         fields = headers.first
         self.method = method
         self.target = target
-        """Byte for byte: visible ASCII."""
+        """Byte for byte, each byte a character: visible ASCII and bytes from 0x80 on, as curl sends UTF-8."""
         self.http10 = http10
         self.headers = headers
         """All fields in their order and case."""
         self.fields = fields
         """First value of each field by its name in lower case."""
         if len(fields) != len(headers):
-            _refuse_repeated(headers)
+            _refuse_repeated(headers, _ONCE)
         self.chunked = _coded(fields, http10=http10)
-        self.length = _length(fields)
+        self.length = _length(fields.get(b"content-length"))
         """``None``: chunked, or no body at all."""
         if self.chunked and self.length is not None:
             raise MalformedHead("both Content-Length and Transfer-Encoding")
@@ -117,14 +112,19 @@ class ResponseHead:
         self.http10 = http10
         self.headers = headers
         self.fields = fields
-        if len(fields) != len(headers):
-            _refuse_repeated(headers, frozenset({b"content-length", b"transfer-encoding"}))
-        self.chunked = _coded(fields, http10=http10)
-        self.length = _length(fields)
-        if self.chunked and self.length is not None:
-            raise MalformedHead("both Content-Length and Transfer-Encoding")
-        self.keep_alive = not http10 and b"close" not in connection_options(headers)
-        """The upstream would go on with this connection."""
+        coding = fields.get(b"transfer-encoding")
+        if coding is not None and len(fields) != len(headers):
+            _refuse_repeated(headers, frozenset({b"transfer-encoding"}))
+        identity = coding is not None and coding.lower() == b"identity"
+        self.chunked = not identity and _coded(fields, http10=http10)
+        lengths = _lengths(headers)
+        self.length = None if self.chunked else _length(lengths[0] if lengths else None)
+        """Chunks win over a length, and equal lengths are one (RFC 9112, section 6.3)."""
+        if not self.chunked and any(length != lengths[0] for length in lengths):
+            raise MalformedHead("Content-Length is there twice with different values")
+        doubled = identity or (self.chunked and bool(lengths)) or len(lengths) > 1
+        self.keep_alive = not (http10 or doubled or b"close" in connection_options(headers))
+        """The upstream would go on with this connection, and its framing was told once."""
         self.onward: dict[object, tuple[Framing, bytes]] = {}
         """Framing and lines for each kind of client that has had it."""
 
@@ -148,7 +148,7 @@ def request_head(raw: bytes, known: "Lines | None" = None) -> RequestHead:
     name = method.decode()
     if name not in _METHODS:
         raise MalformedHead("an unknown method")
-    return RequestHead(name, target.decode(), fields, http10=minor == b"0")
+    return RequestHead(name, target.decode("latin-1"), fields, http10=minor == b"0")
 
 
 def response_head(raw: bytes, known: "Lines | None" = None) -> ResponseHead:
@@ -239,7 +239,7 @@ def _field(line: bytes) -> Line:
     return match[1], match[2].strip(b" \t")
 
 
-def _refuse_repeated(headers: Headers, once: frozenset[bytes] = _ONCE) -> None:
+def _refuse_repeated(headers: Headers, once: frozenset[bytes]) -> None:
     seen: set[bytes] = set()
     for name, _ in headers:
         lower = name.lower()
@@ -248,8 +248,13 @@ def _refuse_repeated(headers: Headers, once: frozenset[bytes] = _ONCE) -> None:
         seen.add(lower)
 
 
-def _length(fields: Mapping[bytes, bytes]) -> int | None:
-    value = fields.get(b"content-length")
+def _lengths(headers: Headers) -> list[bytes]:
+    """Return every length that an answer tells, each member of a list apart."""
+    fields = [value for name, value in headers if name.lower() == b"content-length"]
+    return [part.strip(b" \t") for value in fields for part in value.split(b",")]
+
+
+def _length(value: bytes | None) -> int | None:
     if value is None:
         return None
     if not _LENGTH.fullmatch(value) or int(value) > LARGEST_LENGTH:
