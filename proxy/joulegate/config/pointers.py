@@ -3,6 +3,7 @@
 import re
 
 from joulegate.errors import ConfigError
+from joulegate.globs import MODEL, compiled_path
 
 Path = tuple[str, ...]
 _PATH = re.compile(r"/[!-~]*", re.ASCII)
@@ -36,16 +37,9 @@ def path_pattern(text: str) -> re.Pattern[str]:
             "for example '/caption/{model}' or '/v1/*'"
         )
     parts = _PARTS.split(text)
-    if parts.count("{model}") > 1:
+    if parts.count(MODEL) > 1:
         raise ConfigError(f"{text[:60]!r} names the model twice")
-    return re.compile("".join(map(_piece, parts)))
-
-
-def _piece(part: str) -> str:
-    if part == "*":
-        return ".*"
-    if part == "{model}":
-        return "(?P<model>[^/]+)"
-    if part.startswith("{"):
-        raise ConfigError(f"{part[:60]!r} is not known in a path: there are '{{model}}' and '*'")
-    return re.escape(part)
+    for part in parts:
+        if part.startswith("{") and part != MODEL:
+            raise ConfigError(f"{part[:60]!r} is not known in a path: there are '{{model}}' and '*'")
+    return compiled_path(text)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from joulegate.config.addresses import Endpoint
-from joulegate.gateway.policy.routing import Routes, below, host_name, upstream_target
+from joulegate.gateway.policy.routing import Routes, below, canonical, host_name, upstream_target
 from joulegate.gateway.policy.settings import Target
 
 
@@ -52,6 +52,20 @@ def test_path_and_host_decide_before_the_model(
     """The longest path wins on a boundary of the raw path, then the host, then the model."""
     targets = [IMAGE, LONG, HOST, BOTH, GLOB, LLAMA, REST]
     assert chosen(targets, path, host=host, model=model) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("//v1/chat", "/v1/chat"),
+        ("/v1///chat//", "/v1/chat/"),
+        ("/v1/chat", "/v1/chat"),
+        ("/a%2F/b", "/a%2F/b"),
+    ],
+)
+def test_several_slashes_are_one(path: str, known: str) -> None:
+    """A route is known however its slashes are written; what is escaped is no slash."""
+    assert canonical(path) == known
 
 
 def test_models_decide_among_upstreams_of_one_path() -> None:

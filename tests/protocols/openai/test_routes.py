@@ -6,7 +6,7 @@ from joulegate.model import Task, WorkClass
 from joulegate.protocols.openai.routes import match
 
 
-@pytest.mark.parametrize("prefix", ["/v1", "/openai/v1", "/my/own/prefix/v1", ""])
+@pytest.mark.parametrize("prefix", ["/v1", "/openai/v1", "/my/own/prefix/v1", "", "/api"])
 @pytest.mark.parametrize(
     ("path", "name", "task"),
     [

@@ -20,7 +20,7 @@ from joulegate.gateway.http.heads import RequestHead
 from joulegate.gateway.http.incoming import Incoming
 from joulegate.gateway.http.refusals import Refusal, response
 from joulegate.gateway.policy.route_rules import ruled
-from joulegate.gateway.policy.routing import host_name, upstream_target
+from joulegate.gateway.policy.routing import canonical, host_name, upstream_target
 from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.policy.task_rules import TaskMatch, open_rules
 from joulegate.ports import Headers, InferenceProtocol, Route
@@ -113,7 +113,7 @@ class Dispatcher:
         desk = self._desk
         path = head.target.partition("?")[0]
         candidates = desk.routes.candidates(path, _host(head))
-        seen = upstream_target(candidates[0], path) if candidates else path
+        seen = canonical(upstream_target(candidates[0], path) if candidates else path)
         protocols = desk.protocols(candidates)
         rule = ruled(desk.settings.rules, [target.name for target in candidates], head.method, seen)
         chosen = choose(protocols, head.method, seen, headers, desk.observer_failed, rule)

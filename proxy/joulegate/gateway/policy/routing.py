@@ -4,10 +4,13 @@ Path and host decide first, then the model. A longer path wins over a shorter on
 alone, a name over a pattern; what no rule takes goes to the upstream without rules, or to the only one.
 """
 
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from joulegate.gateway.policy.settings import Target
+
+_SLASHES = re.compile("/{2,}")
 
 
 class Routes:
@@ -60,6 +63,11 @@ def upstream_target(target: Target, raw: str) -> str:
         return raw
     rest = raw[len(target.path) :]
     return rest if rest.startswith("/") else f"/{rest}"
+
+
+def canonical(path: str) -> str:
+    """Return the path by which a route is known: to most servers several slashes are one."""
+    return _SLASHES.sub("/", path) if "//" in path else path
 
 
 def below(path: str, prefix: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from joulegate.config import TaskConfig
+from joulegate.globs import compiled
 from joulegate.model import Task
 
 
@@ -26,9 +27,9 @@ def rule(config: TaskConfig) -> TaskRule:
     name, equals, value = config.header.partition("=") if config.header else ("", "", "")
     return TaskRule(
         task=Task(config.task),
-        path=_pattern(config.path) if config.path else None,
-        model=_pattern(config.model) if config.model else None,
-        header=(name.strip().lower().encode(), _pattern(value.strip())) if equals else None,
+        path=compiled(config.path) if config.path else None,
+        model=compiled(config.model) if config.model else None,
+        header=(name.strip().lower().encode(), compiled(value.strip())) if equals else None,
         tenant=config.tenant,
         upstream=config.upstream,
     )
@@ -76,8 +77,3 @@ def _holds(one: TaskRule, asks: TaskMatch) -> bool:
     name, pattern = one.header
     value = asks.fields.get(name)
     return value is not None and pattern.fullmatch(value.decode("latin-1").strip()) is not None
-
-
-def _pattern(glob: str) -> re.Pattern[str]:
-    """Return the pattern in which ``*`` stands for any characters and everything else for itself."""
-    return re.compile(".*".join(map(re.escape, glob.split("*"))), re.DOTALL)

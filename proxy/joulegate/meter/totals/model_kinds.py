@@ -6,12 +6,12 @@ that no row knows is of no known kind. The configuration's ``[[model]]`` wins ov
 """
 
 import csv
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
 
 from joulegate.config import ModelConfig
+from joulegate.globs import compiled
 
 TASK_SPECIFIC = "task-specific"
 MULTI_PURPOSE = "multi-purpose"
@@ -24,7 +24,7 @@ class ModelKinds:
 
     def __init__(self, configured: Iterable[ModelConfig] = ()) -> None:
         rows = [(model.name, model.kind) for model in configured] + shipped()
-        self._rows = [(_pattern(name), kind) for name, kind in rows]
+        self._rows = [(compiled(name, ignore_case=True), kind) for name, kind in rows]
         self.of = lru_cache(_KEPT)(self._of)
         """Gives the kind of a model, or ``None`` if it is not known."""
 
@@ -40,7 +40,3 @@ def shipped() -> list[tuple[str, str]]:
     """Return the rows of the table: a pattern and a kind."""
     text = files("joulegate.meter.totals").joinpath("model_kinds.csv").read_text(encoding="utf-8")
     return [(row["pattern"], row["kind"]) for row in csv.DictReader(text.splitlines())]
-
-
-def _pattern(glob: str) -> re.Pattern[str]:
-    return re.compile(".*".join(map(re.escape, glob.split("*"))), re.IGNORECASE | re.DOTALL)

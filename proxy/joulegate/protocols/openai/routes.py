@@ -1,9 +1,9 @@
 """The routes of the OpenAI-compatible family and what each of them is for.
 
 Known behind any prefix that ends in ``/v1`` (``/v1/…``, ``/openai/v1/…``, a prefix of one's own), behind
-``/openai/deployments/{model}`` and ``/engines/{model}``, where the path names the model, and bare for those
-names that no other protocol uses. Bare ``/completions`` and ``/embeddings`` are llama.cpp's own routes, with
-other bodies: they are not matched here, see ``protocols.llamacpp``.
+``/openai/deployments/{model}`` and ``/engines/{model}``, where the path names the model, and bare or behind
+``/api`` for those names that no other protocol uses. Bare ``/completions`` and ``/embeddings`` are routes of
+llama.cpp's own with other bodies: they are not matched here, see ``protocols.llamacpp``.
 Source: https://platform.openai.com/docs/api-reference; vLLM, LiteLLM, LocalAI and SGLang serve the same, and
 ``classify``, ``score``, ``decisions`` and ``systemone`` beside them; LocalAI has inpainting, upscaling,
 diarization and classification of sounds, vLLM-Omni batches of speech and ``audio/generate``.
@@ -134,5 +134,5 @@ def _rest(path: str) -> tuple[str | None, str | None]:
     behind = _GATE.fullmatch(path)
     if behind:
         return behind["rest"], None
-    bare = path.strip("/")
+    bare = path.strip("/").removeprefix("api/")
     return (bare if bare in _BARE else None), None
