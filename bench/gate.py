@@ -29,7 +29,7 @@ from joulegate.config.addresses import endpoint
 from joulegate.gateway.exchange.dispatcher import Dispatcher
 from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.http.body import BodyTerms
-from joulegate.gateway.http.client_server import ClientServer
+from joulegate.gateway.http.client_connection import ClientServer
 from joulegate.gateway.http.upstream_connection import UpstreamConnection
 from joulegate.gateway.policy.settings import GateSettings, Target
 from joulegate.model import GateReport, SpanClosed, SpanEvent

@@ -9,9 +9,9 @@ import pytest
 
 LINE = re.compile(r"(.+): (\d+) calls, (\d+) modules, (\d+) changes of module, (\d+) objects")
 BOUNDS = {
-    "warm unary request": (196, 32, 141, 20),
-    "one chunk": (11, 11, 10, 0),
-    "a hundred chunks": (1110, 15, 1106, 0),
+    "warm unary request": (165, 29, 120, 14),
+    "one chunk": (4, 4, 3, 0),
+    "a hundred chunks": (790, 14, 786, 0),
 }
 """Calls, modules, changes of module and objects, at most."""
 

@@ -6,7 +6,9 @@ from pathlib import Path
 FILE_LINES = 400
 FUNCTION_LINES = 50
 
-LARGE_FILES: dict[str, str] = {}
+LARGE_FILES: dict[str, str] = {
+    "proxy/joulegate/gateway/exchange/exchange.py": "one life: in two objects each read the other's flags",
+}
 """Files that are longer, each with its reason."""
 
 LARGE_FUNCTIONS: dict[str, str] = {}

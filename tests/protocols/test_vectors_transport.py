@@ -38,7 +38,7 @@ VECTORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     ),
     20: (
         "Expect, HEAD, chunked requests with trailers, two lengths in one request",
-        "gateway/exchange/test_attempt.py",
+        "gateway/exchange/test_upstream_request.py",
         (
             "test_a_client_that_waits_for_a_go_gets_it",
             "test_a_request_that_is_refused_gets_no_go",
@@ -50,7 +50,7 @@ VECTORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     ),
     21: (
         "a header field of 32 KiB",
-        "gateway/exchange/test_attempt.py",
+        "gateway/exchange/test_upstream_request.py",
         ("test_a_header_field_of_32_kib_passes",),
     ),
     22: (
@@ -74,7 +74,7 @@ VECTORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     ),
     25: (
         "a kept connection that the upstream closed: tried again only when nothing was sent",
-        "gateway/exchange/test_attempt.py",
+        "gateway/exchange/test_upstream_request.py",
         (
             "test_a_connection_closed_while_idle_is_replaced",
             "test_a_post_is_tried_exactly_once",

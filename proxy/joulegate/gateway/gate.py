@@ -8,7 +8,7 @@ from joulegate import clock
 from joulegate.gateway.exchange.dispatcher import Dispatcher
 from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.http.body import BodyTerms
-from joulegate.gateway.http.client_server import ClientServer
+from joulegate.gateway.http.client_connection import ClientServer
 from joulegate.gateway.policy.settings import GateSettings
 from joulegate.log import logger
 from joulegate.model import GateReport
@@ -90,7 +90,7 @@ class Gate:
             pass
         self._log.info("gate.stopped", gate=self._id, cut=len(desk.active))
         for exchange in tuple(desk.active):
-            exchange.orphan()
+            exchange.shut_down()
         await server.shutdown(_GOODBYE)
         await desk.errands.end()
         for pool in desk.pools.values():

@@ -1,13 +1,15 @@
 """What all exchanges of a gate share, and what the gate says of itself."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
+from typing import Protocol
 
-from joulegate.gateway.exchange.exchange import Exchange
-from joulegate.gateway.exchange.observation import ChosenProtocol, preferring
+from joulegate.gateway.exchange.observation import preferring
 from joulegate.gateway.exchange.request_span import Identity
 from joulegate.gateway.http.background_tasks import BackgroundTasks
+from joulegate.gateway.http.heads import RequestHead
 from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.http.timers import Hangups, Watchdog
 from joulegate.gateway.http.upstream_connection import Clock
@@ -22,11 +24,27 @@ from joulegate.gateway.servers.disconnect_monitor import DisconnectMonitor
 from joulegate.gateway.servers.upstream_prober import UpstreamProber
 from joulegate.log import logger
 from joulegate.model import Outcome
-from joulegate.ports import EventSink, Headers, InferenceProtocol
+from joulegate.ports import EventSink, InferenceProtocol
 from joulegate.units import NANO, Nanoseconds
 
 _QUIET = Nanoseconds(NANO)
 """Shortest time between two log lines about one upstream's failures."""
+
+
+_AT_ONCE = 256
+"""Exchanges that are looked at in one callback: each may let its observer hear a few kilobytes."""
+
+
+class ActiveExchange(Protocol):
+    """An exchange under way."""
+
+    def check(self, now: Nanoseconds) -> None:
+        """Do what is due."""
+        ...
+
+    def shut_down(self) -> None:
+        """End because the gate goes away."""
+        ...
 
 
 class GateContext:
@@ -40,7 +58,7 @@ class GateContext:
         clock: Clock,
         wall: Clock,
     ) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         timeouts = settings.timeouts
         shortest = min(timeouts.first_byte, timeouts.idle, timeouts.head, timeouts.body)
         self.settings = settings
@@ -68,7 +86,7 @@ class GateContext:
         self.usage_refusals = UsageRefusals(clock)
         self.draining = False
         self.parse_failures = 0
-        self.active: set[Exchange] = set()
+        self.active: set[ActiveExchange] = set()
         self._handling = 0
         self._quiet: asyncio.Event | None = None
         self._lost: set[str] = set()
@@ -87,20 +105,26 @@ class GateContext:
         self._handling -= 1
         self._settle()
 
-    def began(self, exchange: Exchange) -> None:
+    def began(self, exchange: ActiveExchange) -> None:
         """Look after an exchange."""
         self.active.add(exchange)
 
-    def ended(self, exchange: Exchange, target: Target) -> None:
+    def ended(self, exchange: ActiveExchange, target: Target) -> None:
         """Look after an exchange with this upstream no longer."""
         self.active.discard(exchange)
         self.admission.leave(target)
         self._settle()
 
     def check(self, now: Nanoseconds) -> None:
-        """Let every exchange do what is due."""
-        for exchange in tuple(self.active):
+        """Let every exchange do what is due, a part of them in each turn of the loop."""
+        self._check(now, iter(tuple(self.active)))
+
+    def _check(self, now: Nanoseconds, exchanges: Iterator[ActiveExchange]) -> None:
+        some = tuple(islice(exchanges, _AT_ONCE))
+        for exchange in some:
             exchange.check(now)
+        if len(some) == _AT_ONCE:
+            self._loop.call_soon(self._check, now, exchanges)
 
     async def quiet(self) -> None:
         """Wait until nothing is under way. For one at a time."""
@@ -146,14 +170,11 @@ class GateContext:
         self._orders.setdefault(kind, preferring(self._protocols, kind))
         self.orders_changed()
 
-    def ear(
-        self, chosen: ChosenProtocol, identity: Identity, target: Target, raw: str, headers: Headers
-    ) -> JobReporter | None:
-        """Return what hears of the jobs of a request to this raw target; ``None`` if it can have none."""
-        if not chosen.observation.learns_of_jobs:
-            return None
-        protocol = self._protocols.get(chosen.protocol)
-        return JobReporter(self.jobs, identity, origin(protocol, chosen.protocol, target, raw, headers))
+    def ear(self, identity: Identity, target: Target, head: RequestHead) -> JobReporter:
+        """Return what hears of the jobs of a request."""
+        protocol = self._protocols.get(identity.protocol)
+        come_by = origin(protocol, identity.protocol, target, head.target, head.headers)
+        return JobReporter(self.jobs, identity, come_by)
 
     # --- what happened -------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from joulegate.ports import About, Headers, Observer, Route
 from joulegate.units import Nanoseconds
 
 T = Nanoseconds(0)
+ROUTE = Route("r")
 
 
 class Broken:
@@ -78,7 +79,7 @@ def test_without_a_protocol_the_traffic_is_generic() -> None:
     """Nobody needs to know a route for it to be relayed."""
     chosen = choose({"deaf": Deaf()}, "GET", "/", [], print)
     assert (chosen.protocol, chosen.route.dialect) == (GENERIC, "plain")
-    assert chosen.observation.response_body(T, b"four") == 4
+    assert chosen.response_parts([T], [b"four"]) == [4]
 
 
 class Claims(Deaf):
@@ -97,12 +98,12 @@ def test_a_kind_of_server_has_its_own_protocol_asked_first() -> None:
 def test_an_observer_that_raises_is_counted_once_and_heard_no_more() -> None:
     """Every question has an answer although the observer has none."""
     failed: list[str] = []
-    observation = Observation(Broken(), "b", failed.append)
+    observation = Observation(Broken(), "b", ROUTE, failed.append)
     observation.request_body(b"x")
     assert observation.asked() == Asked()
     assert observation.rewrite(b"x") is None
     observation.response_head(200, [])
-    assert observation.response_body(T, b"four") == 4
+    assert observation.response_parts([T], [b"four"]) == [4]
     observation.response_end(complete=True)
     assert observation.account() == ObservedFacts()
     assert not observation.streamed()
@@ -112,9 +113,18 @@ def test_an_observer_that_raises_is_counted_once_and_heard_no_more() -> None:
 
 def test_an_observer_that_fails_in_the_middle_counts_bytes_from_there() -> None:
     """The first byte and the size of an answer stay known."""
-    observation = Observation(Broken(), "b", lambda _: None)
-    assert observation.response_body(T, b"abc") == 3
-    assert observation.failed
+
+    class BreaksAtTwo(SilentObserver):
+        def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
+            if chunk == b"two":
+                raise RuntimeError
+            return 1
+
+    failed: list[str] = []
+    observation = Observation(BreaksAtTwo(), "b", ROUTE, failed.append)
+    assert observation.response_parts([T] * 4, [b"one", b"two", b"three", b"four"]) == [1, 3, 5, 4]
+    assert observation.response_parts([T], [b"five5"]) == [5]
+    assert failed == ["b"]
 
 
 @pytest.mark.parametrize("wanted", [Asked(model="m\x00" * 1000, stream=True, max_tokens=7)])
@@ -125,7 +135,7 @@ def test_what_was_asked_is_fit_to_be_kept(wanted: Asked) -> None:
         def asked(self) -> Asked:
             return wanted
 
-    asked = Observation(Wants(), "w", print).asked()
+    asked = Observation(Wants(), "w", ROUTE, print).asked()
     assert asked.model == "m\ufffd" * 128
     assert (asked.stream, asked.max_tokens) == (True, 7)
 
@@ -144,6 +154,6 @@ def test_what_was_said_before_a_fault_stays() -> None:
             raise RuntimeError
 
     failed: list[str] = []
-    account = Observation(Half(), "h", failed.append).account()
+    account = Observation(Half(), "h", ROUTE, failed.append).account()
     assert account == ObservedFacts(streamed=True, facts=TaskFacts(images=Fact(1)))
     assert failed == ["h"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegate.gateway.exchange.observation import Observation, SilentObserver
-from joulegate.gateway.exchange.request_span import MOST_CHUNKS, Ending, Identity, RequestSpan
+from joulegate.gateway.exchange.request_span import MOST_CHUNKS, Identity, RequestSpan
 from joulegate.gateway.policy.task_rules import TaskRule
 from joulegate.model import (
     Asked,
@@ -25,7 +25,7 @@ from joulegate.model import (
 from joulegate.ports import Route
 from joulegate.units import NANO, Nanoseconds
 
-DONE = Ending(Outcome.OK, 200, Phase.DONE)
+DONE = Outcome.OK, Phase.DONE, 200
 
 
 class Streaming(SilentObserver):
@@ -60,7 +60,7 @@ INFERENCE = Route("r")
 
 def span(kept: Kept, route: Route = INFERENCE, **known: object) -> RequestSpan:
     identity = Identity(id=SpanId("1"), upstream="u", protocol="p", route=route, **known)  # type: ignore[arg-type]
-    return RequestSpan(kept, identity, Observation(Streaming(), "p", print))
+    return RequestSpan(kept, identity, Observation(Streaming(), "p", route, print))
 
 
 @given(
@@ -79,13 +79,13 @@ def test_events_come_once_in_order_and_lose_nothing(steps: list[str | int]) -> N
         if step == "open":
             one.open(t)
         elif step in {"receive", "comment"} and not one.closed:
-            one.received(t, b"ab" if step == "receive" else b":")
+            one.received([t, t], [b"a", b"b"] if step == "receive" else [b":", b":"])
             content += 2 if step == "receive" else 0
         elif step == "flush" and one.due(t):
             one.flush(t)
         elif step == "close":
-            one.close(t, DONE)
-    one.close(Nanoseconds(now), DONE)
+            one.close(t, *DONE)
+    one.close(Nanoseconds(now), *DONE)
     kinds = [type(event) for event in kept.events]
     assert kinds.count(SpanOpened) == kinds.count(SpanClosed) == 1
     assert kinds[-1] is SpanClosed
@@ -104,12 +104,52 @@ def test_chunks_are_told_at_least_once_a_second() -> None:
     one = span(kept)
     one.open(Nanoseconds(0))
     for tenth in range(21):
-        one.received(Nanoseconds(tenth * NANO // 10), b"a")
+        one.received([Nanoseconds(tenth * NANO // 10)], [b"a"])
     chunks = [event for event in kept.events if isinstance(event, SpanChunks)]
     assert [len(event.times) for event in chunks] == [11, 10]
-    one.received(Nanoseconds(21 * NANO // 10), b"a")
+    one.received([Nanoseconds(21 * NANO // 10)], [b"a"])
     assert not one.due(Nanoseconds(25 * NANO // 10))
     assert one.due(Nanoseconds(31 * NANO // 10))
+
+
+def test_parts_that_are_heard_together_are_told_as_if_they_had_been_heard_as_they_came() -> None:
+    """Their own times and sizes count, whenever the observer hears them."""
+    parts = [(Nanoseconds(at * NANO // 7), b"a" * (at % 3)) for at in range(200)]
+    told = []
+    for step in (1, 2, 7, 64, 200):
+        kept = Kept()
+        one = span(kept)
+        one.open(Nanoseconds(0))
+        for begin in range(0, len(parts), step):
+            some = parts[begin : begin + step]
+            one.received([t for t, _ in some], [part for _, part in some])
+        one.close(Nanoseconds(200 * NANO // 7), *DONE)
+        told.append(kept.events)
+    assert all(events == told[0] for events in told)
+    assert len(told[0]) == 30
+
+
+class Whole(SilentObserver):
+    """An observer of an answer that is no stream."""
+
+
+def test_the_first_byte_of_a_whole_answer_is_told_by_its_end_or_when_it_has_waited() -> None:
+    """One event less for each short answer, and a long one shows that it has begun."""
+    identity = Identity(id=SpanId("1"), upstream="u", protocol="p", route=INFERENCE)
+    for waits in (False, True):
+        kept = Kept()
+        one = RequestSpan(kept, identity, Observation(Whole(), "p", INFERENCE, print))
+        one.open(Nanoseconds(0))
+        one.received([Nanoseconds(5)], [b"a"])
+        if waits:
+            one.check(Nanoseconds(7))
+            one.check(Nanoseconds(8))
+        one.close(Nanoseconds(9), *DONE)
+        first = [event for event in kept.events if isinstance(event, SpanFirstByte)]
+        closed = kept.events[-1]
+        assert isinstance(closed, SpanClosed)
+        assert [event.t for event in first] == [5] * waits
+        assert closed.first_byte == (None if waits else 5)
 
 
 def test_a_task_of_the_upstream_replaces_the_routes_own_for_inference_only() -> None:
@@ -133,7 +173,7 @@ def test_a_body_may_ask_for_another_class_of_work_than_its_route() -> None:
     identity = Identity(
         id=SpanId("1"), upstream="u", protocol="p", route=Route("r", Task.CHAT), task=Task.SUMMARIZATION
     )
-    RequestSpan(kept, identity, Observation(Loads(), "p", print)).open(Nanoseconds(0))
+    RequestSpan(kept, identity, Observation(Loads(), "p", identity.route, print)).open(Nanoseconds(0))
     opened = kept.events[0]
     assert isinstance(opened, SpanOpened)
     assert (opened.task, opened.work) == (Task.CHAT, WorkClass.MODEL_LOAD)
@@ -149,8 +189,8 @@ def test_an_end_says_whether_the_answer_was_whole() -> None:
 
     for phase in (Phase.DONE, Phase.RESPONSE):
         identity = Identity(id=SpanId("1"), upstream="u", protocol="p", route=Route("r"))
-        RequestSpan(Kept(), identity, Observation(Ends(), "p", print)).close(
-            Nanoseconds(1), Ending(Outcome.OK, 200, phase)
+        RequestSpan(Kept(), identity, Observation(Ends(), "p", identity.route, print)).close(
+            Nanoseconds(1), Outcome.OK, phase, 200
         )
     assert told == [True, False]
 
@@ -164,7 +204,7 @@ def test_rules_change_the_task_of_inference_only(work: WorkClass) -> None:
     ))  # fmt: skip
     route = Route("r", Task.TEXT_GENERATION, work)
     identity = Identity(SpanId("1"), "u", "p", route, task=Task.CHAT, tasks=rules)
-    RequestSpan(kept, identity, Observation(Names(), "p", print)).open(Nanoseconds(0))
+    RequestSpan(kept, identity, Observation(Names(), "p", route, print)).open(Nanoseconds(0))
     (opened,) = kept.events
     assert isinstance(opened, SpanOpened)
     assert opened.work is work

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulegate.gateway.http.body import BodyTerms
-from joulegate.gateway.http.client_server import ClientServer
-from joulegate.gateway.http.heads import LARGEST_HEAD
-from joulegate.gateway.http.incoming import Incoming
+from joulegate.gateway.http.body import BodyTerms, RequestBody
+from joulegate.gateway.http.client_connection import ClientConnection, ClientServer
+from joulegate.gateway.http.heads import LARGEST_HEAD, RequestHead
 from joulegate.gateway.http.timers import Hangups, Watchdog
 from joulegate.testing.upstream import Peer, echo
 from joulegate.units import NANO, Nanoseconds
@@ -190,18 +189,19 @@ class Scene:
     def clock(self) -> Nanoseconds:
         return Nanoseconds(self.now)
 
-    def handle(self, incoming: Incoming) -> None:
-        if incoming.body is not None:
-            incoming.body.collect(partial(self.collected, incoming))
+    def handle(
+        self, _: ClientConnection, head: RequestHead, arrived: Nanoseconds, body: bytes | RequestBody
+    ) -> None:
+        if not isinstance(body, bytes):
+            body.collect(partial(self.collected, head, body))
         else:
-            self.note(incoming, incoming.small)
+            self.note(head, body)
 
-    def collected(self, incoming: Incoming) -> None:
-        assert incoming.body is not None
-        self.note(incoming, incoming.body.whole() if incoming.body.ended else None)
+    def collected(self, head: RequestHead, body: RequestBody) -> None:
+        self.note(head, body.whole() if body.ended else None)
 
-    def note(self, incoming: Incoming, body: bytes | None) -> None:
-        self.requests.append((incoming.head.target, body))
+    def note(self, head: RequestHead, body: bytes | None) -> None:
+        self.requests.append((head.target, body))
         if self.at_once:
             self.client.answered(keep_alive=body is not None)
 
@@ -315,3 +315,34 @@ async def test_an_idle_connection_ends_after_a_while() -> None:
         scene.later(80)
         assert scene.pipe.state == "aborted", "it does not take what was written either"
         scene.hangups.close()
+
+
+async def test_connections_that_are_gone_are_forgotten(start: Any, serve: Any, soon: Any) -> None:
+    """Whoever leaves, in whatever state, leaves nothing behind."""
+    bench = await start(await serve(echo))
+    for sent in (b"", b"GET", b"\x00", b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"):
+        client = await bench.client()
+        await client.send(sent)
+        client.close()
+    async with soon():
+        while bench.connections():
+            await asyncio.sleep(0)
+    assert bench.gate._server.waiting == set()
+
+
+async def test_a_shutdown_does_not_wait_for_those_that_take_nothing(start: Any, serve: Any) -> None:
+    """A client that does not read its answer is reset after the time that it has for it."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.answer(b"x" * 2**24)
+        await peer.left()
+
+    bench = await start(await serve(script))
+    client, idle = await bench.client(buffer=4096), await bench.client()
+    await client.ask(body=b"{}")
+    await client.head()
+    await bench.gate._server.shutdown(0.05)
+    assert await idle.closed() == b""
+    await bench.events.closed()
+    assert bench.connections() == 0

@@ -4,20 +4,17 @@ from functools import partial
 
 from msgspec import Struct
 
-from joulegate.gateway.exchange.answer_context import AnswerContext
-from joulegate.gateway.exchange.attempt import Attempt
 from joulegate.gateway.exchange.exchange import Exchange
 from joulegate.gateway.exchange.ids import SpanIds, client_request_id
-from joulegate.gateway.exchange.observation import GENERIC, ChosenProtocol, Observation, choose
+from joulegate.gateway.exchange.observation import GENERIC, Observation, choose
 from joulegate.gateway.exchange.request_span import Identity, RequestSpan
-from joulegate.gateway.exchange.response_pipeline import ResponsePipeline
 from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.http.body import SMALL, BodyTimeout, RequestBody
-from joulegate.gateway.http.encodings import decoder, is_encoded, plain
+from joulegate.gateway.http.client_connection import ClientConnection
+from joulegate.gateway.http.encodings import decoder, plain
 from joulegate.gateway.http.framing import MalformedBody
 from joulegate.gateway.http.headers import request_problem
 from joulegate.gateway.http.heads import RequestHead
-from joulegate.gateway.http.incoming import Incoming
 from joulegate.gateway.http.refusals import Refusal, response
 from joulegate.gateway.policy.route_rules import ruled
 from joulegate.gateway.policy.routing import canonical, host_name, upstream_target
@@ -56,18 +53,20 @@ class Dispatcher:
         self._ways: dict[tuple[str, str, bytes], RoutingDecision] = {}
         desk.orders_changed = self._ways.clear
 
-    def handle(self, incoming: Incoming) -> None:
+    def handle(
+        self, client: ClientConnection, head: RequestHead, arrived: Nanoseconds, body: bytes | RequestBody
+    ) -> None:
         """Answer one request. Never raises."""
         try:
-            refusal = self._first_look(incoming.head)
+            refusal = self._first_look(head)
             if refusal is not None:
-                self._refuse(incoming, refusal)
-            elif incoming.small is not None:
-                self._decide(incoming)
-            elif incoming.body is not None:
-                self._wait(incoming, incoming.body)
+                self._refuse(client, head, body, refusal)
+            elif isinstance(body, bytes):
+                self._decide(client, head, arrived, body)
+            else:
+                self._await(client, head, arrived, body)
         except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
-            self._broken(incoming)
+            self._broken(client, head, body)
 
     def _first_look(self, head: RequestHead) -> Refusal | None:
         if self._desk.draining:
@@ -81,34 +80,32 @@ class Dispatcher:
 
     # --- the body that is here -------------------------------------------------------------------------
 
-    def _decide(self, incoming: Incoming) -> None:
+    def _decide(self, client: ClientConnection, head: RequestHead, arrived: Nanoseconds, body: bytes) -> None:
         """Choose the upstream of a request that is here whole."""
-        chosen, way = self._choose(incoming.head)
-        if incoming.small:
-            chosen.observation.request_body(incoming.small)
-        self._send(incoming, chosen, way)
+        observation, way = self._choose(head)
+        if body:
+            observation.request_body(body)
+        self._send(client, head, arrived, body, observation, way)
 
-    def _choose(self, head: RequestHead) -> tuple[ChosenProtocol, RoutingDecision]:
+    def _choose(self, head: RequestHead) -> tuple[Observation, RoutingDecision]:
         """Return who listens and where the request may go."""
-        if is_encoded(head.fields) and (unfolding := decoder(head.fields)):
-            chosen, way = self._chosen(head, plain(head.headers))
-            chosen.observation.unfold(request=unfolding)
-            return chosen, way
-        return self._chosen(head, head.headers)
-
-    def _chosen(self, head: RequestHead, headers: Headers) -> tuple[ChosenProtocol, RoutingDecision]:
+        unfolding = decoder(head.fields) if head.encoded else None
+        headers = plain(head.headers) if unfolding is not None else head.headers
         way = self._ways.get(head.key)
         if way is None or way.plugin is None:
-            return self._ask(head, headers)
-        try:
-            observer = way.plugin.observer(way.route, headers)
-        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
-            del self._ways[head.key]
-            return self._ask(head, headers)
-        observation = Observation(observer, way.protocol, self._desk.observer_failed)
-        return ChosenProtocol(way.protocol, way.route, observation), way
+            observation, way = self._ask(head, headers)
+        else:
+            try:
+                observer = way.plugin.observer(way.route, headers)
+                observation = Observation(observer, way.protocol, way.route, self._desk.observer_failed)
+            except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+                del self._ways[head.key]
+                observation, way = self._ask(head, headers)
+        if unfolding is not None:
+            observation.unfold(request=unfolding)
+        return observation, way
 
-    def _ask(self, head: RequestHead, headers: Headers) -> tuple[ChosenProtocol, RoutingDecision]:
+    def _ask(self, head: RequestHead, headers: Headers) -> tuple[Observation, RoutingDecision]:
         """Ask the rules and each protocol, and remember their answer if it is one."""
         desk = self._desk
         path = head.target.partition("?")[0]
@@ -116,161 +113,163 @@ class Dispatcher:
         seen = canonical(upstream_target(candidates[0], path) if candidates else path)
         protocols = desk.protocols(candidates)
         rule = ruled(desk.settings.rules, [target.name for target in candidates], head.method, seen)
-        chosen = choose(protocols, head.method, seen, headers, desk.observer_failed, rule)
+        observation = choose(protocols, head.method, seen, headers, desk.observer_failed, rule)
         needs_model = desk.routes.needs_model(candidates)
         target = None if needs_model else desk.routes.choose(candidates, None)
-        plugin = protocols.get(chosen.protocol)
-        way = RoutingDecision(candidates, target, needs_model, chosen.protocol, chosen.route, plugin)
+        plugin = protocols.get(observation.protocol)
+        way = RoutingDecision(
+            candidates, target, needs_model, observation.protocol, observation.route, plugin
+        )
         if plugin is not None and sum(map(len, head.key)) <= LONGEST_WAY:
             if len(self._ways) >= WAYS:
                 self._ways.clear()
             self._ways[head.key] = way
-        return chosen, way
+        return observation, way
 
-    def _send(self, incoming: Incoming, chosen: ChosenProtocol, way: RoutingDecision) -> None:
-        target = way.target
-        if target is None:
-            routes = self._desk.routes
-            asked = chosen.observation.asked().model if way.needs_model else None
-            target = routes.choose(way.candidates, asked)
-            if target is None:
-                path = incoming.head.target.partition("?")[0]
-                explanation = routes.explain(path, _host(incoming.head), asked)
-                self._refuse(incoming, Refusal(404, "no_upstream", explanation), chosen)
-                return
-        self._admit(incoming, chosen, target)
-
-    # --- a body that is not here yet -------------------------------------------------------------------
-
-    def _wait(self, incoming: Incoming, body: RequestBody) -> None:
-        """Wait for a small body without a task; let an errand deal with any other."""
-        head = incoming.head
-        self._desk.entered()
-        if head.length is not None and head.length <= SMALL and not head.expects_go:
-            body.collect(partial(self._collected, incoming, body))
-        else:
-            self._desk.errands.run(self._receive(incoming, body))
-
-    def _collected(self, incoming: Incoming, body: RequestBody) -> None:
-        try:
-            if body.failure is not None:
-                self._give_up(incoming, body.failure)
-                return
-            incoming.arrived = self._desk.clock()
-            incoming.small, incoming.body = body.whole(), None
-            body.close()
-            self._decide(incoming)
-        except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
-            self._broken(incoming)
-        finally:
-            self._desk.left()
-
-    async def _receive(self, incoming: Incoming, body: RequestBody) -> None:
-        desk = self._desk
-        try:
-            chosen, way = self._choose(incoming.head)
-            before = desk.clock()
-            await self._read_ahead(incoming.head, body, chosen, way)
-            incoming.arrived = Nanoseconds(incoming.arrived + desk.clock() - before)
-            incoming.small = body.small
-            self._send(incoming, chosen, way)
-        except (BodyTimeout, MalformedBody, ConnectionError) as failure:
-            self._give_up(incoming, failure)
-        except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
-            self._broken(incoming)
-        finally:
-            desk.left()
-
-    async def _read_ahead(
-        self, head: RequestHead, body: RequestBody, chosen: ChosenProtocol, way: RoutingDecision
+    def _send(
+        self,
+        client: ClientConnection,
+        head: RequestHead,
+        arrived: Nanoseconds,
+        body: bytes | RequestBody,
+        observation: Observation,
+        way: RoutingDecision,
     ) -> None:
-        """Read a small body whole, and of a large one as much as the choice of the upstream needs."""
-        heard = chosen.observation.request_body
-        small = head.length is not None and head.length <= SMALL
-        readable = head.chunked and chosen.protocol != GENERIC and chosen.route.reads_body
-        if not (way.needs_model or small or readable):
-            return
-        await body.gather(heard=heard)
-        if way.needs_model:
-            await body.spool(lambda: chosen.observation.asked().model is not None, heard)
-
-    def _give_up(self, incoming: Incoming, failure: Exception) -> None:
-        """End a request whose body will not come."""
-        if isinstance(failure, BodyTimeout):
-            self._refuse(incoming, _LATE)
-        elif isinstance(failure, MalformedBody):
-            self._refuse(incoming, _BROKEN)
-        elif incoming.body is not None:
-            incoming.body.close()  # The client is gone.
-
-    # --- to the upstream -------------------------------------------------------------------------------
-
-    def _admit(self, incoming: Incoming, chosen: ChosenProtocol, target: Target) -> None:
-        desk = self._desk
+        """Send the request to the upstream that the decision or its model names."""
+        desk, target = self._desk, way.target
+        if target is None:
+            asked = observation.asked().model if way.needs_model else None
+            target = desk.routes.choose(way.candidates, asked)
+            if target is None:
+                explanation = desk.routes.explain(head.target.partition("?")[0], _host(head), asked)
+                refusal = Refusal(404, "no_upstream", explanation)
+                self._refuse(client, head, body, refusal, observation.route.dialect)
+                return
         if not desk.admission.enter(target):
             full = f"{target.name} works on {target.max_in_flight} requests, its bound (max_in_flight)"
-            self._refuse(incoming, Refusal(503, "upstream_full", full), chosen)
+            refusal = Refusal(503, "upstream_full", full)
+            self._refuse(client, head, body, refusal, observation.route.dialect)
             return
-        observation, identity = chosen.observation, self._identity(incoming, chosen, target)
-        wish = self._wish(incoming.head, target, identity)
-        ear = desk.ear(chosen, identity, target, incoming.head.target, incoming.head.headers)
-        passage = ResponsePipeline(
-            incoming.client, wish, RequestSpan(desk.sink, identity, observation, ear), observation
-        )
-        exchange = Exchange(incoming.client, wish, passage, desk.settings.timeouts, desk.clock)
-        job = Attempt(desk, incoming, target, chosen.route, observation, exchange, wish.extra)
+        identity = self._identity(head, observation, target)
+        ear = desk.ear(identity, target, head) if observation.learns_of_jobs else None
+        span = RequestSpan(desk.sink, identity, observation, ear)
+        extra = b"Joulegate-Request-Id: %b\r\n" % identity.id.encode() if desk.settings.request_id else b""
+        exchange = Exchange(desk, client, head, body, target, span, extra)
         try:
-            job.begin()
+            exchange.start(arrived)
         except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
-            job.broken()
+            exchange.broken()
 
-    def _identity(self, incoming: Incoming, chosen: ChosenProtocol, target: Target) -> Identity:
-        desk, head = self._desk, incoming.head
-        tenant = desk.settings.tenants.identify(head.headers)
-        rules = desk.settings.tasks
+    def _identity(self, head: RequestHead, observation: Observation, target: Target) -> Identity:
+        settings, fields = self._desk.settings, head.fields
+        tenant = settings.tenants.identify(head.headers)
+        rules = settings.tasks
         if rules:
             path = head.target.partition("?")[0]
-            rules = open_rules(rules, TaskMatch(path, head.fields, tenant, target.name))
+            rules = open_rules(rules, TaskMatch(path, fields, tenant, target.name))
+        shown = fields.get(b"x-request-id")
         return Identity(
-            id=self._ids.fresh(desk.wall()),
+            id=self._ids.fresh(self._desk.wall()),
             upstream=target.name,
-            protocol=chosen.protocol,
-            route=chosen.route,
+            protocol=observation.protocol,
+            route=observation.route,
             task=target.task,
             tasks=rules,
             model=target.model,
             tenant=tenant,
-            client_request_id=client_request_id(head.fields.get(b"x-request-id")),
+            client_request_id=None if shown is None else client_request_id(shown),
         )
 
-    def _wish(self, head: RequestHead, target: Target, identity: Identity) -> AnswerContext:
-        shown = self._desk.settings.request_id
-        return AnswerContext(
-            method=head.method,
-            http10=head.http10,
-            keep_alive=head.keep_alive,
-            upgrade=head.upgrade,
-            finish=target.finish,
-            extra=b"Joulegate-Request-Id: %b\r\n" % identity.id.encode() if shown else b"",
-        )
+    # --- a body that is not here yet -------------------------------------------------------------------
+
+    def _await(
+        self, client: ClientConnection, head: RequestHead, arrived: Nanoseconds, body: RequestBody
+    ) -> None:
+        """Wait for a small body without a task; let a task deal with any other."""
+        self._desk.entered()
+        if head.length is not None and head.length <= SMALL and not head.expects_go:
+            body.collect(partial(self._collected, client, head, body))
+        else:
+            self._desk.errands.run(self._receive(client, head, arrived, body))
+
+    def _collected(self, client: ClientConnection, head: RequestHead, body: RequestBody) -> None:
+        try:
+            if body.failure is not None:
+                self._give_up(client, head, body, body.failure)
+                return
+            whole = body.whole()
+            body.close()
+            self._decide(client, head, self._desk.clock(), whole)
+        except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
+            self._broken(client, head, body)
+        finally:
+            self._desk.left()
+
+    async def _receive(
+        self, client: ClientConnection, head: RequestHead, arrived: Nanoseconds, body: RequestBody
+    ) -> None:
+        desk = self._desk
+        try:
+            observation, way = self._choose(head)
+            before = desk.clock()
+            await self._read_ahead(head, body, observation, way)
+            arrived = Nanoseconds(arrived + desk.clock() - before)
+            small = body.small
+            self._send(client, head, arrived, body if small is None else small, observation, way)
+        except (BodyTimeout, MalformedBody, ConnectionError) as failure:
+            self._give_up(client, head, body, failure)
+        except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
+            self._broken(client, head, body)
+        finally:
+            desk.left()
+
+    async def _read_ahead(
+        self, head: RequestHead, body: RequestBody, observation: Observation, way: RoutingDecision
+    ) -> None:
+        """Read a small body whole, and of a large one as much as the choice of the upstream needs."""
+        heard = observation.request_body
+        small = head.length is not None and head.length <= SMALL
+        readable = head.chunked and observation.protocol != GENERIC and observation.route.reads_body
+        if not (way.needs_model or small or readable):
+            return
+        await body.gather(heard=heard)
+        if way.needs_model:
+            await body.spool(lambda: observation.asked().model is not None, heard)
+
+    def _give_up(
+        self, client: ClientConnection, head: RequestHead, body: RequestBody, failure: Exception
+    ) -> None:
+        """End a request whose body will not come."""
+        if isinstance(failure, BodyTimeout):
+            self._refuse(client, head, body, _LATE)
+        elif isinstance(failure, MalformedBody):
+            self._refuse(client, head, body, _BROKEN)
+        else:
+            body.close()  # The client is gone.
 
     # --- not to the upstream ---------------------------------------------------------------------------
 
-    def _refuse(self, incoming: Incoming, refusal: Refusal, chosen: ChosenProtocol | None = None) -> None:
+    def _refuse(
+        self,
+        client: ClientConnection,
+        head: RequestHead,
+        body: bytes | RequestBody,
+        refusal: Refusal,
+        dialect: str = "openai",
+    ) -> None:
         """Answer in the caller's dialect; a body that is not read to its end costs the connection."""
         self._desk.admission.refuse(refusal.code)
-        head = incoming.head
+        ended = isinstance(body, bytes) or body.ended
         close = not head.keep_alive or self._desk.draining or refusal.status in {400, 405, 408, 500}
-        close = close or not incoming.ended
-        dialect = chosen.route.dialect if chosen else "openai"
-        incoming.client.send(response(refusal, dialect, method=head.method, close=close))
-        if incoming.body is not None:
-            incoming.body.close()
-        incoming.client.answered(keep_alive=not close)
+        close = close or not ended
+        client.send(response(refusal, dialect, method=head.method, close=close))
+        if not isinstance(body, bytes):
+            body.close()
+        client.answered(keep_alive=not close)
 
-    def _broken(self, incoming: Incoming) -> None:
+    def _broken(self, client: ClientConnection, head: RequestHead, body: bytes | RequestBody) -> None:
         self._desk.broken()
-        self._refuse(incoming, Refusal(500, "gate_error", "an error in the gate"))
+        self._refuse(client, head, body, Refusal(500, "gate_error", "an error in the gate"))
 
 
 def _host(head: RequestHead) -> str:

@@ -1,300 +1,468 @@
-"""One exchange: from the moment the upstream is chosen until the last byte, the cut or the cancel.
+"""One exchange: a request on its way to the upstream that was chosen, and the answer on its way back.
 
-The answer is relayed by callbacks, straight from one transport to the other: no task wakes up for a chunk.
-Whatever happens, the span is closed exactly once.
+With a small body and a kept connection all of it happens in the callbacks of the two connections; a task is
+made only to connect and to upload. What becomes of the exchange when something happens is for ``decisions``.
 """
 
 import asyncio
-from collections.abc import Callable
+from contextlib import aclosing
 
 from joulegate.errors import UpstreamError
-from joulegate.gateway.exchange.answer_context import REFUSALS, AnswerContext, WithheldRefusal
-from joulegate.gateway.exchange.request_span import Ending
-from joulegate.gateway.exchange.response_pipeline import ResponsePipeline
-from joulegate.gateway.exchange.roles import AttemptCallbacks
+from joulegate.gateway.exchange.answer import REFUSALS, Answer
+from joulegate.gateway.exchange.decisions import Action, Event, Stage, decide, failed
+from joulegate.gateway.exchange.request_span import CloseSpan, RequestSpan
 from joulegate.gateway.exchange.tunnel import Tunnel, join
+from joulegate.gateway.exchange.upstream_request import onward_head, rewritten_request, whole_request
+from joulegate.gateway.gate_context import GateContext
+from joulegate.gateway.http.body import BodyTimeout, RequestBody
 from joulegate.gateway.http.client_connection import ClientConnection
-from joulegate.gateway.http.heads import ResponseHead
-from joulegate.gateway.http.refusals import outcome_of
-from joulegate.gateway.http.upstream_connection import Clock, UpstreamConnection
-from joulegate.gateway.policy.settings import Timeouts
+from joulegate.gateway.http.framing import LAST_CHUNK, MalformedBody, chunk
+from joulegate.gateway.http.heads import RequestHead, ResponseHead
+from joulegate.gateway.http.refusals import Refusal, failure, outcome_of, response
+from joulegate.gateway.http.upstream_connection import BodySink, UpstreamConnection
+from joulegate.gateway.policy.routing import upstream_target
+from joulegate.gateway.policy.settings import Target
+from joulegate.gateway.servers.stop_calls import AbandonedRequest
 from joulegate.model import Outcome, Phase
 from joulegate.ports import Rewrite
 from joulegate.units import Nanoseconds
 
 
 class Exchange:
-    """Carries one request and its answer; the consumer of its upstream connection."""
+    """Carries one request and its answer. Whatever happens, its span is closed exactly once."""
 
     __slots__ = (
-        "_client", "_client_left", "_clock", "_due", "_expiry", "_finish_by", "_passage",
-        "_sent", "_timeouts", "_tunnel", "_wish", "_withheld", "_writer", "asks_usage", "carrier",
-        "connection", "failure", "keep_alive", "phase", "span", "usage_refused",
+        "_answer", "_arrived", "_client", "_connection", "_context", "_expiry", "_extra", "_finish_by",
+        "_head", "_keep_alive", "_kept", "_patience", "_rewrite", "_sent", "_since", "_small", "_span",
+        "_stage", "_target", "_task", "_tunnel", "_upload",
     )  # fmt: skip
 
     def __init__(
         self,
+        context: GateContext,
         client: ClientConnection,
-        wish: AnswerContext,
-        passage: ResponsePipeline,
-        timeouts: Timeouts,
-        clock: Clock,
+        head: RequestHead,
+        body: bytes | RequestBody,
+        target: Target,
+        span: RequestSpan,
+        extra: bytes,
     ) -> None:
+        self._context = context
         self._client = client
-        self._wish = wish
-        self._timeouts = timeouts
-        self._clock = clock
-        self._passage = passage
-        self._writer = passage.writer
-        self._client_left: Nanoseconds | None = None
-        self._finish_by: Nanoseconds | None = None
-        self._due: int | None = None
-        """Nanoseconds: when what is waited for is late; one wait takes the place of another."""
-        self._expiry = Outcome.UPSTREAM_TIMEOUT
-        self._withheld: WithheldRefusal | None = None
-        self._tunnel: Tunnel | None = None
+        self._head = head
+        self._target = target
+        self._span = span
+        self._extra = extra
+        """Header lines of the gate's own for the answer."""
+        self._answer = Answer(client, head, span, extra)
+        self._small: bytes | None = body if isinstance(body, bytes) else None
+        """The whole body, as long as it can be sent again."""
+        self._upload = None if isinstance(body, bytes) else body
+        self._arrived = Nanoseconds(0)
+        self._stage = Stage.SENDING
         self._sent = False
-        self.span = passage.span
-        self.phase = Phase.REQUEST
-        self.connection: UpstreamConnection | None = None
-        self.carrier: AttemptCallbacks | None = None
-        self.failure: UpstreamError | None = None
-        """Why there is no answer."""
-        self.asks_usage = False
-        """The body that was sent asks for usage where the client did not."""
-        self.usage_refused = False
-        """The upstream does not know how to be asked for usage."""
-        self.keep_alive = wish.keep_alive
+        """The request is with the upstream whole."""
+        self._keep_alive = head.keep_alive
         """The client's connection may go on after this answer."""
+        self._rewrite: Rewrite | None = None
+        """What is sent in place of the client's body."""
+        self._connection: UpstreamConnection | None = None
+        self._kept = False
+        """The connection has been used before."""
+        self._task: asyncio.Task[None] | None = None
+        self._tunnel: Tunnel | None = None
+        self._since = Nanoseconds(0)
+        self._patience: Nanoseconds | None = None
+        """How long after ``_since``, or after the last part of the answer, something is to happen."""
+        self._expiry = Outcome.UPSTREAM_TIMEOUT
+        self._finish_by: Nanoseconds | None = None
 
-    @property
-    def begun(self) -> bool:
-        """The client has been sent a part of the answer."""
-        return self._writer.begun
-
-    # --- from the request's side ---------------------------------------------------------------------
-
-    def start(self, connection: UpstreamConnection, now: Nanoseconds, rewrite: Rewrite | None) -> None:
-        """Begin an attempt on this connection; ``rewrite`` is what is sent in place of the client's body."""
-        self.failure = None
-        self.usage_refused = False
-        self.asks_usage = rewrite is not None
-        self._withheld = None
-        self._passage.strip = rewrite.strip if rewrite is not None else None
-        self.connection = connection
-        self.phase = Phase.REQUEST
-        self._sent = False
-        self._due, self._expiry = Nanoseconds(now + self._timeouts.first_byte), Outcome.UPSTREAM_TIMEOUT
-
-    def sent(self, now: Nanoseconds) -> None:
-        """Record that the request is with the upstream, head and body."""
-        if self.connection is not None:
-            self.connection.finish_request()
-        self._sent = True
-        self.span.open(now)
-        if self.phase is Phase.REQUEST:
-            self.phase = Phase.WAITING
-            self._due, self._expiry = Nanoseconds(now + self._timeouts.first_byte), Outcome.UPSTREAM_TIMEOUT
-
-    def client_waits(self) -> None:
-        """Record that the upstream takes no more of the body for now."""
-        if self.phase is Phase.REQUEST:
-            self._arm(self._timeouts.first_byte, Outcome.UPSTREAM_TIMEOUT)
-
-    def upstream_waits(self) -> None:
-        """Record that the client's next bytes are waited for: its own deadline counts, not the upstream's."""
-        if self.phase is Phase.REQUEST:
-            self._due = None
-
-    def refuse(self, outcome: Outcome, status: int, send: Callable[[], None]) -> None:
-        """End with an answer of the gate's own, or with a cut if another one has begun."""
-        if self.span.closed:
-            return
-        self._drop_upstream()
-        self.keep_alive = False
-        if self._writer.begun:
-            self._writer.cut()
+    def start(self, arrived: Nanoseconds) -> None:
+        """Send the request, whose head and small body were here at ``arrived``."""
+        context = self._context
+        self._arrived = arrived
+        self._client.carry(self)
+        context.began(self)
+        self._rewrite = self._wanted_rewrite()
+        kept = None if self._head.upgrade else context.pools[self._target.name].kept()
+        if kept is None:
+            self._connect()
         else:
-            send()
-        self._close(outcome, self._writer.status or status)
+            self._kept = True
+            self._attempt(kept)
 
-    def orphan(self) -> None:
+    def shut_down(self) -> None:
         """End because the gate goes away."""
-        if self._tunnel:
-            self._tunnel.abort()
-        self._drop_upstream()
-        self._client.abort()
-        self._close(Outcome.ORPHANED, self._writer.status)
+        self._happened(Event.SHUT_DOWN, Outcome.ORPHANED)
+
+    def broken(self) -> None:
+        """End because of a fault of the gate's own."""
+        self._context.broken()
+        self._give_up(Outcome.ORPHANED, Refusal(500, "gate_error", "an error in the gate"))
+
+    def check(self, now: Nanoseconds) -> None:
+        """Do what is due."""
+        if self._stage is Stage.OVER:
+            return
+        self._answer.listen()
+        self._span.check(now)
+        late = self._finish_by is not None and now >= self._finish_by
+        if late or (
+            self._patience is not None and now - max(self._since, self._answer.last) >= self._patience
+        ):
+            self._drop_upstream()
+            self.answer_failed(now, self._expiry, "")
 
     # --- the client's connection -----------------------------------------------------------------------
 
     def client_full(self, full: bool) -> None:  # noqa: FBT001, RUF100 (a state, not a flag)
         """Hold the upstream back while the client does not read."""
-        connection = self.connection
-        if connection is None or not self._writer.begun:
+        connection = self._connection
+        if connection is None or not self._answer.begun:
             return
         if full:
             connection.pause()
-            self._arm(self._timeouts.idle, Outcome.CLIENT_TIMEOUT)
         else:
             connection.resume()
-            self._arm(self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT)
+        self._wait(
+            self._context.settings.timeouts.idle,
+            Outcome.CLIENT_TIMEOUT if full else Outcome.STREAM_IDLE_TIMEOUT,
+            self._context.clock(),
+        )
 
     def client_left(self) -> None:
         """Stop the upstream's work at once, or let it finish without the client."""
-        if self.span.closed or self._client_left is not None:
+        if self._stage is Stage.OVER or self._span.client_left is not None:
             return
-        now = self._client_left = self._clock()
-        self._writer.leave()
-        self.keep_alive = False
-        may_finish = self.connection is not None and self.phase in {Phase.WAITING, Phase.RESPONSE}
-        if self._wish.finish and may_finish and self.connection and not self._tunnel:
-            self._finish_by = Nanoseconds(now + self._timeouts.first_byte)
-            self.connection.resume()
-            return
-        self._drop_upstream()
-        if may_finish and self.carrier is not None:
-            ending = Ending(Outcome.CANCELLED, self._writer.status or None, self.phase, now)
-            if self.carrier.client_left(ending):
-                self._due = None
-                self._settle()
-                return
-        self._close(Outcome.CANCELLED, self._writer.status)
+        self._span.client_left = self._context.clock()
+        self._answer.leave()
+        self._keep_alive = False
+        self._happened(Event.LEFT_TO_FINISH if self._target.finish else Event.LEFT, Outcome.CANCELLED)
 
     # --- the upstream's connection -----------------------------------------------------------------------
 
     def answer_interim(self, head: ResponseHead) -> None:
         """Pass a 1xx on, except the 100 for an expectation that the gate has met itself."""
-        if head.status != 100 and not self._wish.http10:
-            self._passage.interim(head)
+        if head.status != 100 and not self._head.http10:
+            self._answer.interim(head)
 
-    def answer_head(self, t: Nanoseconds, head: ResponseHead) -> None:
+    def answer_head(self, t: Nanoseconds, head: ResponseHead) -> BodySink:
         """Pass the head on, or keep it back while it may be a refusal to count tokens."""
-        if self.asks_usage and head.status in REFUSALS:
-            self._withheld = WithheldRefusal(head)
-        else:
-            self._begin(t, head)
+        if self._rewrite is not None and head.status in REFUSALS:
+            self._answer.withhold(head)
+            return self
+        self._begin(t, head)
+        return self._answer
 
     def answer_body(self, t: Nanoseconds, content: bytes, wire: bytes | None) -> None:
-        """Pass a part on: to the client first, then to the observer."""
-        self._due, self._expiry = t + self._timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT
-        if self._withheld is not None:
-            if not self._withheld.add(content):
-                self._let_go(t)
-            return
-        self._passage.body(t, content, wire)
+        """Keep a part of a possible refusal back, or pass on what turned out to be none."""
+        if not self._answer.withheld:
+            self._answer.answer_body(t, content, wire)
+        else:
+            self._wait(self._context.settings.timeouts.idle, Outcome.STREAM_IDLE_TIMEOUT, t)
+            if not self._answer.keep(content):
+                self._release(t)
 
     def answer_pauses(self) -> None:
         """Send what there is."""
-        self._passage.pause()
+        self._answer.pause()
 
     def answer_end(self, t: Nanoseconds) -> None:
         """Finish the answer."""
-        if self._withheld and self._withheld.names_usage() and self._client_left is None:
-            self.usage_refused = True
-            self.connection = None
-            self._due = None
-            self._settle()
-            return
-        self._let_go(t)
-        self._passage.end()
-        if self._writer.closes or not self._sent:
-            self.keep_alive = False
-        self.connection = None
-        self.phase = Phase.DONE
-        status = self._writer.status
-        self._close(outcome_of(status) if self._client_left is None else Outcome.CANCELLED, status)
+        answer = self._answer
+        if answer.withheld:
+            if self._stage is Stage.WAITING and answer.refuses_usage():
+                self._connection = None
+                self._happened(Event.USAGE_REFUSED, Outcome.OK)
+                return
+            self._release(t)
+        answer.end()
+        if answer.closes or not self._sent:
+            self._keep_alive = False
+        self._connection = None
+        self._happened(Event.ENDED, outcome_of(answer.status))
 
-    def answer_failed(self, _: Nanoseconds, outcome: Outcome, detail: str) -> None:
-        """Cut the answer if it has begun; else let the request's side decide."""
-        self.connection = None
-        if self._client_left is not None:
-            self._close(Outcome.CANCELLED, self._writer.status)
-        elif self._writer.begun:
-            self.keep_alive = False
-            self._writer.cut()
-            cut = outcome is Outcome.UPSTREAM_RESET
-            self._close(Outcome.UPSTREAM_TRUNCATED if cut else outcome, self._writer.status)
-        else:
-            self.failure = UpstreamError(outcome, detail)
-            self._due = None
-            self._settle()
+    def answer_failed(self, t: Nanoseconds, outcome: Outcome, detail: str) -> None:
+        """Cut the answer if it has begun; else send the request again, or answer in the upstream's place."""
+        connection, self._connection = self._connection, None
+        event = Event.FAILED
+        waits = self._stage is Stage.WAITING and self._small is not None
+        if waits and self._kept and connection is not None:
+            event = failed(outcome, connection, self._since, t)
+        self._happened(event, outcome, detail)
 
     def answer_upgraded(self, t: Nanoseconds, head: ResponseHead, rest: bytes) -> None:
         """Join the two connections."""
-        connection, self.connection = self.connection, None
-        if not self._wish.upgrade or connection is None:
-            if connection:
-                connection.abort()
-            detail = "101 Switching Protocols unasked for"
-            self.answer_failed(t, Outcome.UPSTREAM_PROTOCOL_ERROR, detail)
+        connection = self._connection
+        if connection is None:
             return
-        self.keep_alive = False
-        self._due = None
-        self._join(head, connection.detach(), rest)
-
-    def check(self, now: Nanoseconds) -> None:
-        """Do what is due."""
-        self.span.check(now)
-        late = self._finish_by is not None and now >= self._finish_by
-        if late or (self._due is not None and now >= self._due):
-            self._due = None
-            self._drop_upstream()
-            self.answer_failed(now, self._expiry, "")
-
-    def _begin(self, t: Nanoseconds, head: ResponseHead) -> None:
-        self.keep_alive = self.keep_alive and self._sent
-        self._passage.begin(head, keep_alive=self.keep_alive)
-        self.span.overhead_response = Nanoseconds(max(0, self._clock() - t))
-        self.span.open(t)
-        self.phase = Phase.RESPONSE
-        self._due, self._expiry = Nanoseconds(t + self._timeouts.idle), Outcome.STREAM_IDLE_TIMEOUT
-        if self.carrier is not None:
-            self.carrier.answer_begins()
-        if self._client.writing_paused:
-            self.client_full(True)
-
-    def _let_go(self, t: Nanoseconds) -> None:
-        """Send on what was kept back."""
-        withheld, self._withheld = self._withheld, None
-        if withheld:
-            self._begin(t, withheld.head)
-            for part in withheld.parts:
-                self.answer_body(t, part, None)
-
-    def _join(self, head: ResponseHead, upstream: asyncio.Transport, rest: bytes) -> None:
-        self.phase = Phase.RESPONSE
-        self._passage.switch(head)
+        if not self._head.upgrade:
+            connection.abort()
+            self.answer_failed(t, Outcome.UPSTREAM_PROTOCOL_ERROR, "101 Switching Protocols unasked for")
+            return
+        self._connection = None
+        self._keep_alive = False
+        self._patience = None
+        self._stage = Stage.SWITCHED
+        self._answer.switch(head)
+        upstream = connection.detach()
         try:
-            listening = self._passage.listening(self._clock, head.headers)
+            listening = self._answer.listening(self._context.clock, head.headers)
             self._tunnel = join(self._client, upstream, rest, self._tunnel_ended, listening)
         except ConnectionResetError:
             upstream.abort()
-            self._close(Outcome.CANCELLED, None)
+            self._happened(Event.LEFT, Outcome.CANCELLED)
+
+    # --- an attempt ------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        self._kept = False
+        self._task = self._context.errands.run(self._connected())
+
+    async def _connected(self) -> None:
+        context, name = self._context, self._target.name
+        before = context.clock()
+        try:
+            connection = await context.pools[name].connect()
+        except UpstreamError as error:
+            self._happened(Event.FAILED, Outcome(error.outcome), str(error))
+            return
+        context.reached(name)
+        if self._stage is Stage.OVER:
+            connection.abort()
+            return
+        self._arrived = Nanoseconds(self._arrived + context.clock() - before)
+        try:
+            self._attempt(connection)
+        except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
+            self.broken()
+
+    def _attempt(self, connection: UpstreamConnection) -> None:
+        """Send the request over this connection."""
+        head, span, small, rewrite = self._head, self._span, self._small, self._rewrite
+        now = self._context.clock()
+        self._connection = connection
+        self._wait(self._context.settings.timeouts.first_byte, Outcome.UPSTREAM_TIMEOUT, now)
+        self._answer.strip = rewrite.strip if rewrite is not None else None
+        if span.overhead_request is None:
+            span.overhead_request = Nanoseconds(max(0, now - self._arrived))
+        if small is None:
+            if self._upload is not None:
+                self._task = self._context.errands.run(self._send_parts(connection, self._upload))
+            return
+        span.body_bytes = len(small)
+        if rewrite is not None:
+            message = rewritten_request(head, self._target, rewrite)
+        else:
+            message = whole_request(head, self._target, small)
+        self._sent = True
+        self._stage = Stage.WAITING
+        connection.begin(self, head.method, message, whole=True)
+        span.open(now)
+
+    async def _send_parts(self, connection: UpstreamConnection, body: RequestBody) -> None:
+        """Send a body as it comes, while the answer may already be on its way back."""
+        try:
+            connection.begin(self, self._head.method, onward_head(self._head, self._target))
+            await self._pass_on(connection, body)
+        except BodyTimeout:
+            self._give_up(Outcome.CLIENT_TIMEOUT, failure(Outcome.CLIENT_TIMEOUT))
+        except MalformedBody:
+            refusal = Refusal(400, "malformed", "the framing of the body is broken")
+            self._give_up(Outcome.CLIENT_ERROR, refusal)
+        except ConnectionError:
+            self.client_left()
+        except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
+            self.broken()
+
+    async def _pass_on(self, connection: UpstreamConnection, body: RequestBody) -> None:
+        chunked, span, clock = self._head.chunked, self._span, self._context.clock
+        first_byte = self._context.settings.timeouts.first_byte
+        self._wait_for_client()
+        async with aclosing(body.parts()) as parts:
+            async for part, new in parts:
+                if not part:
+                    continue
+                if chunked:
+                    connection.write_all(chunk(part))
+                else:
+                    connection.write(part)
+                span.body_bytes += len(part)
+                if new:
+                    span.observation.request_body(part)
+                if connection.full:
+                    if self._stage is Stage.SENDING:
+                        self._wait(first_byte, Outcome.UPSTREAM_TIMEOUT, clock())
+                    await connection.drain()
+                    self._wait_for_client()
+        if chunked:
+            connection.write(LAST_CHUNK)
+        connection.finish_request()
+        self._sent = True
+        now = clock()
+        span.open(now)
+        if self._stage is Stage.SENDING:
+            self._stage = Stage.WAITING
+            self._wait(first_byte, Outcome.UPSTREAM_TIMEOUT, now)
+
+    def _wanted_rewrite(self) -> Rewrite | None:
+        """Return the body that asks for usage, if this request may be changed at all and wants a stream.
+
+        An answer in one piece has its usage by itself.
+        """
+        context, observation = self._context, self._span.observation
+        if self._small is None or not context.settings.ask_usage or observation.asked().stream is not True:
+            return None
+        if self._head.encoded or context.usage_refusals.knows(self._target.name, observation.route.name):
+            return None
+        return observation.rewrite(self._small)
+
+    # --- the answer ------------------------------------------------------------------------------------
+
+    def _begin(self, t: Nanoseconds, head: ResponseHead) -> None:
+        span, context = self._span, self._context
+        self._keep_alive = self._keep_alive and self._sent
+        self._answer.begin(head, keep_alive=self._keep_alive)
+        span.overhead_response = Nanoseconds(max(0, context.clock() - t))
+        if not span.opened:
+            span.open(t)
+        self._stage = Stage.ANSWERING if span.client_left is None else Stage.ABANDONED
+        self._since, self._patience = t, context.settings.timeouts.idle
+        self._expiry = Outcome.STREAM_IDLE_TIMEOUT
+        self._small = self._rewrite = None
+        if self._client.writing_paused:
+            self.client_full(True)
+
+    def _release(self, t: Nanoseconds) -> None:
+        """Send on what was kept back."""
+        head, parts = self._answer.release()
+        if head is not None:
+            self._begin(t, head)
+            for part in parts:
+                self._answer.answer_body(t, part, None)
 
     def _tunnel_ended(self, outcome: Outcome) -> None:
-        if outcome is Outcome.OK:
-            self.phase = Phase.DONE
         if outcome is Outcome.CANCELLED:
-            self._client_left = self._clock()
-        self._close(outcome, 101)
+            self._span.client_left = self._context.clock()
+            self._happened(Event.LEFT, outcome)
+        else:
+            self._happened(Event.ENDED if outcome is Outcome.OK else Event.FAILED, outcome)
+
+    # --- what happens ----------------------------------------------------------------------------------
+
+    def _happened(
+        self, event: Event, outcome: Outcome, detail: str = "", refusal: Refusal | None = None
+    ) -> None:
+        """Do what the table says."""
+        step = decide(self._stage, event)
+        outcome = step.outcome or outcome
+        match step.action:
+            case Action.NOTHING:
+                pass
+            case Action.CLOSE:
+                self._close(event, outcome)
+            case Action.SEND_AGAIN | Action.SEND_PLAIN:
+                self._send_again(step.action)
+            case Action.FINISH:
+                self._finish()
+            case Action.STOP:
+                self._stop(outcome)
+            case Action.REFUSE:
+                self._refuse(event, outcome, detail, refusal)
+            case Action.CUT:
+                self._keep_alive = False
+                self._answer.cut()
+                self._close(event, outcome)
+            case Action.ABORT:
+                if self._tunnel is not None:
+                    self._tunnel.abort()
+                self._client.abort()
+                self._close(event, outcome)
+
+    def _give_up(self, outcome: Outcome, refusal: Refusal) -> None:
+        self._happened(Event.GAVE_UP, outcome, refusal=refusal)
+
+    def _send_again(self, action: Action) -> None:
+        if action is Action.SEND_PLAIN:
+            self._answer.release()
+            self._rewrite = None
+            self._context.usage_refused(self._target.name, self._span.observation.route.name)
+        self._stage = Stage.SENDING
+        self._patience = None
+        self._connect()
+
+    def _finish(self) -> None:
+        """Let the upstream finish, for so long as it may take to begin."""
+        waits = self._stage is Stage.WAITING
+        self._stage = Stage.ABANDONED_WAITING if waits else Stage.ABANDONED
+        left, patience = self._span.client_left, self._context.settings.timeouts.first_byte
+        self._finish_by = Nanoseconds((left or 0) + patience)
+        if self._connection is not None:
+            self._connection.resume()
+
+    def _stop(self, outcome: Outcome) -> None:
+        """Cut the upstream, and have its server stopped and watched, if it can be."""
+        self._drop_upstream()
+        context, name, span = self._context, self._target.name, self._span
+        now = context.clock()
+        path = upstream_target(self._target, self._head.target.partition("?")[0])
+        left = AbandonedRequest(path, self._head.fields)
+        phase, status = self._stage.phase, self._answer.status
+
+        def depart() -> CloseSpan:
+            self._answer.listen()
+            return span.depart(now, outcome, phase, status)
+
+        if context.aftercare[name].take(context.kind(name), left, now, depart):
+            self._end()
+        else:
+            self._close(Event.LEFT, outcome)
+
+    def _refuse(self, event: Event, outcome: Outcome, detail: str, refusal: Refusal | None) -> None:
+        """Answer in the upstream's place."""
+        if event is Event.FAILED:
+            self._context.failed(self._target.name, outcome, detail)
+        refusal = refusal or failure(outcome, detail)
+        dialect = self._span.observation.route.dialect
+        self._drop_upstream()
+        self._keep_alive = False
+        self._client.send(response(refusal, dialect, method=self._head.method, close=True, extra=self._extra))
+        self._answer.status = refusal.status
+        self._close(event, outcome)
+
+    def _close(self, event: Event, outcome: Outcome) -> None:
+        """Tell the meter that the request is over, and end."""
+        switched = self._stage is Stage.SWITCHED and self._tunnel is not None
+        status = 101 if switched else self._answer.status
+        phase = Phase.DONE if event is Event.ENDED else self._stage.phase
+        if self._connection is not None:
+            self._drop_upstream()
+        self._answer.listen()
+        self._span.close(self._context.clock(), outcome, phase, status)
+        self._end()
+
+    def _end(self) -> None:
+        self._stage = Stage.OVER
+        self._patience = self._finish_by = None
+        task, self._task = self._task, None
+        if task is not None and not task.done():
+            task.cancel()
+        if self._upload is not None:
+            self._upload.close()
+        self._context.ended(self, self._target)
+        self._client.answered(keep_alive=self._keep_alive)
+
+    # --- inside ----------------------------------------------------------------------------------------
 
     def _drop_upstream(self) -> None:
-        connection, self.connection = self.connection, None
-        if connection:
+        connection, self._connection = self._connection, None
+        if connection is not None:
             connection.abort()
 
-    def _arm(self, patience: Nanoseconds, expiry: Outcome) -> None:
-        self._due, self._expiry = Nanoseconds(self._clock() + patience), expiry
+    def _wait(self, patience: Nanoseconds, expiry: Outcome, since: Nanoseconds) -> None:
+        self._since, self._patience, self._expiry = since, patience, expiry
 
-    def _close(self, outcome: Outcome, status: int | None) -> None:
-        if self.span.closed:
-            return
-        self._due = None
-        self._finish_by = None
-        self.span.close(self._clock(), Ending(outcome, status or None, self.phase, self._client_left))
-        self._settle()
-
-    def _settle(self) -> None:
-        if self.carrier is not None:
-            self.carrier.settled()
+    def _wait_for_client(self) -> None:
+        """Wait for the client's next bytes: its own deadline counts, not the upstream's."""
+        if self._stage is Stage.SENDING:
+            self._patience = None

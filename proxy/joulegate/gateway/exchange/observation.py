@@ -4,7 +4,7 @@ An observer's exception is counted and ends the observation; the exchange goes o
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -72,14 +72,6 @@ class SilentObserver:
         return False
 
 
-class ChosenProtocol(NamedTuple):
-    """The protocol that knows a route."""
-
-    protocol: str
-    route: Route
-    observation: "Observation"
-
-
 def choose(
     protocols: Mapping[str, InferenceProtocol],
     method: str,
@@ -87,8 +79,8 @@ def choose(
     headers: Headers,
     failed: Callable[[str], None],
     rule: Ruled | None = None,
-) -> ChosenProtocol:
-    """Ask each protocol in order whether it knows the route; ``failed`` is told of those that raise.
+) -> "Observation":
+    """Return who listens: the first protocol that knows the route; ``failed`` is told of those that raise.
 
     A route that only the configuration knows is for ``generic`` to listen to.
     """
@@ -100,14 +92,10 @@ def choose(
             route = protocol.matches(method, seen)
             if route is not None:
                 route = rule.over(route) if rule else route
-                return ChosenProtocol(
-                    name, route, Observation(protocol.observer(route, headers), name, failed)
-                )
+                return Observation(protocol.observer(route, headers), name, route, failed)
         except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
             failed(name)
-    return ChosenProtocol(
-        GENERIC, Route("other", dialect="plain"), Observation(SilentObserver(), GENERIC, failed)
-    )
+    return Observation(SilentObserver(), GENERIC, Route("other", dialect="plain"), failed)
 
 
 def preferring(protocols: Mapping[str, InferenceProtocol], kind: str) -> Mapping[str, InferenceProtocol]:
@@ -130,12 +118,15 @@ class ObservedFacts(Struct):
 class Observation:
     """One observer, guarded."""
 
-    __slots__ = ("_answer", "_asked", "_failed", "_name", "_observer", "_request", "failed")
+    __slots__ = ("_answer", "_asked", "_failed", "_observer", "_request", "failed", "protocol", "route")
 
-    def __init__(self, observer: Observer, name: str, failed: Callable[[str], None]) -> None:
+    def __init__(
+        self, observer: Observer, protocol: str, route: Route, failed: Callable[[str], None]
+    ) -> None:
         self._observer = observer
-        self._name = name
         self._failed = failed
+        self.protocol = protocol
+        self.route = route
         self._asked: Asked | None = None
         self._request: Decoder | None = None
         self._answer: Decoder | None = None
@@ -182,17 +173,24 @@ class Observation:
         except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
             self._fail()
 
-    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
-        """Accept a part of the answer; return its content bytes, all of them once nobody listens."""
-        if self.failed:
-            return len(chunk)
-        try:
-            if self._answer is not None:
-                return sum(self._observer.response_body(t, piece) for piece in self._answer.feed(chunk))
-            return self._observer.response_body(t, chunk)
-        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
-            self._fail()
-            return len(chunk)
+    def response_parts(self, times: Sequence[Nanoseconds], parts: Sequence[bytes]) -> list[int]:
+        """Accept parts of the answer; return the content bytes of each, all of them once nobody listens."""
+        sizes: list[int] = []
+        if not self.failed:
+            hear = self._observer.response_body if self._answer is None else self._unfolded
+            try:
+                for t, part in zip(times, parts, strict=True):
+                    sizes.append(hear(t, part))
+            except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+                self._fail()
+        if len(sizes) < len(parts):
+            sizes += map(len, parts[len(sizes) :])
+        return sizes
+
+    def _unfolded(self, t: Nanoseconds, part: bytes) -> int:
+        """Let the observer hear what a part of a compressed answer says."""
+        pieces = self._answer.feed(part) if self._answer is not None else ()
+        return sum(self._observer.response_body(t, piece) for piece in pieces)
 
     def response_end(self, *, complete: bool) -> None:
         """Notify that the answer is over."""
@@ -254,4 +252,4 @@ class Observation:
     def _fail(self) -> None:
         if not self.failed:
             self.failed = True
-            self._failed(self._name)
+            self._failed(self.protocol)

@@ -1,7 +1,7 @@
 """The events of one request: opened once, closed once, whatever happens."""
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Protocol, cast
 
@@ -47,15 +47,6 @@ class Identity(Struct, frozen=True):
     """Of a request that names none."""
     tenant: str | None = None
     client_request_id: str | None = None
-
-
-class Ending(Struct, frozen=True):
-    """How the gate saw a request end."""
-
-    outcome: Outcome
-    status: int | None
-    phase: Phase
-    client_left: Nanoseconds | None = None
 
 
 def opened(
@@ -109,28 +100,31 @@ class RequestSpan:
     """Tells the sink of one request."""
 
     __slots__ = (
-        "_chunks", "_flushed", "_identity", "_observation", "_opened", "_sink", "_streamed", "body_bytes",
-        "closed", "ear", "overhead_request", "overhead_response", "response_bytes",
+        "_chunks", "_flushed", "_identity", "_sink", "_untold", "body_bytes", "client_left", "closed", "ear",
+        "observation", "opened", "overhead_request", "overhead_response", "response_bytes", "streamed",
     )  # fmt: skip
 
     def __init__(
         self, sink: EventSink, identity: Identity, observation: Observation, ear: JobSink | None = None
     ) -> None:
         self._sink = sink
+        self._identity = identity
+        self.observation = observation
         self.ear = ear
         """Who hears what the exchange learns of jobs."""
-        self._identity = identity
-        self._observation = observation
-        self._opened = False
+        self.opened = False
         self.closed = False
         """The request is over."""
-        self._streamed: bool | None = None
-        """Whether each chunk is told; ``None`` until there is one."""
+        self.streamed: bool | None = None
+        """Whether each chunk is told; ``None`` until there is content."""
+        self._untold: Nanoseconds | None = None
+        """When the first content came, as long as no event says it."""
         self._flushed = Nanoseconds(0)
         self._chunks: array[int] | None = None
         """Times and sizes by turns of the chunks since the last event: 16 bytes each, not 96."""
         self.body_bytes = 0
         self.response_bytes = 0
+        self.client_left: Nanoseconds | None = None
         self.overhead_request: Nanoseconds | None = None
         self.overhead_response: Nanoseconds | None = None
 
@@ -141,32 +135,30 @@ class RequestSpan:
 
     def open(self, t: Nanoseconds) -> None:
         """Emit that the request is with the upstream; only the first call does."""
-        if self._opened:
-            return
-        self._opened = True
-        self._sink.emit(opened(self._identity, t, self._observation.asked(), body_bytes=self.body_bytes))
+        if not self.opened:
+            self.opened = True
+            self._sink.emit(opened(self._identity, t, self.observation.asked(), body_bytes=self.body_bytes))
 
-    def received(self, t: Nanoseconds, chunk: bytes) -> None:
-        """Let the observer hear a part of the answer that the client has been sent."""
-        content = self._observation.response_body(t, chunk)
-        if content <= 0:
-            return
-        self.response_bytes += content
-        if self._streamed is None:
-            self._streamed = self._observation.streamed()
-            self._flushed = t
-            self._sink.emit(SpanFirstByte(self._identity.id, t))
-        if self._streamed:
-            chunks = self._chunks
-            if chunks is None:
-                chunks = self._chunks = array("q")
-            chunks.append(t)
-            chunks.append(content)
-            if len(chunks) >= 2 * MOST_CHUNKS or t - self._flushed >= LONGEST:
-                self.flush(t)
+    def received(self, times: Sequence[Nanoseconds], parts: Sequence[bytes]) -> None:
+        """Let the observer hear parts of the answer that the client has been sent."""
+        sizes = self.observation.response_parts(times, parts)
+        for t, content in zip(times, sizes, strict=True):
+            if content <= 0:
+                continue
+            self.response_bytes += content
+            if self.streamed is None:
+                self._begin(t)
+            if self.streamed:
+                if self._chunks is None:
+                    self._chunks = array("q")
+                self._chunks.append(t)
+                self._chunks.append(content)
+                if t - self._flushed >= LONGEST or len(self._chunks) >= 2 * MOST_CHUNKS:
+                    self.flush(t)
 
     def check(self, now: Nanoseconds) -> None:
-        """Emit chunks that have waited long enough."""
+        """Emit what has waited long enough."""
+        self._tell_first()
         if self.due(now):
             self.flush(now)
 
@@ -182,41 +174,63 @@ class RequestSpan:
             times = cast(list[Nanoseconds], chunks[::2].tolist())
             self._sink.emit(SpanChunks(self._identity.id, times, chunks[1::2].tolist()))
 
-    def close(self, t: Nanoseconds, ending: Ending) -> None:
+    def close(self, t: Nanoseconds, outcome: Outcome, phase: Phase, status: int | None) -> None:
         """Emit that the request is over; only the first call does."""
         if not self.closed:
-            self.depart(t, ending)(t, ending.outcome)
+            self._stop(t, outcome, phase)
+            self._tell(phase, status, t, outcome)
 
-    def depart(self, t: Nanoseconds, ending: Ending) -> CloseSpan:
+    def depart(self, t: Nanoseconds, outcome: Outcome, phase: Phase, status: int | None) -> CloseSpan:
         """Hear no more, and return what tells that the request is over: its server may still be at work."""
-        if not self._opened:
+        self._stop(t, outcome, phase)
+        self._tell_first()
+        return partial(self._tell, phase, status)
+
+    # --- inside ----------------------------------------------------------------------------------------
+
+    def _begin(self, t: Nanoseconds) -> None:
+        """Record the first content. Of an answer that is no stream its end may tell it as well."""
+        self.streamed = self.observation.streamed()
+        self._flushed = self._untold = t
+        if self.streamed:
+            self._tell_first()
+
+    def _tell_first(self) -> None:
+        t, self._untold = self._untold, None
+        if t is not None:
+            self._sink.emit(SpanFirstByte(self._identity.id, t))
+
+    def _stop(self, t: Nanoseconds, outcome: Outcome, phase: Phase) -> None:
+        """Hear no more."""
+        if not self.opened:
             self.open(t)
         self.closed = True
-        self.flush(t)
-        observation = self._observation
-        observation.response_end(complete=ending.phase is Phase.DONE)
+        if self._chunks is not None:
+            self.flush(t)
+        self.observation.response_end(complete=phase is Phase.DONE)
         if self.ear:
-            self.ear.tell(t, observation.jobs())
-            self.ear.end(t, ending.outcome)
-        return partial(self._tell, ending)
+            self.ear.tell(t, self.observation.jobs())
+            self.ear.end(t, outcome)
 
-    def _tell(self, ending: Ending, t: Nanoseconds, outcome: Outcome) -> None:
-        account = self._observation.account()
+    def _tell(self, phase: Phase, status: int | None, t: Nanoseconds, outcome: Outcome) -> None:
+        observation = self.observation
+        account = observation.account()
         self._sink.emit(
             SpanClosed(
                 id=self._identity.id,
                 t=t,
                 outcome=outcome,
-                status=ending.status,
-                phase=ending.phase,
+                status=status,
+                phase=phase,
                 streamed=account.streamed,
                 facts=account.facts,
                 timings=account.timings,
                 model=account.model,
                 response_bytes=self.response_bytes,
-                client_left=ending.client_left,
-                parse_failed=self._observation.failed,
+                client_left=self.client_left,
+                parse_failed=observation.failed,
                 overhead_request=self.overhead_request,
                 overhead_response=self.overhead_response,
+                first_byte=self._untold,
             )
         )

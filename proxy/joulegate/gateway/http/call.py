@@ -46,8 +46,7 @@ async def call(
         async with asyncio.timeout(patience):
             connection = await pool.connect()
             try:
-                connection.begin(consumer, method, message)
-                connection.finish_request()
+                connection.begin(consumer, method, message, whole=True)
                 return await consumer.answer
             finally:
                 connection.abort()
@@ -56,7 +55,7 @@ async def call(
 
 
 class _Consumer:
-    """Keeps an answer; implements ``roles.Consumer``."""
+    """Keeps an answer; see ``upstream_connection.ResponseSink``."""
 
     def __init__(self, largest: int) -> None:
         self._largest = largest
@@ -67,8 +66,9 @@ class _Consumer:
     def answer_interim(self, head: ResponseHead) -> None:
         pass
 
-    def answer_head(self, t: Nanoseconds, head: ResponseHead) -> None:  # noqa: ARG002 (the port's)
+    def answer_head(self, t: Nanoseconds, head: ResponseHead) -> "_Consumer":  # noqa: ARG002 (the port's)
         self._head = head
+        return self
 
     def answer_upgraded(self, t: Nanoseconds, head: ResponseHead, rest: bytes) -> None:  # noqa: ARG002
         self._fail(Outcome.UPSTREAM_PROTOCOL_ERROR, "101 Switching Protocols unasked for")
@@ -87,7 +87,7 @@ class _Consumer:
     def answer_pauses(self) -> None:
         pass
 
-    def answer_failed(self, _: Nanoseconds, outcome: Outcome, detail: str) -> None:
+    def answer_failed(self, t: Nanoseconds, outcome: Outcome, detail: str) -> None:  # noqa: ARG002 (the port's)
         self._fail(outcome, detail)
 
     def _fail(self, outcome: Outcome, detail: str) -> None:

@@ -1,23 +1,27 @@
-"""The clients' side of the transport: one request at a time off each connection, in the order they came.
+"""All client connections of a gate: one request at a time off each, in the order they came.
 
 ``heads`` parses a request, the handler decides what becomes of it, and the answer is written by the exchange.
 The usual request, small and whole in one read, makes no task, no future and no timer.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, cast
 
-from joulegate.gateway.exchange.roles import ClientExchange
-from joulegate.gateway.http.body import SMALL, RequestBody
+from joulegate.gateway.http.body import SMALL, BodyTerms, RequestBody
 from joulegate.gateway.http.framing import MalformedBody
-from joulegate.gateway.http.heads import LARGEST_HEAD, MalformedHead, broken
-from joulegate.gateway.http.incoming import Incoming
+from joulegate.gateway.http.heads import (
+    LARGEST_HEAD,
+    HeadCache,
+    MalformedHead,
+    RequestHead,
+    broken,
+    request_head,
+)
 from joulegate.gateway.http.refusals import Refusal, response
 from joulegate.gateway.http.sockets import reset
+from joulegate.gateway.http.timers import Hangups
 from joulegate.units import NANO, Nanoseconds
-
-if TYPE_CHECKING:
-    from joulegate.gateway.http.client_server import ClientServer
 
 _COPIED = 16 * 1024
 """Up to this size one copy is cheaper than a vector of pieces."""
@@ -34,11 +38,27 @@ READY, BUSY, LINGERING, CLOSING, OVER = range(5)
 """Waits for a request; carries one; has said all and hears the rest out; closes; gone or given away."""
 
 
+_SWEEP = Nanoseconds(5 * NANO)
+"""Time between two looks for connections that have been idle for too long."""
+
+
+class ClientExchange(Protocol):
+    """What a client connection tells the exchange that it carries."""
+
+    def client_full(self, full: bool) -> None:  # noqa: FBT001, RUF100 (a state, not a flag)
+        """Notify that the client reads more slowly than the upstream sends, or that there is room again."""
+        ...
+
+    def client_left(self) -> None:
+        """Notify that the client is gone."""
+        ...
+
+
 class ClientConnection(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_ahead", "_begun", "_body", "_held", "_server", "_watched", "exchange", "since", "state",
+        "_ahead", "_begun", "_body", "_exchange", "_held", "_server", "_watched", "since", "state",
         "transport", "writing_paused",
     )  # fmt: skip
 
@@ -56,8 +76,14 @@ class ClientConnection(asyncio.Protocol):
         self.since = Nanoseconds(0)
         """When it became idle, began a head or began to close."""
         self.transport: asyncio.Transport | None = None
-        self.exchange: ClientExchange | None = None
+        self._exchange: ClientExchange | None = None
         self.writing_paused = False
+
+    # --- the exchange --------------------------------------------------------------------------------
+
+    def carry(self, exchange: ClientExchange) -> None:
+        """Tell this exchange, until its answer is written, how the client is."""
+        self._exchange = exchange
 
     # --- writing -------------------------------------------------------------------------------------
 
@@ -76,7 +102,7 @@ class ClientConnection(asyncio.Protocol):
 
     def answered(self, *, keep_alive: bool) -> None:
         """Notify that the answer is written: go on to the next request, or end."""
-        self.exchange = None
+        self._exchange = None
         if self.state is not BUSY:
             return
         if not keep_alive or self._body is not None:
@@ -100,7 +126,7 @@ class ClientConnection(asyncio.Protocol):
             reset(self.transport)
 
     def take_over(self) -> tuple[asyncio.Transport, bytes]:
-        """Return the transport away after an upgrade, and what of the new protocol has been read already."""
+        """Return the transport after an upgrade, and what of the new protocol has been read already."""
         if self.transport is None:
             raise ConnectionResetError("the client is gone")
         self.release()
@@ -163,7 +189,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport = None
         self.state = OVER
         self._begun, self._ahead = None, b""
-        exchange, self.exchange = self.exchange, None
+        exchange, self._exchange = self._exchange, None
         body, self._body = self._body, None
         if exchange is not None:
             exchange.client_left()
@@ -173,14 +199,14 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Hold the upstream back."""
         self.writing_paused = True
-        if self.exchange is not None:
-            self.exchange.client_full(True)
+        if self._exchange is not None:
+            self._exchange.client_full(True)
 
     def resume_writing(self) -> None:
         """Let the upstream go on."""
         self.writing_paused = False
-        if self.exchange is not None:
-            self.exchange.client_full(False)
+        if self._exchange is not None:
+            self._exchange.client_full(False)
 
     # --- inside ----------------------------------------------------------------------------------------
 
@@ -213,24 +239,23 @@ class ClientConnection(asyncio.Protocol):
             self._give_up(_malformed(str(problem), problem.status, problem.code))
             return
         self.state = BUSY
-        incoming = Incoming(self, head, server.clock())
+        arrived = server.clock()
         rest = data[end + 4 :]
         if head.length == len(rest) <= SMALL:
-            incoming.small = rest
+            server.handler(self, head, arrived, rest)
         elif head.chunked or head.length:
-            self._begin_body(incoming, rest)
+            server.handler(self, head, arrived, self._begin_body(head, rest))
         else:
-            incoming.small = b""
             if rest:
                 self._keep(rest)
-        server.handler(incoming)
+            server.handler(self, head, arrived, b"")
 
-    def _begin_body(self, incoming: Incoming, data: bytes) -> None:
-        body = self._body = incoming.body = RequestBody(self, incoming.head, self._server.body_terms)
+    def _begin_body(self, head: RequestHead, data: bytes) -> bytes | RequestBody:
+        """Return the body, if it is here and small, or what takes it in."""
+        body = self._body = RequestBody(self, head, self._server.body_terms)
         if data:
             self._feed(data)
-        if body.ended and body.unread <= SMALL:
-            incoming.small, incoming.body = body.whole(), None
+        return body.whole() if body.ended and body.unread <= SMALL else body
 
     def _feed(self, data: bytes) -> None:
         body = self._body
@@ -279,6 +304,73 @@ class ClientConnection(asyncio.Protocol):
     def _wait(self) -> None:
         self.since = self._server.clock()
         self._server.waiting.add(self)
+
+
+Handler: TypeAlias = Callable[[ClientConnection, RequestHead, Nanoseconds, bytes | RequestBody], None]
+"""Answers one request: its connection, its head, when that arrived, and its body, whole if it is small and
+came with its head. Never raises."""
+
+
+class ClientServer:
+    """What all client connections share. Called, it gives the protocol of a new one."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        clock: Callable[[], Nanoseconds],
+        malformed: Callable[[str], None],
+        head_patience: Nanoseconds,
+        body_terms: BodyTerms,
+        hangups: Hangups,
+    ) -> None:
+        self.handler = handler
+        self.clock = clock
+        self.malformed = malformed
+        self.head_patience = head_patience
+        self.body_terms = body_terms
+        self.hangups = hangups
+        self.loop = asyncio.get_running_loop()
+        self.known: HeadCache[RequestHead] = HeadCache(request_head)
+        self.clients: set[ClientConnection] = set()
+        self.waiting: set[ClientConnection] = set()
+        """Those in the middle of a head, and those that close."""
+        self._swept = Nanoseconds(0)
+        self._empty = asyncio.Event()
+
+    def __call__(self) -> ClientConnection:
+        """Return the protocol of a new connection."""
+        return ClientConnection(self)
+
+    def check(self, now: Nanoseconds) -> None:
+        """Look after slow heads, slow ends and idle connections."""
+        for client in tuple(self.waiting):
+            client.check(now)
+        if now - self._swept >= _SWEEP:
+            self._swept = now
+            for client in [client for client in self.clients if client.state is READY]:
+                if now - client.since >= KEEP_ALIVE:
+                    client.end()
+
+    def forget(self, client: ClientConnection) -> None:
+        """Notify that a connection is gone."""
+        self.clients.discard(client)
+        self.waiting.discard(client)
+        if not self.clients:
+            self._empty.set()
+
+    async def shutdown(self, patience: float) -> None:
+        """Close all connections after what is written to them; reset those that take no more."""
+        for client in tuple(self.clients):
+            client.end()
+        self._empty.clear()
+        try:
+            async with asyncio.timeout(patience):
+                while self.clients:
+                    await self._empty.wait()
+        except TimeoutError:
+            for client in tuple(self.clients):
+                client.abort()
 
 
 def _malformed(why: str, status: int = 400, code: str = "malformed") -> Refusal:

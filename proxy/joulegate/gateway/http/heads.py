@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
+from joulegate.gateway.http.encodings import is_encoded
 from joulegate.gateway.http.framing import Framing
 from joulegate.gateway.http.headers import connection_options
 from joulegate.ports import Fields, Headers
@@ -53,8 +54,8 @@ class RequestHead:
     """The head of a request. Requests with the same head share one, so nothing changes it."""
 
     __slots__ = (
-        "chunked", "expects_go", "fields", "headers", "http10", "keep_alive", "key", "length", "method",
-        "onward", "target", "upgrade",
+        "chunked", "encoded", "expects_go", "fields", "headers", "http10", "keep_alive", "key", "length",
+        "method", "onward", "target", "upgrade",
     )  # fmt: skip
 
     def __init__(self, method: str, target: str, headers: Fields, *, http10: bool) -> None:
@@ -67,6 +68,8 @@ class RequestHead:
         """All fields in their order and case."""
         self.fields = fields
         """First value of each field by its name in lower case."""
+        self.encoded = is_encoded(fields)
+        """Its body is compressed, in whatever way."""
         if len(fields) != len(headers):
             _refuse_repeated(headers, _ONCE)
         self.chunked = _coded(fields, http10=http10)

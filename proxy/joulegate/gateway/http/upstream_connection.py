@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
-from joulegate.gateway.exchange.roles import ResponseSink
 from joulegate.gateway.http.framing import Chunks, MalformedBody, bodiless
 from joulegate.gateway.http.heads import LARGEST_HEAD, HeadCache, MalformedHead, ResponseHead, broken
 from joulegate.model import Outcome
@@ -15,12 +14,48 @@ Clock = Callable[[], Nanoseconds]
 _END = b"\r\n\r\n"
 
 
+class BodySink(Protocol):
+    """Who gets the body of an answer."""
+
+    def answer_body(self, t: Nanoseconds, content: bytes, wire: bytes | None) -> None:
+        """Accept a part of the body; ``wire`` is the same as whole chunks, if it came as that."""
+        ...
+
+
+class ResponseSink(Protocol):
+    """Who gets an answer. Called synchronously, in the order of the bytes."""
+
+    def answer_interim(self, head: ResponseHead) -> None:
+        """Accept a 1xx head other than 101."""
+        ...
+
+    def answer_head(self, t: Nanoseconds, head: ResponseHead) -> BodySink:
+        """Accept the head of the answer; return who gets the body."""
+        ...
+
+    def answer_upgraded(self, t: Nanoseconds, head: ResponseHead, rest: bytes) -> None:
+        """Accept the head of a 101 and the first bytes of the new protocol; the transport is the caller's."""
+        ...
+
+    def answer_end(self, t: Nanoseconds) -> None:
+        """Notify that the answer is whole."""
+        ...
+
+    def answer_pauses(self) -> None:
+        """Notify that no content came with what was told last: nothing is to be waited for."""
+        ...
+
+    def answer_failed(self, t: Nanoseconds, outcome: Outcome, detail: str) -> None:
+        """Notify that no more will come, before the answer is whole."""
+        ...
+
+
 class UpstreamConnection(asyncio.Protocol):
     """One connection, for one exchange at a time."""
 
     __slots__ = (
-        "_begun", "_chunks", "_clock", "_consumer", "_head", "_keep_alive", "_known", "_left", "_method",
-        "_paused", "_release", "_room", "_sent", "_transport", "answered", "connected", "idle_since",
+        "_begun", "_body_sink", "_chunks", "_clock", "_head", "_keep_alive", "_known", "_left", "_method",
+        "_paused", "_release", "_room", "_sent", "_sink", "_transport", "answered", "connected", "idle_since",
     )  # fmt: skip
 
     def __init__(
@@ -30,7 +65,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._known = known
         self._release = release
         self._transport: asyncio.Transport | None = None
-        self._consumer: ResponseSink | None = None
+        self._sink: ResponseSink | None = None
+        self._body_sink: BodySink | None = None
         self._method = ""
         self._begun: bytearray | None = None
         """What has come of a head."""
@@ -50,14 +86,15 @@ class UpstreamConnection(asyncio.Protocol):
 
     # --- sending -------------------------------------------------------------------------------------
 
-    def begin(self, consumer: ResponseSink, method: str, head: bytes) -> None:
-        """Send the head of a request, with as much of its body as is known."""
-        self._consumer = consumer
+    def begin(self, sink: ResponseSink, method: str, data: bytes, *, whole: bool = False) -> None:
+        """Send the head of a request, with as much of its body as is known; ``whole``: that is all of it."""
+        self._sink = sink
         self._method = method
         self._head = False
-        self._sent = False
+        self._sent = whole
         self.answered = False
-        self.write(head)
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     def write(self, data: bytes) -> None:
         """Send more."""
@@ -105,7 +142,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection now; nobody is told."""
-        self._consumer = None
+        self._sink = self._body_sink = None
         if self._transport:
             self._transport.abort()
 
@@ -115,10 +152,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.close()
 
     def detach(self) -> asyncio.Transport:
-        """Return the transport away."""
+        """Return the transport, which is the caller's from now on. Raises ``ConnectionResetError``."""
         if self._transport is None:
             raise ConnectionResetError("the upstream connection is gone")
-        transport, self._transport, self._consumer = self._transport, None, None
+        transport, self._transport, self._sink = self._transport, None, None
         return transport
 
     # --- asyncio -------------------------------------------------------------------------------------
@@ -130,28 +167,26 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand on what arrived."""
-        if self._consumer is None:
+        if self._sink is None:
             self.abort()  # Bytes that nobody asked for: an answer to no request.
             return
         now = self._clock()
         self.answered = True
-        if self._chunks is not None and (content := self._chunks.alone(data)):
-            self._consumer.answer_body(now, content, data)
+        if self._chunks is not None and (content := self._chunks.alone(data)) and self._body_sink is not None:
+            self._body_sink.answer_body(now, content, data)
             return
         try:
             if self._head:
                 self._body(now, data)
             else:
                 self._heads(now, data)
-        except MalformedHead as problem:
-            self._fail(now, Outcome.UPSTREAM_PROTOCOL_ERROR, str(problem))
-        except MalformedBody as problem:
+        except (MalformedHead, MalformedBody) as problem:
             self._fail(now, Outcome.UPSTREAM_PROTOCOL_ERROR, str(problem))
 
     def eof_received(self) -> None:
         """Notify that the upstream sends no more: the end of a body that nothing else ends."""
-        if self._head and self._left is None and self._consumer is not None:
-            self._finish(self._clock(), self._consumer)
+        if self._head and self._left is None and self._sink is not None:
+            self._finish(self._clock(), self._sink)
 
     def connection_lost(self, error: Exception | None) -> None:
         """End."""
@@ -193,8 +228,8 @@ class UpstreamConnection(asyncio.Protocol):
             if head.status == 101:
                 self._upgrade(now, head, data)
                 return
-            if self._consumer is not None:
-                self._consumer.answer_interim(head)
+            if self._sink is not None:
+                self._sink.answer_interim(head)
         self._wait(bytearray(data), 0)
 
     def _wait(self, begun: bytearray, start: int) -> None:
@@ -206,8 +241,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._begun = begun
 
     def _answer(self, now: Nanoseconds, head: ResponseHead, data: bytes) -> None:
-        consumer = self._consumer
-        if consumer is None:
+        sink = self._sink
+        if sink is None:
             return
         self._head = True
         self._keep_alive = head.keep_alive
@@ -218,58 +253,54 @@ class UpstreamConnection(asyncio.Protocol):
             self._left, self._chunks = 0, Chunks()
         else:
             self._left = head.length
-        consumer.answer_head(now, head)
-        if self._consumer is consumer:
+        self._body_sink = sink.answer_head(now, head)
+        if self._sink is sink:
             self._body(now, data)
 
     def _upgrade(self, now: Nanoseconds, head: ResponseHead, rest: bytes) -> None:
-        if not head.switches or self._consumer is None:
+        if not head.switches or self._sink is None:
             self._fail(now, Outcome.UPSTREAM_PROTOCOL_ERROR, "101 for a protocol that nobody asked for")
             return
-        self._consumer.answer_upgraded(now, head, rest)
+        self._sink.answer_upgraded(now, head, rest)
 
     def _body(self, now: Nanoseconds, data: bytes) -> None:
-        consumer, chunks = self._consumer, self._chunks
-        if consumer is None:
+        sink, body_sink, chunks = self._sink, self._body_sink, self._chunks
+        if sink is None or body_sink is None:
             return
-        content = data
         if chunks is not None:
             content = chunks.feed(data) if data else b""
             ended = chunks.ended
-            if content:
-                consumer.answer_body(now, content, data if chunks.plain and not ended else None)
+            wire = data if chunks.plain and not ended else None
             if chunks.rest:
                 self._keep_alive = False
         else:
-            ended = self._length(now, consumer, data)
-        if self._consumer is not consumer:
-            return
+            content, ended, wire = self._length(data), not self._left and self._left is not None, None
+        if content:
+            body_sink.answer_body(now, content, wire)
+            if self._sink is not sink:
+                return
         if ended:
-            self._finish(now, consumer)
+            self._finish(now, sink)
         elif not content:
-            consumer.answer_pauses()  # Content leaves at once, and with it a head that waited for it.
+            sink.answer_pauses()  # Content leaves at once, and with it a head that waited for it.
 
-    def _length(self, now: Nanoseconds, consumer: ResponseSink, data: bytes) -> bool:
-        """Hand on what belongs to a body that does not come in chunks; return whether it is whole."""
+    def _length(self, data: bytes) -> bytes:
+        """Return what belongs to a body that does not come in chunks."""
         left = self._left
         if left is None:
-            if data:
-                consumer.answer_body(now, data, None)
-            return False
+            return data
         if len(data) > left:
             self._keep_alive = False  # A second answer to one request: the connection cannot be trusted.
             data = data[:left]
         self._left = left - len(data)
-        if data:
-            consumer.answer_body(now, data, None)
-        return not self._left
+        return data
 
-    def _finish(self, now: Nanoseconds, consumer: ResponseSink) -> None:
+    def _finish(self, now: Nanoseconds, sink: ResponseSink) -> None:
         reusable = self._keep_alive and self._sent and self._left is not None and self.usable
-        self._consumer = None
-        self._chunks = None
-        self.resume()
-        consumer.answer_end(now)
+        self._sink = self._body_sink = self._chunks = None
+        if self._paused:
+            self.resume()
+        sink.answer_end(now)
         if reusable:
             self.idle_since = now
             self._release(self)
@@ -278,7 +309,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.close() if self._sent else self._transport.abort()
 
     def _fail(self, now: Nanoseconds, outcome: Outcome, detail: str) -> None:
-        consumer = self._consumer
+        sink = self._sink
         self.abort()
-        if consumer:
-            consumer.answer_failed(now, outcome, detail)
+        if sink is not None:
+            sink.answer_failed(now, outcome, detail)

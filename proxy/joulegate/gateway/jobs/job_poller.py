@@ -136,10 +136,10 @@ class JobPoller:
         route = protocol.matches("GET", path.partition("?")[0])
         if route is None:
             return []
-        observation = Observation(protocol.observer(route, ()), name, self._failed)
+        observation = Observation(protocol.observer(route, ()), name, route, self._failed)
         if not observation.learns_of_jobs:
             return []
         observation.response_head(answer.status, list(answer.fields.items()))
-        observation.response_body(now, answer.body)
+        observation.response_parts([now], [answer.body])
         observation.response_end(complete=True)
         return list(observation.jobs())

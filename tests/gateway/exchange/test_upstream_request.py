@@ -1,4 +1,4 @@
-"""Sending a request: once, and again only where that can do no harm."""
+"""What the upstream gets of a request: once, and again only where that can do no harm."""
 
 import asyncio
 from typing import Any

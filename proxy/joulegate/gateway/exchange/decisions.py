@@ -1,0 +1,167 @@
+"""What becomes of an exchange when something happens to it: one table, from stage and event to a step. Pure.
+
+Whatever ends an exchange or an attempt passes through here: that a request is sent again, that the gate
+answers in the upstream's place, that an answer is cut, that a server is stopped, and which outcome the meter
+is told, is decided in this table and nowhere else.
+"""
+
+from enum import Enum, auto
+
+from msgspec import Struct
+
+from joulegate.gateway.http.upstream_connection import UpstreamConnection
+from joulegate.model import Outcome, Phase
+from joulegate.units import NANO, Nanoseconds
+
+STALE = Nanoseconds(NANO)
+"""A kept connection that the upstream had closed shows it within a round trip. One that breaks later had
+been read from: the work may have begun, so the request is not sent again."""
+
+
+class Stage(Enum):
+    """How far an exchange has come."""
+
+    SENDING = auto()
+    """A connection is being opened, or the request is on its way to the upstream."""
+    WAITING = auto()
+    """The upstream has the whole request; the client has nothing of an answer."""
+    ANSWERING = auto()
+    """The client has been sent a part of the answer."""
+    SWITCHED = auto()
+    """Both connections are joined and speak another protocol."""
+    ABANDONED_WAITING = auto()
+    """As ``WAITING``, but the client has left and the upstream may finish."""
+    ABANDONED = auto()
+    """As ``ANSWERING``, but the client has left and the upstream may finish."""
+    OVER = auto()
+
+    @property
+    def phase(self) -> Phase:
+        """How the meter is told of an exchange that ends in this stage."""
+        return _PHASES[self]
+
+
+_PHASES = {
+    Stage.SENDING: Phase.REQUEST,
+    Stage.WAITING: Phase.WAITING,
+    Stage.ABANDONED_WAITING: Phase.WAITING,
+    Stage.ANSWERING: Phase.RESPONSE,
+    Stage.ABANDONED: Phase.RESPONSE,
+    Stage.SWITCHED: Phase.RESPONSE,
+    Stage.OVER: Phase.DONE,
+}
+
+
+class Event(Enum):
+    """What can happen to an exchange beside that its bytes pass."""
+
+    STALE = auto()
+    """The upstream had closed this kept connection before it saw the request."""
+    USAGE_REFUSED = auto()
+    """The upstream does not know how to be asked for usage."""
+    FAILED = auto()
+    """No answer comes, or no more of it; the outcome says why."""
+    ENDED = auto()
+    """The answer is whole; the outcome is that of its status."""
+    LEFT = auto()
+    """The client has left, and the upstream is to stop."""
+    LEFT_TO_FINISH = auto()
+    """The client has left, and the upstream may finish."""
+    GAVE_UP = auto()
+    """The gate ends the exchange: the client's body did not come, or a fault of the gate's own."""
+    SHUT_DOWN = auto()
+    """The gate goes away."""
+
+
+class Action(Enum):
+    """What is done then."""
+
+    SEND_AGAIN = auto()
+    """Send the same request over a fresh connection."""
+    SEND_PLAIN = auto()
+    """Send the request again without asking for usage, and remember that this upstream refuses it."""
+    REFUSE = auto()
+    """Answer in the upstream's place."""
+    CUT = auto()
+    """Make the client see that its answer is not whole."""
+    CLOSE = auto()
+    """End; the client has all that it can get."""
+    FINISH = auto()
+    """Go on without the client."""
+    STOP = auto()
+    """Have the server stopped and watched until it has, if it can be; else close."""
+    ABORT = auto()
+    """Reset the client's connection."""
+    NOTHING = auto()
+
+
+class Step(Struct, frozen=True, gc=False):
+    """A row of the table."""
+
+    action: Action
+    outcome: Outcome | None = None
+    """How the request ended; ``None``: as the event says."""
+
+
+_REFUSED, _CUT, _CLOSED = Step(Action.REFUSE), Step(Action.CUT), Step(Action.CLOSE)
+_CANCELLED = Step(Action.CLOSE, Outcome.CANCELLED)
+_STOPPED = Step(Action.STOP, Outcome.CANCELLED)
+_FINISHING = Step(Action.FINISH)
+_NOTHING = Step(Action.NOTHING)
+
+TABLE: dict[Stage, dict[Event, Step]] = {
+    Stage.SENDING: {
+        Event.STALE: _REFUSED,
+        Event.FAILED: _REFUSED,
+        Event.LEFT: _CANCELLED,
+        Event.LEFT_TO_FINISH: _CANCELLED,
+        Event.GAVE_UP: _REFUSED,
+    },
+    Stage.WAITING: {
+        Event.STALE: Step(Action.SEND_AGAIN),
+        Event.USAGE_REFUSED: Step(Action.SEND_PLAIN),
+        Event.FAILED: _REFUSED,
+        Event.LEFT: _STOPPED,
+        Event.LEFT_TO_FINISH: _FINISHING,
+        Event.GAVE_UP: _REFUSED,
+    },
+    Stage.ANSWERING: {
+        Event.FAILED: _CUT,
+        Event.ENDED: _CLOSED,
+        Event.LEFT: _STOPPED,
+        Event.LEFT_TO_FINISH: _FINISHING,
+        Event.GAVE_UP: _CUT,
+    },
+    Stage.SWITCHED: {
+        Event.FAILED: _CLOSED,
+        Event.ENDED: _CLOSED,
+        Event.LEFT: _CANCELLED,
+        Event.LEFT_TO_FINISH: _CANCELLED,
+        Event.GAVE_UP: _CLOSED,
+    },
+    Stage.ABANDONED_WAITING: {
+        Event.STALE: _CANCELLED,
+        Event.FAILED: _CANCELLED,
+        Event.GAVE_UP: _CLOSED,
+    },
+    Stage.ABANDONED: {
+        Event.FAILED: _CANCELLED,
+        Event.ENDED: _CANCELLED,
+        Event.GAVE_UP: _CLOSED,
+    },
+    Stage.OVER: {},
+}
+"""What is not here changes nothing: a client leaves once, and what is over stays so."""
+
+
+def decide(stage: Stage, event: Event) -> Step:
+    """Return what is to be done."""
+    if event is Event.SHUT_DOWN:
+        return _NOTHING if stage is Stage.OVER else Step(Action.ABORT, Outcome.ORPHANED)
+    return TABLE[stage].get(event, _NOTHING)
+
+
+def failed(outcome: Outcome, connection: UpstreamConnection, sent: Nanoseconds, now: Nanoseconds) -> Event:
+    """Return what the failure of an attempt on a kept connection is, for a request that can be sent again."""
+    fresh = now - sent < STALE and not connection.answered
+    return Event.STALE if fresh and outcome is Outcome.UPSTREAM_RESET else Event.FAILED
