@@ -38,10 +38,35 @@ def test_zeros_are_values() -> None:
     assert facts(prompt_tokens=0) == TaskFacts(prompt_tokens=Fact(0))
 
 
-@pytest.mark.parametrize("lie", [-5, 10**18, 2.5, "5", None, True])
+@pytest.mark.parametrize("lie", [-5, 10**18, -0.6, "five", None, True, [5], {}])
 def test_lies_are_unknown(lie: object) -> None:
     """A count that cannot be true is dropped; the others stay."""
     assert facts(prompt_tokens=lie, completion_tokens=3) == TaskFacts(completion_tokens=Fact(3))
+
+
+@pytest.mark.parametrize("eleven", ["11", "11.0", "1.1e1", "10.92", '"11"', '"11.0"'])
+def test_a_count_may_be_written_as_any_number(eleven: str) -> None:
+    """Servers behind gateways write floats, exponents, averages and text."""
+    reader = UsageReader()
+    reader.usage(b'{"prompt_tokens":%b}' % eleven.encode())
+    assert reader.facts == TaskFacts(prompt_tokens=Fact(11))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '"prompt_tokens_details":"none"',
+        '"prompt_tokens_details":[1]',
+        '"prompt_tokens_details":{"cached_tokens":1e999}',
+        '"prompt_tokens":1e999',
+        '"made_up":{"x":1e999}',
+    ],
+)
+def test_an_odd_member_costs_only_itself(odd: str) -> None:
+    """What can be read of usage is read, whatever stands beside it."""
+    reader = UsageReader()
+    reader.usage(b'{"completion_tokens":3,%b}' % odd.encode())
+    assert reader.facts == TaskFacts(completion_tokens=Fact(3))
 
 
 def test_parts_are_not_larger_than_the_whole() -> None:

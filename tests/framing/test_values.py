@@ -8,7 +8,7 @@ from joulegate.framing import values
 from joulegate.model import Fact, FactSource
 
 
-@pytest.mark.parametrize("lie", [-1, 10**18, 1.0, float("nan"), True, "7", None, [], {}])
+@pytest.mark.parametrize("lie", [-1, 10**18, -0.6, float("nan"), True, "seven", "", "1e99", None, [], {}])
 def test_what_cannot_be_a_count_is_none(lie: object) -> None:
     """Negative, enormous, fractional, worded: all unknown."""
     assert values.count(lie) is None
@@ -24,7 +24,15 @@ def test_counts_are_kept(number: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "wanted"),
-    [(0, 0), (1.5, 1_500_000), (-1, None), (float("inf"), None), (True, None), ("1", None)],
+    [
+        (0, 0),
+        (1.5, 1_500_000),
+        (-1, None),
+        (float("inf"), None),
+        (True, None),
+        ("1.5", 1_500_000),
+        ("x", None),
+    ],
 )
 def test_milliseconds_become_nanoseconds(value: object, wanted: int | None) -> None:
     """A duration is a finite number that is not negative."""
@@ -54,7 +62,7 @@ def test_names_are_short_strings(raw: bytes | None, wanted: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "wanted"), [(b"7", 7), (b'"7"', 7), (b"-1", None), (b"7.5", None), (b'"x"', None), (None, None)]
+    ("raw", "wanted"), [(b"7", 7), (b'"7"', 7), (b"-1", None), (b"7.5", 8), (b'"x"', None), (None, None)]
 )
 def test_forms_write_numbers_as_text(raw: bytes | None, wanted: int | None) -> None:
     """A number and a string of digits are one."""

@@ -139,3 +139,24 @@ def test_a_finished_listener_needs_no_garbage_collector(media: bytes) -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("media", [b"", b"text/plain", b"application/octet-stream", b"application/json"])
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_stream_is_known_by_its_first_bytes(media: bytes, size: int) -> None:
+    """Where the field does not say it, what a stream begins with does, whatever the pieces it comes in."""
+    body = b'data: {"model":"m"}\n\ndata: {"usage":{"prompt_tokens":3}}\n\ndata: [DONE]\n\n'
+    for mark in (b"", b"\xef\xbb\xbf", b": hello\n\n", b"event: x\n"):
+        whole = mark + body
+        chunks = [whole[at : at + size] for at in range(0, len(whole), size)]
+        listener, _ = listen(media, *chunks)
+        assert listener.streamed()
+        assert listener.facts() == TaskFacts(prompt_tokens=Fact(3))
+
+
+@pytest.mark.parametrize("body", [b'{"model":"m"}', b"d", b"database", b""])
+def test_what_is_no_stream_stays_a_document(body: bytes) -> None:
+    """An answer that begins like anything else is read whole, to its last byte."""
+    listener, _ = listen(b"application/json", *[body[at : at + 1] for at in range(len(body))])
+    assert not listener.streamed()
+    assert listener.model() == ("m" if body.startswith(b"{") else None)

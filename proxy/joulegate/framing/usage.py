@@ -8,11 +8,11 @@ reported zero is a value, counts that cannot be true are unknown.
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, convert
 from msgspec.structs import replace
 
 from joulegate.framing import heads
-from joulegate.framing.values import count, decode, fact, milliseconds, seconds
+from joulegate.framing.values import count, fact, members, milliseconds, seconds
 from joulegate.model import Fact, FactSource, ServerTimings, TaskFacts
 
 
@@ -36,10 +36,10 @@ class _Usage(Struct):
     cache_read_input_tokens: Any = None  # Anthropic's: not in input_tokens
     cache_creation_input_tokens: Any = None
     total_tokens: Any = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-    input_tokens_details: _Details | None = None
-    output_tokens_details: _Details | None = None
+    prompt_tokens_details: Any = None
+    completion_tokens_details: Any = None
+    input_tokens_details: Any = None
+    output_tokens_details: Any = None
     reasoning_tokens: Any = None  # SGLang has it here too
     image_count: Any = None  # SGLang diffusion
     seconds: Any = None  # transcriptions that are billed by time
@@ -79,17 +79,17 @@ class UsageReader:
         self.facts = _NOTHING
         self.timings = _NO_TIMINGS
 
-    def take(self, members: Mapping[str, bytes | Raw]) -> None:
+    def take(self, found: Mapping[str, bytes | Raw]) -> None:
         """Accept the members ``usage``, ``timings`` and ``metrics`` of an answer or of an event."""
-        self.usage(members.get("usage"))
-        if "timings" in members:
-            self.server_timings(members["timings"])
-        if "metrics" in members:
-            self.metrics(members["metrics"])
+        self.usage(found.get("usage"))
+        if "timings" in found:
+            self.server_timings(found["timings"])
+        if "metrics" in found:
+            self.metrics(found["metrics"])
 
     def usage(self, raw: bytes | Raw | None) -> None:
         """Accept a raw ``usage`` object; ``null`` and nonsense change nothing."""
-        usage = decode(raw, _Usage) if raw else None
+        usage = members(raw, _Usage) if raw else None
         if usage:
             facts = _usage_facts(usage)
             self.facts = facts if self.facts is _NOTHING else replace(self.facts, **_known(facts))
@@ -101,7 +101,7 @@ class UsageReader:
 
     def total_is_prompt(self, raw: bytes | Raw | None) -> None:
         """Accept a raw ``usage`` that has only a total, of work that is all in the prompt."""
-        usage = decode(raw, _Usage) if raw else None
+        usage = members(raw, _Usage) if raw else None
         if usage and self.facts.prompt_tokens is None:
             total = fact(usage.total_tokens, FactSource.DERIVED)
             self.facts = replace(self.facts, prompt_tokens=total)
@@ -126,7 +126,7 @@ class UsageReader:
 
         The others are taken to be as long; of several prompts only that of the first is told.
         """
-        timings = decode(raw, _Timings) if raw else None
+        timings = members(raw, _Timings) if raw else None
         completion = self.facts.completion_tokens
         if timings and completion and timings.predicted_n == completion.value:
             estimate = Fact(completion.value * choices, FactSource.ESTIMATED)
@@ -136,7 +136,7 @@ class UsageReader:
 
     def server_timings(self, raw: bytes | Raw | None) -> None:
         """Accept llama.cpp's raw ``timings``; its counts stand in where usage is missing."""
-        timings = decode(raw, _Timings) if raw else None
+        timings = members(raw, _Timings) if raw else None
         if not timings:
             return
         self.facts = replace(_timing_facts(timings), **_known(self.facts))
@@ -145,7 +145,7 @@ class UsageReader:
 
     def metrics(self, raw: bytes | Raw | None) -> None:
         """Accept vLLM's raw ``metrics``."""
-        metrics = decode(raw, _Metrics) if raw else None
+        metrics = members(raw, _Metrics) if raw else None
         if metrics:
             self.timings = ServerTimings(
                 queue=milliseconds(metrics.queue_time_ms),
@@ -162,8 +162,8 @@ def _usage_facts(usage: _Usage) -> TaskFacts:
     prompt = count(usage.prompt_tokens)
     if prompt is None:
         prompt = _with_cached(usage)
-    asked = usage.prompt_tokens_details or usage.input_tokens_details or _NO_DETAILS
-    given = usage.completion_tokens_details or usage.output_tokens_details or _NO_DETAILS
+    asked = _details(usage.prompt_tokens_details or usage.input_tokens_details)
+    given = _details(usage.completion_tokens_details or usage.output_tokens_details)
     audio = None if usage.seconds is None else seconds(usage.seconds)
     completion, reasoning = _completion(usage, prompt, _first(given.reasoning_tokens, usage.reasoning_tokens))
     return TaskFacts(
@@ -177,6 +177,10 @@ def _usage_facts(usage: _Usage) -> TaskFacts:
         images=fact(usage.image_count),
         audio_in=None if audio is None else Fact(audio),
     )
+
+
+def _details(value: object) -> _Details:
+    return convert(value, _Details) if isinstance(value, dict) else _NO_DETAILS
 
 
 def _with_cached(usage: _Usage) -> int | None:

@@ -18,13 +18,14 @@ CEILING = 10**9
 _NAME_LIMIT = 512
 """Characters of a model's name; longer ones are no names."""
 
-_DIGITS = re.compile(r"\d{1,10}")
+_NUMBER = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _NOT_A_NUMBER = re.compile(rb"(?<=[:,\[\s])(?:NaN|-?Infinity)(?=[\s,}\]])")
 
 _FLAGS = {b"true": True, b'"true"': True, b"false": False, b'"false"': False}
 
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 def decode(raw: bytes | msgspec.Raw, kind: type[T]) -> T | None:
@@ -43,9 +44,36 @@ def decode(raw: bytes | msgspec.Raw, kind: type[T]) -> T | None:
         return None
 
 
+def members(raw: bytes | msgspec.Raw, kind: type[S]) -> S | None:
+    """Return an object of JSON text as a struct of this kind, read member by member.
+
+    A member that cannot be read, because its number is too large or its text is broken, is as if it were not
+    there: it costs no other one. ``None`` if the text is no object.
+    """
+    whole = decode(raw, kind)
+    if whole is not None:
+        return whole
+    found = decode(raw, dict[str, msgspec.Raw])
+    if found is None:
+        return None
+    values = {name: decode(found[name], Any) for name in kind.__struct_fields__ if name in found}
+    return msgspec.convert(values, kind)
+
+
 def count(value: object) -> int | None:
-    """Accept a number of things: a whole number from 0 to ``CEILING``."""
-    return value if type(value) is int and 0 <= value <= CEILING else None
+    """Accept a number of things from 0 to ``CEILING``, in any form in which servers write one.
+
+    A float with a fraction is rounded to the nearest whole number; text must be a number and nothing else.
+    """
+    if type(value) is int:
+        number = value
+    elif type(value) is float and math.isfinite(value):
+        number = math.floor(value + 0.5)
+    elif isinstance(value, str) and _NUMBER.fullmatch(value):
+        return count(float(value))
+    else:
+        return None
+    return number if 0 <= number <= CEILING else None
 
 
 def fact(value: object, source: FactSource = FactSource.REPORTED) -> Fact | None:
@@ -61,6 +89,8 @@ def derived(value: object) -> Fact | None:
 
 def milliseconds(value: object) -> Nanoseconds | None:
     """Accept a duration in milliseconds."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return Nanoseconds(round(value * 1_000_000)) if math.isfinite(value) and 0 <= value <= CEILING else None
@@ -68,6 +98,8 @@ def milliseconds(value: object) -> Nanoseconds | None:
 
 def seconds(value: object) -> Nanoseconds | None:
     """Accept a duration in seconds."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return milliseconds(value * 1_000) if 0 <= value <= CEILING else None
@@ -80,11 +112,8 @@ def word(raw: bytes | msgspec.Raw | None) -> str | None:
 
 
 def whole(raw: bytes | msgspec.Raw | None) -> int | None:
-    """Return the count in a raw number, or in a string of digits as forms have it."""
-    value = decode(raw, Any) if raw is not None else None
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
-        value = int(value)
-    return count(value)
+    """Return the count in a raw number, or in the text of one as forms have it."""
+    return count(decode(raw, Any)) if raw is not None else None
 
 
 def flag(raw: bytes | None) -> bool | None:

@@ -31,6 +31,13 @@ from joulegate.units import Nanoseconds
 Members = dict[str, msgspec.Raw]
 
 MULTIPART = b"multipart/form-data"
+_EVENT_STREAM = frozenset({b"text/event-stream"})
+_LINES = frozenset({b"application/x-ndjson", b"application/jsonl", b"application/stream+json"})
+_EVENT_SIGNS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How a stream of events begins (HTML standard, section 9.2.5); no JSON document does."""
+_MARK = b"\xef\xbb\xbf"
+_FIRST = 16
+"""Bytes that are always enough to see one of them."""
 
 
 class Listener:
@@ -60,6 +67,8 @@ class Listener:
         self._read: Callable[[Listener, bytes], int] = _nothing
         self._splitter: EventSplitter | LineSplitter | None = None
         self._document: Peek | None = None
+        self._first = b""
+        """The beginning of an answer, while it is too short to show what it is."""
         self._long: Peek | None = None
         self._long_counts = True
 
@@ -159,7 +168,15 @@ class Listener:
         fields = by_name(headers)
         self.accounts.head(fields)
         encoded = fields.get(b"content-encoding", b"").lower() not in (b"", b"identity")
-        self._read = _length if encoded else self._reader(fields.get(b"content-type", b""), headers)
+        if encoded:
+            self._read = _length
+            return
+        media = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if media in _EVENT_STREAM or media in _LINES:
+            self._begin_records(EventSplitter() if media in _EVENT_STREAM else LineSplitter())
+            return
+        self._document = self.answer_peek(media, headers)
+        self._read = Listener._read_first
 
     def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
         """Accept a part of the answer; return its content bytes."""
@@ -170,6 +187,8 @@ class Listener:
 
     def response_end(self, *, complete: bool) -> None:
         """Accept what the end of the answer ends."""
+        if self._first:
+            self._choose(self._first, ended=True)
         if self._splitter:
             self._frames(self._splitter.finish())
         if self._document:
@@ -203,16 +222,27 @@ class Listener:
 
     # --- framing -------------------------------------------------------------------------------------
 
-    def _reader(self, content_type: bytes, headers: Headers) -> "Callable[[Listener, bytes], int]":
-        media = content_type.partition(b";")[0].strip().lower()
-        if media == b"text/event-stream":
-            self._splitter = EventSplitter()
-            return Listener._read_records
-        if media in (b"application/x-ndjson", b"application/jsonl", b"application/stream+json"):
-            self._splitter = LineSplitter()
-            return Listener._read_records
-        self._document = self.answer_peek(media, headers)
-        return Listener._read_document if self._document else _length
+    def _begin_records(self, splitter: EventSplitter | LineSplitter) -> None:
+        self._splitter = splitter
+        self._document = None
+        self._read = Listener._read_records
+
+    def _read_first(self, chunk: bytes) -> int:
+        """Accept the beginning of an answer whose field names no stream: its first bytes may show one."""
+        return self._choose(self._first + chunk)
+
+    def _choose(self, begun: bytes, *, ended: bool = False) -> int:
+        first = begun.removeprefix(_MARK)
+        signs = (*_EVENT_SIGNS, _MARK)
+        if not ended and len(begun) < _FIRST and any(sign.startswith(first) for sign in signs):
+            self._first = begun
+            return 0
+        self._first = b""
+        if first.startswith(_EVENT_SIGNS):
+            self._begin_records(EventSplitter())
+        else:
+            self._read = Listener._read_document if self._document else _length
+        return self._read(self, begun)
 
     def _read_records(self, chunk: bytes) -> int:
         return self._frames(self._splitter.feed(chunk)) if self._splitter else 0

@@ -346,6 +346,8 @@ def test_other_parsers_read_the_same_request(raw: bytes) -> None:
     except MalformedHead:
         return
     assume(request_problem(head.method, head.target) is None)
+    names = [name.lower() for name, _ in head.headers]
+    assume(len(names) == len(set(names)))  # aiohttp refuses some fields that come twice and decide nothing
     message = theirs(HttpRequestParser, raw)
     assert (message.method, message.path) == (head.method, head.target)
     assert message.raw_headers == head.headers
