@@ -95,5 +95,6 @@ class AnthropicMessage(Listener):
         self.accounts.server_timings(members.get("timings"))
         usage = decode(members.get("usage") or b"null", dict[str, Any]) or {}
         for name, value in usage.items():
-            if name.endswith("_tokens") and count(value) is not None:
-                self._usage[name] = max(value, self._usage.get(name, 0))
+            number = count(value) if name.endswith("_tokens") else None
+            if number is not None:
+                self._usage[name] = max(number, self._usage.get(name, 0))
