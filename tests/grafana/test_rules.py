@@ -55,7 +55,9 @@ def test_every_alert_has_a_runbook(grafana, rules):
     names = [alert["alert"] for alert in alerts(rules)]
     assert re.findall(r"^## (\w+)$", runbook, re.MULTILINE) == names
     for alert in alerts(rules):
-        assert alert["annotations"]["runbook"] == f"docs/runbook.md#{alert['alert'].lower()}"
+        anchor = alert["alert"].lower()
+        assert alert["annotations"]["runbook_url"] == f"http://{{{{ $labels.instance }}}}/runbook#{anchor}"
+        assert "/d/joulegate-energy-at-a-glance?" in alert["annotations"]["dashboard_url"]
         assert alert["annotations"]["summary"].endswith(".")
         assert alert["labels"]["severity"] in {"page", "ticket", "info"}
 

@@ -137,6 +137,13 @@ async def test_readiness_follows_the_meter(client: Any, meter: FakeMeter) -> Non
     assert (await client.get("/healthz")).status == 200
 
 
+async def test_alerts_lead_to_a_page(client: Any) -> None:
+    """The runbook opens in a browser where the metrics are."""
+    answer = await client.get("/runbook")
+    assert (answer.status, answer.content_type) == (200, "text/html")
+    assert 'id="gpulost"' in await answer.text()
+
+
 async def test_a_request_is_found_by_both_ids(client: Any, ledger: Ledger, record: RequestRecord) -> None:
     """Joules, method, boundary and whether the figure is final."""
     ledger.append(Batch(entries=(LedgerEntry(record),)))

@@ -16,6 +16,7 @@ from joulegate.ledger.reader import LedgerReader
 from joulegate.ledger.rows import BooksTotal
 from joulegate.meter.admin.pages import Pages
 from joulegate.meter.admin.record_route import RecordRoute
+from joulegate.meter.admin.runbook import page
 from joulegate.meter.admin.views import books_views, instant, request_view
 from joulegate.meter.recording.recorder import Recorder
 from joulegate.model import MeterStatus, ReportRow, RequestRecord
@@ -93,6 +94,10 @@ class Admin:
             )
         return _json(request_view(record, self._meter.status().boundary))
 
+    async def runbook(self, request: web.Request) -> web.Response:  # noqa: ARG002
+        """Return the page that alerts link to."""
+        return web.Response(text=page(), content_type="text/html")
+
     async def report(self, request: web.Request) -> web.Response:
         """Return the study's table of a time: ``?since=24 h&until=…&by=task,model``."""
         wall = clock.wall()
@@ -118,6 +123,7 @@ def application(
     app.router.add_get("/metrics", admin.metrics)
     app.router.add_get("/healthz", admin.healthz)
     app.router.add_get("/readyz", admin.readyz)
+    app.router.add_get("/runbook", admin.runbook)
     app.router.add_get("/v1/status", admin.status)
     app.router.add_get("/v1/books", admin.books)
     app.router.add_get("/v1/report", admin.report)
