@@ -17,7 +17,7 @@ from joulegate.config.addresses import endpoint
 from joulegate.gateway.gate import Gate
 from joulegate.gateway.policy.settings import GateSettings, Target, Timeouts
 from joulegate.model import Asked, ServerTimings, SpanClosed, SpanEvent, SpanOpened, TaskFacts
-from joulegate.ports import Headers, InferenceProtocol, Observer, Rewrite, Route
+from joulegate.ports import Conclusion, Headers, InferenceProtocol, Observer, Rewrite, Route
 from joulegate.testing.upstream import Script, ScriptedUpstream
 from joulegate.units import NANO, Nanoseconds, nanoseconds
 
@@ -107,6 +107,9 @@ class Listening:
 
     def model(self) -> str | None:
         return self._protocol.answering
+
+    def conclusion(self) -> Conclusion:
+        return Conclusion.NONE
 
     def streamed(self) -> bool:
         return self._protocol.streams

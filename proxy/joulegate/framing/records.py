@@ -18,6 +18,7 @@ _TAIL = 3
 
 _BLANK = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _CR = 0x0D
+_ERROR = re.compile(rb"(?:^|[\r\n])(?:error:|event: ?error[\r\n])")
 
 
 class Frame(Struct, frozen=True):
@@ -123,9 +124,18 @@ class _Splitter:
 class EventSplitter(_Splitter):
     """Cuts ``text/event-stream``: any mix of LF, CRLF and CR, comments, several data lines, a BOM."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.failed = False
+        """An event named ``error`` came, or a line ``error:``, as some servers write it."""
+
     def alone(self, chunk: bytes) -> bytes:
         """Accept one event of a single ``data`` line, perhaps with its name before."""
-        begin = chunk.find(b"\n") + 1 if chunk.startswith(b"event: ") else 0
+        if chunk.startswith(b"event: "):
+            begin = chunk.find(b"\n") + 1
+            self.failed = self.failed or chunk.startswith(b"event: error\n")
+        else:
+            begin = 0
         size = len(chunk)
         if (
             chunk.startswith(b"data: ", begin)
@@ -152,6 +162,8 @@ class EventSplitter(_Splitter):
     def _payload(self, raw: bytes, start: int) -> bytes:
         if start == 0:
             raw = raw.removeprefix(b"\xef\xbb\xbf")
+        if b"error" in raw and _ERROR.search(raw):
+            self.failed = True
         return b"\n".join(
             [line[5:].removeprefix(b" ") for line in raw.splitlines() if line.startswith(b"data:")]
         )

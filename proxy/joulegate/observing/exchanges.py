@@ -25,7 +25,7 @@ from joulegate.framing.onward import passed_on
 from joulegate.framing.scan import dotted
 from joulegate.framing.values import decode, flag, whole, word
 from joulegate.model import Asked, Fact, FactSource, ServerTimings, TaskFacts, WorkClass
-from joulegate.ports import Headers, Rewrite, by_name
+from joulegate.ports import Conclusion, Headers, Rewrite, by_name
 from joulegate.units import Nanoseconds
 
 Members = dict[str, msgspec.Raw]
@@ -36,6 +36,7 @@ _LINES = frozenset({b"application/x-ndjson", b"application/jsonl", b"application
 _EVENT_SIGNS = (b"data:", b"event:", b"id:", b"retry:", b":")
 """How a stream of events begins (HTML standard, section 9.2.5); no JSON document does."""
 _MARK = b"\xef\xbb\xbf"
+_NO_ERROR = frozenset({b"null", b"false", b"0", b'""', b"{}", b"[]"})
 _FIRST = 16
 """Bytes that are always enough to see one of them."""
 
@@ -49,12 +50,21 @@ class Listener:
     """Those of them that bound the tokens of the answer; the first that has a number counts."""
     wish_counts: ClassVar[frozenset[str]] = frozenset()
     """Arrays of the request whose elements count."""
-    answers: ClassVar[frozenset[str]] = frozenset({"model", "usage", "timings", "metrics"})
+    answers: ClassVar[frozenset[str]] = frozenset({"error", "model", "usage", "timings", "metrics"})
     """Members of the answer that ``document`` reads, and of events too long to be decoded."""
     answer_counts: ClassVar[frozenset[str]] = frozenset()
     """Arrays of the answer whose elements count."""
+    completed: ClassVar[tuple[bytes, ...]] = ()
+    """One of these in an event, beside ``[DONE]``, says that the work is done."""
+    failures: ClassVar[tuple[bytes, ...]] = ()
+    """One of these in an event says that the work failed, beside an ``error`` member of its own."""
     answer_heads: ClassVar[frozenset[str]] = frozenset()
     """Members of the answer that are pictures: their beginning is kept, however long they are."""
+
+    def __init_subclass__(cls) -> None:
+        """Look for an error in every answer."""
+        super().__init_subclass__()
+        cls.answers = cls.answers | {"error"}
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:
         self.accounts = UsageReader()
@@ -71,6 +81,7 @@ class Listener:
         """The beginning of an answer, while it is too short to show what it is."""
         self._long: Peek | None = None
         self._long_counts = True
+        self._conclusion = Conclusion.NONE
 
     # --- what a protocol says ------------------------------------------------------------------------
 
@@ -122,6 +133,11 @@ class Listener:
         """Accept what was found in a complete answer that is no stream, beyond model and accounts."""
 
     # --- what protocols may use ----------------------------------------------------------------------
+
+    def completes(self) -> None:
+        """Record that the answer has said that its work is done."""
+        if self._conclusion is Conclusion.NONE:
+            self._conclusion = Conclusion.COMPLETE
 
     def account(self, data: bytes) -> Members | None:
         """Decode an event that holds usage or timings; note them, and the model if it is not known yet."""
@@ -182,6 +198,7 @@ class Listener:
         """Accept a part of the answer; return its content bytes."""
         del t
         if self._splitter is not None and (payload := self._splitter.alone(chunk)):
+            self._conclude(payload)
             return self.event(payload)
         return self._read(self, chunk)
 
@@ -197,6 +214,13 @@ class Listener:
             if complete:
                 self.document(found)
         self._look_elsewhere()
+
+    def conclusion(self) -> Conclusion:
+        """Return what the answer has said of its end so far."""
+        failed = isinstance(self._splitter, EventSplitter) and self._splitter.failed
+        if self._document is not None:
+            failed = _is_error(self._document.found().members.get("error"))
+        return Conclusion.FAILED if failed else self._conclusion
 
     def facts(self) -> TaskFacts:
         """Return the work done as far as it is known."""
@@ -219,6 +243,15 @@ class Listener:
         asked = self.request_found().members.get("model", b"")
         if asked[-6:].lower() == b'cloud"' and passed_on(word(asked), self.answer_model):
             self.accounts.facts = msgspec.structs.replace(self.accounts.facts, work=WorkClass.REMOTE)
+
+    def _conclude(self, data: bytes) -> None:
+        """Look whether an event says that the work is done, or that it failed."""
+        if data == b"[DONE]" or (self.completed and any(mark in data for mark in self.completed)):
+            self.completes()
+        elif (b'"error"' in data and _tells_error(data)) or (
+            self.failures and any(mark in data for mark in self.failures)
+        ):
+            self._conclusion = Conclusion.FAILED
 
     # --- framing -------------------------------------------------------------------------------------
 
@@ -258,6 +291,7 @@ class Listener:
             if not frame.whole:
                 content += self._part(frame)
             elif frame.data:
+                self._conclude(frame.data)
                 content += self.event(frame.data)
         return content
 
@@ -265,6 +299,7 @@ class Listener:
         if self._long is None:
             self._long = self.long_peek()
             self._long_counts = not self.repeats(frame.data[:512])
+            self._conclude(frame.data[:512])
         self._long.feed(frame.data)
         if frame.last:
             found, self._long = self._long.found(), None
@@ -285,6 +320,20 @@ class PromptListener(Listener):
         if not self.answered or facts.completion_tokens is not None:
             return facts
         return msgspec.structs.replace(facts, completion_tokens=Fact(0, FactSource.DERIVED))
+
+
+def _tells_error(data: bytes) -> bool:
+    """Whether an event has an error at its top, or is one by its type."""
+    members = decode(data, Members)
+    if members is None:
+        return False
+    kinds = (word(members.get("type")), word(members.get("object")))
+    return "error" in kinds or _is_error(members.get("error"))
+
+
+def _is_error(raw: bytes | msgspec.Raw | None) -> bool:
+    """Whether a raw ``error`` member says more than that there is none."""
+    return raw is not None and bytes(raw).strip() not in _NO_ERROR
 
 
 def _nothing(_: Listener, chunk: bytes) -> int:

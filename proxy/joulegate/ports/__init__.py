@@ -11,6 +11,7 @@ from joulegate.ports.exporters import Continuous, Exporter
 from joulegate.ports.jobs import JobObserver, JobProtocol, WebsocketObserver
 from joulegate.ports.protocols import (
     About,
+    Conclusion,
     Fields,
     Headers,
     InferenceProtocol,
@@ -28,6 +29,7 @@ __all__ = [
     "About",
     "Attributor",
     "CarbonSource",
+    "Conclusion",
     "Continuous",
     "DeviceHealth",
     "EnergySource",

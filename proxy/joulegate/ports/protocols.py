@@ -1,6 +1,7 @@
 """What an inference protocol offers: bytes seen in passing become facts."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum, auto
 from typing import Protocol
 
 from msgspec import Struct
@@ -65,6 +66,18 @@ class Rewrite(Struct, frozen=True):
     strip: "ResponseFilter | None" = None
 
 
+class Conclusion(Enum):
+    """What an answer itself has said of its end, in the words of its protocol."""
+
+    NONE = auto()
+    """Nothing yet; most answers that are no streams say nothing."""
+    COMPLETE = auto()
+    """The work is done: ``[DONE]``, ``message_stop``, ``response.completed``, ``"done":true``. What comes
+    after it, if anything, is framing."""
+    FAILED = auto()
+    """The server reports an error, whatever the status of its answer was."""
+
+
 class ResponseFilter(Protocol):
     """Takes out of a streamed answer what the client did not ask for; all other bytes stay as they are."""
 
@@ -114,6 +127,10 @@ class Observer(Protocol):
 
     def response_end(self, *, complete: bool) -> None:
         """Notify that the answer is over, whole or cut."""
+        ...
+
+    def conclusion(self) -> Conclusion:
+        """Return what the answer has said of its end so far; asked at its end, and when the client leaves."""
         ...
 
     def facts(self) -> TaskFacts:

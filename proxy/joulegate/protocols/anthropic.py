@@ -63,6 +63,7 @@ class AnthropicMessage(Listener):
 
     wishes = frozenset({"model", "stream", "max_tokens"})
     bounds = ("max_tokens",)
+    completed = (b"message_stop",)
     answers = frozenset({"model", "usage", "timings", "message.model", "message.usage"})
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:

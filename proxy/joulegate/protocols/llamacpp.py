@@ -86,6 +86,7 @@ class Native(Listener):
     wishes = frozenset({"model", "stream", "n_predict", "max_tokens", "n"})
     bounds = ("n_predict", "max_tokens")  # an ``n_predict`` of -1 is none
     wish_counts = frozenset({"prompt"})
+    completed = (b'"stop":true',)
     answers = frozenset({"model", "usage", "timings", "tokens_predicted", "tokens_evaluated"})
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:

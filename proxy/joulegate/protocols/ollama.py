@@ -154,7 +154,10 @@ class OllamaGeneration(Ollama):
 
     def event(self, data: bytes) -> int:
         """Accept one line; the first is decoded for the model, the last for counts and durations."""
-        if not self._named or _DONE.search(data):
+        done = _DONE.search(data) is not None
+        if done:
+            self.completes()
+        if not self._named or done:
             self._named = True
             self._take(decode(data, Members) or {})
         content = sum(map(len, self._find(data)))

@@ -67,6 +67,7 @@ class TgiGeneration(Listener):
 
     wishes = frozenset({"stream", "parameters.max_new_tokens", "parameters.best_of"})
     bounds = ("parameters.max_new_tokens",)
+    completed = (b'"generated_text":"',)
     answers = frozenset({_WRITTEN, "details.input_length", *_OTHERS})
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:

@@ -63,6 +63,10 @@ class Event(Enum):
     """No answer comes, or no more of it; the outcome says why."""
     ENDED = auto()
     """The answer is whole; the outcome is that of its status."""
+    FAILED_WITHIN = auto()
+    """The answer is whole and its status good, and it reports an error."""
+    SATISFIED = auto()
+    """The client has left after the answer said that its work is done: only framing was missing."""
     LEFT = auto()
     """The client has left, and the upstream is to stop."""
     LEFT_TO_FINISH = auto()
@@ -128,6 +132,8 @@ TABLE: dict[Stage, dict[Event, Step]] = {
     Stage.ANSWERING: {
         Event.FAILED: _CUT,
         Event.ENDED: _CLOSED,
+        Event.FAILED_WITHIN: Step(Action.CLOSE, Outcome.UPSTREAM_ERROR),
+        Event.SATISFIED: _CLOSED,
         Event.LEFT: _STOPPED,
         Event.LEFT_TO_FINISH: _FINISHING,
         Event.GAVE_UP: _CUT,
@@ -147,6 +153,7 @@ TABLE: dict[Stage, dict[Event, Step]] = {
     Stage.ABANDONED: {
         Event.FAILED: _CANCELLED,
         Event.ENDED: _CANCELLED,
+        Event.FAILED_WITHIN: _CANCELLED,
         Event.GAVE_UP: _CLOSED,
     },
     Stage.OVER: {},

@@ -24,7 +24,7 @@ from joulegate.gateway.policy.routing import upstream_target
 from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.servers.stop_calls import AbandonedRequest
 from joulegate.model import Outcome, Phase
-from joulegate.ports import Rewrite
+from joulegate.ports import Conclusion, Rewrite
 from joulegate.units import Nanoseconds
 
 
@@ -134,9 +134,17 @@ class Exchange:
         """Stop the upstream's work at once, or let it finish without the client."""
         if self._stage is Stage.OVER or self._span.client_left is not None:
             return
-        self._span.client_left = self._context.clock()
         self._answer.leave()
         self._keep_alive = False
+        if self._stage is Stage.ANSWERING:
+            self._answer.listen()
+            conclusion = self._span.observation.conclusion()
+            if conclusion is not Conclusion.NONE:
+                complete = conclusion is Conclusion.COMPLETE
+                outcome = outcome_of(self._answer.status) if complete else Outcome.UPSTREAM_ERROR
+                self._happened(Event.SATISFIED, outcome)
+                return
+        self._span.client_left = self._context.clock()
         self._happened(Event.LEFT_TO_FINISH if self._target.finish else Event.LEFT, Outcome.CANCELLED)
 
     # --- the upstream's connection -----------------------------------------------------------------------
@@ -180,7 +188,10 @@ class Exchange:
         if answer.closes or not self._sent:
             self._keep_alive = False
         self._connection = None
-        self._happened(Event.ENDED, outcome_of(answer.status))
+        answer.listen()
+        outcome = outcome_of(answer.status)
+        failed = outcome is Outcome.OK and self._span.observation.conclusion() is Conclusion.FAILED
+        self._happened(Event.FAILED_WITHIN if failed else Event.ENDED, outcome)
 
     def answer_failed(self, t: Nanoseconds, outcome: Outcome, detail: str) -> None:
         """Cut the answer if it has begun; else send the request again, or answer in the upstream's place."""
@@ -434,7 +445,7 @@ class Exchange:
         """Tell the meter that the request is over, and end."""
         switched = self._stage is Stage.SWITCHED and self._tunnel is not None
         status = 101 if switched else self._answer.status
-        phase = Phase.DONE if event is Event.ENDED else self._stage.phase
+        phase = Phase.DONE if event in {Event.ENDED, Event.SATISFIED} else self._stage.phase
         if self._connection is not None:
             self._drop_upstream()
         self._answer.listen()

@@ -15,6 +15,7 @@ from joulegate.gateway.http.encodings import Decoder, plain
 from joulegate.gateway.policy.route_rules import Ruled
 from joulegate.model import Asked, JobSign, ServerTimings, TaskFacts
 from joulegate.ports import (
+    Conclusion,
     Headers,
     InferenceProtocol,
     JobObserver,
@@ -54,6 +55,10 @@ class SilentObserver:
 
     def response_end(self, *, complete: bool) -> None:
         """Accept nothing in."""
+
+    def conclusion(self) -> Conclusion:
+        """Know nothing."""
+        return Conclusion.NONE
 
     def facts(self) -> TaskFacts:
         """Know nothing."""
@@ -200,6 +205,10 @@ class Observation:
             self._observer.response_end(complete=complete)
         except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
             self._fail()
+
+    def conclusion(self) -> Conclusion:
+        """Return what the answer has said of its end so far."""
+        return Conclusion.NONE if self.failed else self._guard(self._observer.conclusion, Conclusion.NONE)
 
     def streamed(self) -> bool:
         """Whether the answer is a stream of parts."""

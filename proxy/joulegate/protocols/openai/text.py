@@ -152,6 +152,8 @@ class Response(Generation):
     """
 
     answers = Generation.answers | MEMBERS
+    completed = (b'"response.completed"', b'"response.incomplete"')
+    failures = (b'"response.failed"',)
     texts = texts(b"delta")
 
     def __init__(self, headers: Headers, *, model: str | None = None) -> None:
