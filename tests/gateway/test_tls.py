@@ -53,16 +53,17 @@ async def refused(bench: Any) -> str:
 async def test_requests_go_to_a_server_whose_certificate_is_good(
     start: Any, serve: Any, target: Any, server: Any, ca_file: str
 ) -> None:
-    """Bodies of any size pass both ways, the ``Host`` is the server's, and one connection is kept."""
+    """Bodies of any size pass both ways, the ``Host`` is the server's; small ones share a connection."""
     upstream = await serve(echo, tls=server())
     bench = await start(target(upstream, ca_file=ca_file))
     client = await bench.client()
-    for size in (2, LARGE):
+    for size in (2, 2, LARGE):
         await client.ask(body=b"x" * size)
         status, _, body = await client.answer()
         assert (status, len(body)) == (200, size)
-    assert [request.all(b"host") for request in upstream.requests] == [[b"127.0.0.1:%d" % upstream.port]] * 2
-    assert len(upstream.peers) == 1
+    hosts = [request.all(b"host") for request in upstream.requests]
+    assert hosts == [[b"127.0.0.1:%d" % upstream.port]] * 3
+    assert len(upstream.peers) == 2
 
 
 async def test_a_client_that_leaves_a_stream_stops_a_server_behind_tls(

@@ -78,7 +78,7 @@ VECTORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
         (
             "test_a_connection_closed_while_idle_is_replaced",
             "test_a_post_is_tried_exactly_once",
-            "test_a_streamed_body_is_never_sent_twice",
+            "test_what_cannot_be_sent_again_does_not_go_over_a_kept_connection",
             "test_a_kept_connection_that_began_to_answer_is_not_tried_again",
         ),
     ),

@@ -120,13 +120,16 @@ async def test_a_kept_connection_that_began_to_answer_is_not_tried_again(start: 
     assert len(upstream.peers) == 1
 
 
-async def test_a_streamed_body_is_never_sent_twice(start: Any, serve: Any) -> None:
-    """What is not held whole cannot be sent again."""
+@pytest.mark.parametrize("size", [100_000, 3_000_000])
+async def test_what_cannot_be_sent_again_does_not_go_over_a_kept_connection(
+    start: Any, serve: Any, size: int
+) -> None:
+    """A server that closes a kept connection as the next request arrives costs a large upload nothing."""
 
     async def script(peer: Peer) -> None:
         request = await peer.request()
         assert request
-        await peer.answer(b"first")
+        await peer.answer(b"%d" % len(request.body))
         if await peer.head():
             peer.reset()
 
@@ -135,9 +138,30 @@ async def test_a_streamed_body_is_never_sent_twice(start: Any, serve: Any) -> No
     client = await bench.client()
     await client.ask(body=b"1")
     await client.answer()
-    await client.ask(body=b"2" * 100_000)
+    await client.ask(body=b"2" * size)
+    assert (await client.answer())[::2] == (200, b"%d" % size)
+    assert len(upstream.peers) == 2
+
+
+@pytest.mark.parametrize("way", ["close", "reset"])
+async def test_a_post_that_had_begun_is_not_sent_again(start: Any, serve: Any, way: str) -> None:
+    """A server that works on a request over a kept connection and breaks works on it once."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.answer(b"first")
+        if await peer.request():
+            await asyncio.sleep(0.1)  # its work
+            peer.close() if way == "close" else peer.reset()
+
+    upstream = await serve(script)
+    bench = await start(upstream)
+    client = await bench.client()
+    await client.ask(body=b"1")
+    await client.answer()
+    await client.ask(body=b"2")
     assert (await client.answer())[0] == 502
-    assert len(upstream.peers) == 1
+    assert len(upstream.requests) == 2
 
 
 async def test_a_large_upload_is_streamed(start: Any, serve: Any) -> None:

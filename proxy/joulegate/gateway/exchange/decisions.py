@@ -14,8 +14,13 @@ from joulegate.model import Outcome, Phase
 from joulegate.units import NANO, Nanoseconds
 
 STALE = Nanoseconds(NANO)
-"""A kept connection that the upstream had closed shows it within a round trip. One that breaks later had
-been read from: the work may have begun, so the request is not sent again."""
+"""Time in which a kept connection breaks that the upstream had closed already, for a request that may be
+sent twice without harm."""
+STALE_AT_ONCE = Nanoseconds(NANO // 50)
+"""The same for any other request, beside three round trips: one that breaks later had been read from, and its
+work may have begun. A request that had begun is not sent again (RFC 9110, section 9.2.2)."""
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+"""RFC 9110, sections 9.2.1 and 9.2.2."""
 
 
 class Stage(Enum):
@@ -168,7 +173,11 @@ def decide(stage: Stage, event: Event) -> Step:
     return TABLE[stage].get(event, _NOTHING)
 
 
-def failed(outcome: Outcome, connection: UpstreamConnection, sent: Nanoseconds, now: Nanoseconds) -> Event:
-    """Return what the failure of an attempt on a kept connection is, for a request that can be sent again."""
-    fresh = now - sent < STALE and not connection.answered
+def failed(outcome: Outcome, connection: UpstreamConnection, method: str, waited: Nanoseconds) -> Event:
+    """Return what the failure of an attempt on a kept connection is, for a request that can be sent again.
+
+    ``waited`` is the time since it was sent.
+    """
+    patience = STALE if method in _IDEMPOTENT else STALE_AT_ONCE + 3 * connection.round_trip
+    fresh = waited < patience and not connection.answered
     return Event.STALE if fresh and outcome is Outcome.UPSTREAM_RESET else Event.FAILED

@@ -84,7 +84,9 @@ class Exchange:
         self._client.carry(self)
         context.began(self)
         self._rewrite = self._wanted_rewrite()
-        kept = None if self._head.upgrade else context.pools[self._target.name].kept()
+        # A kept connection may turn out to be closed: what cannot be sent again goes over a fresh one.
+        fresh = self._head.upgrade or self._small is None
+        kept = None if fresh else context.pools[self._target.name].kept()
         if kept is None:
             self._connect()
         else:
@@ -199,7 +201,8 @@ class Exchange:
         event = Event.FAILED
         waits = self._stage is Stage.WAITING and self._small is not None
         if waits and self._kept and connection is not None:
-            event = failed(outcome, connection, self._since, t)
+            waited = Nanoseconds(t - self._since)
+            event = failed(outcome, connection, self._head.method, waited)
         self._happened(event, outcome, detail)
 
     def answer_upgraded(self, t: Nanoseconds, head: ResponseHead, rest: bytes) -> None:

@@ -48,6 +48,7 @@ class Pool:
         """Open a connection. Raises ``UpstreamError``."""
         loop = asyncio.get_running_loop()
         endpoint = self._endpoint
+        began = self._clock()
         try:
             async with asyncio.timeout(seconds(self._connect)):
                 _, connection = await loop.create_connection(
@@ -61,6 +62,7 @@ class Pool:
         except OSError as error:
             detail = f"{endpoint.text()}: {trust.reason(error)}"
             raise UpstreamError(Outcome.UPSTREAM_REFUSED, detail) from error
+        connection.round_trip = Nanoseconds(self._clock() - began)
         return connection
 
     def check(self, now: Nanoseconds) -> None:

@@ -56,6 +56,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_begun", "_body_sink", "_chunks", "_clock", "_head", "_keep_alive", "_known", "_left", "_method",
         "_paused", "_release", "_room", "_sent", "_sink", "_transport", "answered", "connected", "idle_since",
+        "round_trip",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +84,8 @@ class UpstreamConnection(asyncio.Protocol):
         """At least one byte came back since the last request."""
         self.idle_since = Nanoseconds(0)
         self.connected = False
+        self.round_trip = Nanoseconds(0)
+        """How long it took to connect, which is at least one round trip."""
 
     # --- sending -------------------------------------------------------------------------------------
 
