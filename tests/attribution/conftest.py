@@ -9,7 +9,7 @@ from msgspec import Struct
 from joulegate.attribution import build
 from joulegate.attribution.features.placed_work import PlacedWork
 from joulegate.attribution.features.step_clock import StepClock, Streams
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.model import (
     Asked,
     Device,

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from joulegate.attribution.booking.books import Verdicts, Window, book, preview, verdicts
+from joulegate.attribution.booking.books import Verdicts, book, preview, verdicts
 from joulegate.attribution.features.cells import Cells, ImageTrack
 from joulegate.attribution.features.images import PlacedImage
-from joulegate.attribution.features.scene import Claims, Scene, Shares
+from joulegate.attribution.features.window_features import Claims, Scene, Shares
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.rows import table
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.windows import Window
 from joulegate.model import DeviceId, Outcome
 
 A, B = DeviceId("a"), DeviceId("b")

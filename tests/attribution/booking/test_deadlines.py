@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from joulegate.attribution.booking.books import Window
 from joulegate.attribution.booking.deadlines import PATIENCE, Deadlines, stretch
+from joulegate.attribution.input.windows import Window
 from joulegate.units import NANO
 
 WINDOW = Window(10 * NANO, 11 * NANO, {}, {})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from joulegate.attribution.booking.figures import final_figures, provisional_figures
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.model import DeviceId, Method, Settled
 from joulegate.units import MICRO
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from joulegate.attribution.booking.books import Window
 from joulegate.attribution.booking.idle import IdlePower
+from joulegate.attribution.input.windows import Window
 from joulegate.model import Component, Device, Tier
 from joulegate.units import MICRO, NANO, Microwatts
 

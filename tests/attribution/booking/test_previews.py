@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from joulegate.attribution.booking.books import Verdicts, Window, book
+from joulegate.attribution.booking.books import Verdicts, book
 from joulegate.attribution.booking.previews import expected, fresh, glimpse, glimpsed
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.rows import table
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.windows import Window
 from joulegate.model import DeviceId
 from joulegate.units import MICRO
 

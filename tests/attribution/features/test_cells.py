@@ -11,7 +11,7 @@ from joulegate.attribution.features.cells import MOST, Cells, ImageTrack, TextTr
 from joulegate.attribution.features.images import PlacedImage
 from joulegate.attribution.features.placed_work import Curves, PlacedWork, joined
 from joulegate.attribution.features.step_clock import StepClock, Streams
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
 
 
 def text(

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.attribution.booking.books import Window
 from joulegate.attribution.features.columns import (
     MOST_LEANING,
     TAIL_NAMES,
@@ -18,7 +17,8 @@ from joulegate.attribution.features.columns import (
     unit,
 )
 from joulegate.attribution.features.feature_builder import FeatureBuilder
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.windows import Window
 from joulegate.model import DeviceId, UpstreamSetup
 from joulegate.units import NANO
 

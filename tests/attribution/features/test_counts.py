@@ -6,8 +6,8 @@ import pytest
 
 from joulegate.attribution.features.counts import count, encodes
 from joulegate.attribution.features.priors import Priors
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.rows import table
-from joulegate.attribution.input.spans import AttributedSpan
 
 
 def whole(

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from joulegate.attribution.booking.books import Window
 from joulegate.attribution.features.feature_builder import FINE, FeatureBuilder
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.windows import Window
 from joulegate.model import DeviceId, UpstreamSetup
 from joulegate.units import NANO
 

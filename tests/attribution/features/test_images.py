@@ -6,7 +6,7 @@ import pytest
 
 from joulegate.attribution.features.images import ImagePlacer, image_work
 from joulegate.attribution.features.priors import Priors
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.model import (
     Asked,
     Fact,

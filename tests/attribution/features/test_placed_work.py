@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from joulegate.attribution.features.placed_work import Curves, joined
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from joulegate.attribution.features.counts import Answers, count, encodes
 from joulegate.attribution.features.placement import Placer
 from joulegate.attribution.features.priors import Priors
 from joulegate.attribution.features.step_rate import clock_of
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.rows import table
-from joulegate.attribution.input.spans import AttributedSpan
 from joulegate.model import Outcome, ServerTimings, SpanClosed, SpanId
 from joulegate.units import NANO, Nanoseconds
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from joulegate.attribution.features.priors import Priors
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.model import Outcome, SpanClosed, SpanId, SpanOpened, Task
 from joulegate.units import Nanoseconds
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.attribution.features.step_clock import Floats, StepClock, Streams, apart, tokens_per_step
+from joulegate.attribution.features.step_clock import StepClock, Streams, apart, tokens_per_step
+from joulegate.attribution.maths.arrays import Floats
 
 Chunks = tuple[Floats, float | None]
 """When the chunks of a stream came, and its tokens."""

@@ -8,7 +8,7 @@ import pytest
 from joulegate.attribution.features.counts import Answers
 from joulegate.attribution.features.priors import Priors
 from joulegate.attribution.features.step_rate import clock_of
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
 
 
 def lumpy(make: Any, key: str, start: float) -> AttributedSpan:

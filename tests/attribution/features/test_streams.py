@@ -11,7 +11,7 @@ from joulegate.attribution.features.placed_work import PlacedWork
 from joulegate.attribution.features.priors import Priors
 from joulegate.attribution.features.step_rate import clock_of
 from joulegate.attribution.features.streams import StreamPlacer
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
 
 
 def placed(spans: list[AttributedSpan], claimed: set[int]) -> list[PlacedWork]:

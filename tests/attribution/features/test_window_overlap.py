@@ -5,9 +5,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from joulegate.attribution.booking.books import Window
 from joulegate.attribution.features.window_overlap import WindowOverlap
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.windows import Window
 from joulegate.units import NANO
 
 times = st.integers(0, 50)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.rows import (
     CHUNKED,
     ENCODES,
@@ -16,7 +17,6 @@ from joulegate.attribution.input.rows import (
     marked,
     table,
 )
-from joulegate.attribution.input.spans import AttributedSpan
 from joulegate.model import Outcome, ServerTimings
 from joulegate.units import Nanoseconds
 

@@ -9,10 +9,11 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from joulegate.attribution.features.cells import ratio, sums
-from joulegate.attribution.features.scene import Scene, Shares
-from joulegate.attribution.features.step_clock import Floats, Ints
+from joulegate.attribution.features.window_features import Scene, Shares
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.rows import ORPHANED, Table, marked, table
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.windows import Window
+from joulegate.attribution.maths.arrays import Floats, Ints
 from joulegate.attribution.maths.shares import split
 from joulegate.model import DeviceId, WindowBooks
 from joulegate.units import MICRO, Microjoules, Nanoseconds
@@ -20,30 +21,6 @@ from joulegate.units import MICRO, Microjoules, Nanoseconds
 FOREIGN = "foreign"
 CRASH = "crash"
 METER = "meter"
-
-
-class Window(Struct):
-    """A stretch of time between two counter edges, with the energy of each device in it."""
-
-    start: int
-    end: int
-    energy: dict[DeviceId, int]
-    gaps: dict[DeviceId, int]
-    inner: list[tuple[int, int]] = []
-    """Counter edges within it: instant, and energy since its start of all devices."""
-    final: bool = False
-    blind: bool = False
-    """Requests that had run in it were given up before its energy became known."""
-
-    @property
-    def known(self) -> bool:
-        """Whether the energy of at least one device is known somewhere in it."""
-        return any(self.gaps.get(device, 0) < self.end - self.start for device in self.energy)
-
-    @property
-    def total(self) -> int:
-        """Return the energy of all devices in microjoules."""
-        return sum(self.energy.values())
 
 
 class Verdicts(Struct):

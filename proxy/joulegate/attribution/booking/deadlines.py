@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from joulegate.attribution.booking.books import Window
-from joulegate.attribution.features.step_clock import Floats
+from joulegate.attribution.input.windows import Window
+from joulegate.attribution.maths.arrays import Floats
 from joulegate.units import NANO
 
 PATIENCE = 120 * NANO

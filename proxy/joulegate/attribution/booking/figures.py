@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from joulegate.attribution.input.spans import AttributedSpan, Floats
+from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.maths.arrays import Floats
 from joulegate.model import DeviceEnergy, DeviceId, Method, Settled
 from joulegate.units import MICRO, Microjoules
 

@@ -10,17 +10,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from joulegate.attribution.booking import previews
-from joulegate.attribution.booking.books import Verdicts, Window, book, verdicts
+from joulegate.attribution.booking.books import Verdicts, book, verdicts
 from joulegate.attribution.booking.deadlines import PATIENCE, Deadlines, stretch
 from joulegate.attribution.booking.figures import final_figures
 from joulegate.attribution.booking.idle import IdlePower
 from joulegate.attribution.features.feature_builder import CONTEXT, FeatureBuilder
-from joulegate.attribution.features.scene import Scene
+from joulegate.attribution.features.window_features import Scene
 from joulegate.attribution.features.window_overlap import WindowOverlap
-from joulegate.attribution.input.span_index import SpanIndex
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request_index import SpanIndex
 from joulegate.attribution.input.timeline import Timeline
-from joulegate.attribution.input.windows import Cutter
+from joulegate.attribution.input.windows import Cutter, Window
 from joulegate.attribution.rules import Rule
 from joulegate.model import Settled, WindowBooks
 from joulegate.units import NANO

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from joulegate.attribution.booking.books import Window
+from joulegate.attribution.input.windows import Window
 from joulegate.model import Component, Device, DeviceId
 from joulegate.units import MICRO, NANO, Microwatts
 

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from joulegate.attribution.booking.books import Verdicts, Window, preview
+from joulegate.attribution.booking.books import Verdicts, preview
 from joulegate.attribution.booking.figures import provisional_figures
-from joulegate.attribution.input.spans import BLOCKS, AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.windows import Window
+from joulegate.attribution.maths.fit import BLOCKS
 from joulegate.model import Settled
 from joulegate.units import MICRO
 

@@ -8,7 +8,7 @@ from joulegate.attribution.booking.group import Group
 from joulegate.attribution.booking.idle import IdlePower
 from joulegate.attribution.features.feature_builder import FeatureBuilder
 from joulegate.attribution.input.foreign import ForeignLoad
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.timeline import Timeline
 from joulegate.attribution.rules import Rule
 from joulegate.model import (

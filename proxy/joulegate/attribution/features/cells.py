@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from joulegate.attribution.features.images import PlacedImage
 from joulegate.attribution.features.placed_work import Curves, PlacedWork
-from joulegate.attribution.features.step_clock import Floats, Ints, apart
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.features.step_clock import apart
+from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.maths.arrays import Floats, Ints
 
 CELL = 0.010
 """s: width of a cell; finer ones buy nothing while a step takes about as long."""

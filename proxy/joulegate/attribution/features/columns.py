@@ -6,8 +6,8 @@ import numpy as np
 from msgspec import Struct
 
 from joulegate.attribution.features.cells import Track
-from joulegate.attribution.features.scene import Claims, Scene
-from joulegate.attribution.features.step_clock import Floats
+from joulegate.attribution.features.window_features import Claims, Scene
+from joulegate.attribution.maths.arrays import Floats
 
 TEXT_SHAPE = {"step": 90.0, "tok": 1.5, "kv": 1 / 1000, "pf": 1.0, "pfx": 1 / 50_000}
 """Relative cost of a unit of text work (fits of published step energies of 8B to 70B models)."""

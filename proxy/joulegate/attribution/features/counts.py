@@ -6,9 +6,10 @@ import numpy as np
 from msgspec import Struct
 
 from joulegate.attribution.features.priors import Priors
-from joulegate.attribution.features.step_clock import Bools, Floats, Ints, Streams
+from joulegate.attribution.features.step_clock import Streams
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.rows import CHUNKED, ENCODES, Table, marked, table
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.maths.arrays import Bools, Floats, Ints
 
 CHUNK_DELAY = 0.0022
 """s from the end of a step to the arrival of its chunk (loopback and one event loop)."""

@@ -6,18 +6,18 @@ from operator import attrgetter
 
 import numpy as np
 
-from joulegate.attribution.booking.books import Window
 from joulegate.attribution.features.cells import CELL, Cells, ImageTrack, TextTrack, Track
 from joulegate.attribution.features.counts import Answers, encodes
 from joulegate.attribution.features.images import ImagePlacer, PlacedImage
 from joulegate.attribution.features.placement import Placer
 from joulegate.attribution.features.priors import Priors
-from joulegate.attribution.features.scene import Scene
-from joulegate.attribution.features.step_clock import Floats
 from joulegate.attribution.features.step_rate import clock_of
+from joulegate.attribution.features.window_features import Scene
 from joulegate.attribution.input.foreign import ForeignLoad
+from joulegate.attribution.input.request import AttributedSpan, Kind
 from joulegate.attribution.input.rows import CHUNKED, WORKS, Table, marked, table
-from joulegate.attribution.input.spans import AttributedSpan, Kind
+from joulegate.attribution.input.windows import Window
+from joulegate.attribution.maths.arrays import Floats
 from joulegate.model import UpstreamSetup
 from joulegate.units import MICRO, NANO
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from joulegate.attribution.features.priors import Priors
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.sanitize import possible
-from joulegate.attribution.input.spans import AttributedSpan
 
 IMAGE_DELAY = 0.005
 """s from the last denoising step to the end of the answer."""

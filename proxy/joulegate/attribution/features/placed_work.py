@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.features.step_clock import Bools, Floats, Ints, StepClock
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.features.step_clock import StepClock
+from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.maths.arrays import Bools, Floats, Ints
 
 SHORTEST = 0.002
 """s: no prefill is shorter."""

@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from joulegate.attribution.features.counts import Answers, Counts, encodes
 from joulegate.attribution.features.placed_work import SHORTEST, PlacedWork, joined, prefill_steps
 from joulegate.attribution.features.priors import Priors
-from joulegate.attribution.features.step_clock import Bools, Floats, Ints, StepClock
+from joulegate.attribution.features.step_clock import StepClock
 from joulegate.attribution.features.streams import StreamPlacer
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.rows import CHUNKED, FINISHED, STREAMED, Table, marked
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.maths.arrays import Bools, Floats, Ints
 
 END_DELAY = 0.003
 """s from the last step to the end of the answer."""

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.rows import CHUNKED, FINISHED, Table, marked, table
-from joulegate.attribution.input.spans import AttributedSpan, Floats
+from joulegate.attribution.maths.arrays import Floats
 from joulegate.attribution.maths.latency import KEPT as LATENCIES
 from joulegate.attribution.maths.latency import Latency
 

@@ -9,12 +9,10 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from joulegate.attribution.maths.arrays import Bools, Floats, Ints
+
 Pace: TypeAlias = Callable[[Floats, float], Floats]
 """Gives the steps in each tick, from the edges of the ticks and the usual steps a tick."""
 

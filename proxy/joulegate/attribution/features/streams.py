@@ -6,9 +6,10 @@ from msgspec import Struct
 from joulegate.attribution.features.counts import CHUNK_DELAY, Answers, Counts
 from joulegate.attribution.features.placed_work import NO_CURVES, SHORTEST, Curves, PlacedWork, prefill_steps
 from joulegate.attribution.features.priors import Priors
-from joulegate.attribution.features.step_clock import Bools, Floats, Ints, StepClock, Streams
+from joulegate.attribution.features.step_clock import StepClock, Streams
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.rows import FINISHED, Table, marked
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.maths.arrays import Bools, Floats, Ints
 
 LATE_CHUNK = 0.001
 """s from the last step to the last chunk, at most."""

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from joulegate.attribution.booking.books import Window
-from joulegate.attribution.features.step_clock import Floats
+from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.rows import table
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.windows import Window
+from joulegate.attribution.maths.arrays import Floats
 from joulegate.units import NANO
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.features.step_clock import Floats
+from joulegate.attribution.maths.arrays import Floats
 from joulegate.model import DeviceId, DeviceLoad
 from joulegate.units import NANO
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from joulegate.attribution.booking.books import Window
+from msgspec import Struct
+
 from joulegate.attribution.input.timeline import Timeline
+from joulegate.model import DeviceId
 from joulegate.units import NANO
 
 SHORTEST = 3 * NANO // 10
@@ -12,6 +14,30 @@ SHORTEST_BY_POWER = NANO
 """ns: power readings are means of a second."""
 STALLED = 10 * NANO
 """ns: a device silent for this long does not hold up the others."""
+
+
+class Window(Struct):
+    """A stretch of time between two counter edges, with the energy of each device in it."""
+
+    start: int
+    end: int
+    energy: dict[DeviceId, int]
+    gaps: dict[DeviceId, int]
+    inner: list[tuple[int, int]] = []
+    """Counter edges within it: instant, and energy since its start of all devices."""
+    final: bool = False
+    blind: bool = False
+    """Requests that had run in it were given up before its energy became known."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the energy of at least one device is known somewhere in it."""
+        return any(self.gaps.get(device, 0) < self.end - self.start for device in self.energy)
+
+    @property
+    def total(self) -> int:
+        """Return the energy of all devices in microjoules."""
+        return sum(self.energy.values())
 
 
 class Cutter:

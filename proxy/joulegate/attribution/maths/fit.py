@@ -8,9 +8,10 @@ weights and the pinned idle power are what makes it work.
 import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.features.step_clock import Floats
-from joulegate.attribution.input.spans import BLOCKS
+from joulegate.attribution.maths.arrays import Floats
 
+BLOCKS = 6
+"""Blocks of the past that the jackknife leaves out in turn."""
 RIDGE = 0.01
 """Pull of the prior, as part of a column's own weight."""
 ROUNDS = 4

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from joulegate.attribution.features.step_clock import Floats
+from joulegate.attribution.maths.arrays import Floats
 from joulegate.attribution.maths.fit import bend, nonnegative
 
 KEPT = 500

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from joulegate.attribution.features.step_clock import Floats, Ints
+from joulegate.attribution.maths.arrays import Floats, Ints
 
 
 def split(total: int, weights: Floats | Sequence[float]) -> Ints:

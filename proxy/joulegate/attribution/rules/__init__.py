@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from joulegate.attribution.features.scene import Scene, Shares
+from joulegate.attribution.features.window_features import Scene, Shares
 
 
 class Rule(Protocol):

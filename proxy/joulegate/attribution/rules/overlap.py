@@ -7,8 +7,8 @@ was being served. Both are baselines: a long prompt costs as much as a short one
 import numpy as np
 
 from joulegate.attribution.features.cells import Track, ratio
-from joulegate.attribution.features.scene import Claims, Scene, Shares
-from joulegate.attribution.features.step_clock import Floats
+from joulegate.attribution.features.window_features import Claims, Scene, Shares
+from joulegate.attribution.maths.arrays import Floats
 
 
 class Rule:

@@ -9,7 +9,6 @@ from collections import OrderedDict
 import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.booking.scaling import scaled
 from joulegate.attribution.features.columns import (
     CLOCKS_UP,
     EXTRA_NAMES,
@@ -22,11 +21,11 @@ from joulegate.attribution.features.columns import (
     tail_prior,
     unit,
 )
-from joulegate.attribution.features.scene import Scene, Shares
-from joulegate.attribution.features.step_clock import Floats
-from joulegate.attribution.input.spans import BLOCKS
-from joulegate.attribution.maths.fit import Fit, fit, scales, trust
-from joulegate.attribution.maths.lag import LagScan
+from joulegate.attribution.features.window_features import Scene, Shares
+from joulegate.attribution.maths.arrays import Floats
+from joulegate.attribution.maths.fit import BLOCKS, Fit, fit, scales, trust
+from joulegate.attribution.rules.lag import LagScan
+from joulegate.attribution.rules.scaling import scaled
 from joulegate.attribution.rules.tokens import Rule as Tokens
 from joulegate.units import NANO
 

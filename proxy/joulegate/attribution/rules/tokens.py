@@ -4,8 +4,8 @@ The first rule and the fall-back of the model. If several upstreams work in a ce
 first, since their units differ. Its known fault: a prefilled token costs far less than a decoded one.
 """
 
-from joulegate.attribution.features.scene import Scene, Shares
-from joulegate.attribution.features.step_clock import Floats
+from joulegate.attribution.features.window_features import Scene, Shares
+from joulegate.attribution.maths.arrays import Floats
 from joulegate.attribution.rules.overlap import by_cell, normalized
 
 

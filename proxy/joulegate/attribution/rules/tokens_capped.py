@@ -3,8 +3,8 @@
 import numpy as np
 
 from joulegate.attribution.features.cells import ratio
-from joulegate.attribution.features.scene import Claims, Scene, Shares
-from joulegate.attribution.features.step_clock import Floats
+from joulegate.attribution.features.window_features import Claims, Scene, Shares
+from joulegate.attribution.maths.arrays import Floats
 from joulegate.attribution.rules.tokens import Rule as Tokens
 
 CAP_ONE_DEVICE = 0.25

@@ -6,9 +6,9 @@ import numpy as np
 from msgspec import Struct
 
 from joulegate.attribution.features.cells import Cells, Track, sums
-from joulegate.attribution.features.step_clock import Floats, Ints
 from joulegate.attribution.input.foreign import Load
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.maths.arrays import Floats, Ints
 
 
 class Scene:

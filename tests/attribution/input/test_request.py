@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from joulegate.attribution.input.spans import FEW, AttributedSpan, Kind
+from joulegate.attribution.input.request import FEW, AttributedSpan, Kind
 from joulegate.model import (
     JobState,
     SpanId,

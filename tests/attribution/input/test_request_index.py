@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from joulegate.attribution.input.span_index import BLOCK, SpanIndex
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request_index import BLOCK, SpanIndex
 
 starts = st.floats(0, 100, allow_nan=False)
 

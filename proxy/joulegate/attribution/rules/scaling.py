@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from joulegate.attribution.features.cells import sums
 from joulegate.attribution.features.columns import Matrix
-from joulegate.attribution.features.scene import Claims, Scene, Shares
-from joulegate.attribution.features.step_clock import Floats
+from joulegate.attribution.features.window_features import Claims, Scene, Shares
+from joulegate.attribution.maths.arrays import Floats
 
 SPARE_IDLE = 1.9
 """Idle windows may draw this multiple of idle power: clocks that are still up."""

@@ -7,7 +7,8 @@ from operator import attrgetter
 import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.input.spans import AttributedSpan, Floats
+from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.maths.arrays import Floats
 
 BLOCK = 256
 """Requests that are passed over at once."""

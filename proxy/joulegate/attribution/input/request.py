@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
 
 from joulegate.attribution.input.rows import (
@@ -21,6 +20,8 @@ from joulegate.attribution.input.rows import (
     packed,
 )
 from joulegate.attribution.input.sanitize import phase, possible
+from joulegate.attribution.maths.arrays import Floats
+from joulegate.attribution.maths.fit import BLOCKS
 from joulegate.model import (
     WORKLESS,
     DeviceId,
@@ -37,15 +38,11 @@ from joulegate.model import (
 )
 from joulegate.units import NANO
 
-Floats = npt.NDArray[np.float64]
-
 NEVER_STARTED = {Outcome.UPSTREAM_REFUSED}
 FEW, MANY = 16, 1024
 """Chunks of a stream that are always kept, and those that are dropped at once."""
 MOST_BYTES = 2**32 - 1
 """Content bytes of one chunk that count."""
-BLOCKS = 6
-"""Blocks of the past that the jackknife leaves out in turn."""
 NO_ENERGY: Floats = np.zeros(BLOCKS)
 NO_TIMES, NO_SIZES = array("d"), array("I")
 NO_TIMINGS = ServerTimings()

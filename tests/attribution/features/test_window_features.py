@@ -7,8 +7,8 @@ import pytest
 
 from joulegate.attribution.features.cells import Cells, ImageTrack
 from joulegate.attribution.features.images import PlacedImage
-from joulegate.attribution.features.scene import Claims, Scene
-from joulegate.attribution.input.spans import AttributedSpan
+from joulegate.attribution.features.window_features import Claims, Scene
+from joulegate.attribution.input.request import AttributedSpan
 
 
 def scene(make: Any) -> Scene:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from joulegate.attribution.features.columns import Matrix
-from joulegate.attribution.features.scene import Scene
-from joulegate.attribution.features.step_clock import Floats
+from joulegate.attribution.features.window_features import Scene
+from joulegate.attribution.maths.arrays import Floats
 from joulegate.attribution.maths.fit import nonnegative
 
 COARSE = 0.3

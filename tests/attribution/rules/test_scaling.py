@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.attribution.booking.scaling import (
+from joulegate.attribution.rules.scaling import (
     AROUND,
     FOREIGN_SCALE,
     FOREIGN_WINDOWS,
