@@ -146,3 +146,15 @@ def test_cuts_telescope_to_the_sum_over_epochs(samples: list[EnergySample], data
 
     rises = [(b.counter or 0) - (a.counter or 0) for a, b in pairwise(samples)]
     assert total == sum(rise for rise in rises if rise > 0)
+
+
+def test_energy_that_comes_to_light_after_a_cut_counts_after_it() -> None:
+    """A device whose first readings arrive late loses nothing: windows that are closed stay as they are."""
+    line = timeline()
+    line.cut(1000 * MICRO)
+    for sample in (read(0, 100), read(50, 110), read(100, 120)):
+        line.add(sample)
+
+    assert line.energy(1000 * MICRO) == 0
+    assert (line.known_until() or 0) > 1000 * MICRO
+    assert line.energy(2000 * MICRO) == 20 * MICRO

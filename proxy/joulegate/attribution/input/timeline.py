@@ -44,6 +44,8 @@ class Timeline:
         """Energy is the integral of power readings: the device has no counter."""
         self._last: EnergySample | None = None
         self._suspect: EnergySample | None = None
+        self._cut_at = Nanoseconds(0)
+        """A cut that was made before anything was known: what comes to light later counts after it."""
 
     def fail(self, failure: SourceFailure) -> None:
         """Record a failed reading: what lies between the good ones is settled when the next one comes."""
@@ -101,6 +103,7 @@ class Timeline:
     def cut(self, t: int) -> None:
         """Fix the value at ``t`` for ever and forget what lies before."""
         if not self.times:
+            self._cut_at = Nanoseconds(t)
             return
         total = self.energy(t)
         place = bisect_left(self.times, t)
@@ -130,8 +133,9 @@ class Timeline:
 
     def _begin(self, sample: EnergySample) -> None:
         self._last = sample
-        if not self.times or self.times[-1] < sample.t:
-            self.times.append(sample.t)
+        t = max(sample.t, self._cut_at)
+        if not self.times or self.times[-1] < t:
+            self.times.append(t)
             self.totals.append(self.totals[-1] if self.totals else 0)
 
     def _restart(self, last: EnergySample, first: EnergySample) -> None:
