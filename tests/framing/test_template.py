@@ -27,6 +27,27 @@ def test_only_the_text_may_differ() -> None:
     assert alike.size(b'{"t":"') == -1
 
 
+def test_a_read_that_is_one_event_is_measured_with_its_framing() -> None:
+    """It is like the last one only if its framing is, and if nothing in its text is a part of the framing."""
+    alike = EventTemplate()
+    alike.learn_read(b'data: {"t":"ab"}\n\n', b'{"t":"ab"}')
+    assert alike.read_size(b'data: {"t":"ab"}\n\n') == -1, "the event is not known yet"
+    alike.learn(b'{"t":"ab"}', 6, 8)
+    alike.learn_read(b'data: {"t":"ab"}\n\n', b'{"t":"ab"}')
+    assert alike.read_size(b'data: {"t":"abc"}\n\n') == 3
+    assert alike.read_size(b'data: {"t":""}\n\n') == 0
+    for other in (
+        b'data: {"t":"a\n"}\n\n',
+        b'data: {"t":"a\r"}\n\n',
+        b'data: {"t":"a\\"}\n\n',
+        b'data: {"t":"a","b":""}\n\n',
+        b'data: {"t":"a"}\n',
+        b'data: {"t":"a"}\r\n\r\n',
+        b'data: {"t":"a"}\n\ndata: {"t":"a"}\n\n',
+    ):
+        assert alike.read_size(other) == -1, other
+
+
 @given(PIECES, PIECES, PIECES, PIECES)
 def test_likeness_is_never_wrong(before: bytes, one: bytes, other: bytes, after: bytes) -> None:
     """Where an event is taken as like another, a search finds in it exactly one text of that size."""

@@ -100,8 +100,9 @@ class RequestSpan:
     """Tells the sink of one request."""
 
     __slots__ = (
-        "_chunks", "_flushed", "_identity", "_sink", "_untold", "body_bytes", "client_left", "closed", "ear",
-        "observation", "opened", "overhead_request", "overhead_response", "response_bytes", "streamed",
+        "_flushed", "_identity", "_sink", "_sizes", "_times", "_untold", "body_bytes", "client_left",
+        "closed", "ear", "observation", "opened", "overhead_request", "overhead_response",
+        "response_bytes", "streamed",
     )  # fmt: skip
 
     def __init__(
@@ -120,8 +121,9 @@ class RequestSpan:
         self._untold: Nanoseconds | None = None
         """When the first content came, as long as no event says it."""
         self._flushed = Nanoseconds(0)
-        self._chunks: array[int] | None = None
-        """Times and sizes by turns of the chunks since the last event: 16 bytes each, not 96."""
+        self._times: array[int] | None = None
+        self._sizes: array[int] | None = None
+        """Of the chunks since the last event: 16 bytes each, not 96."""
         self.body_bytes = 0
         self.response_bytes = 0
         self.client_left: Nanoseconds | None = None
@@ -142,19 +144,27 @@ class RequestSpan:
     def received(self, times: Sequence[Nanoseconds], parts: Sequence[bytes]) -> None:
         """Let the observer hear parts of the answer that the client has been sent."""
         sizes = self.observation.response_parts(times, parts)
-        for t, content in zip(times, sizes, strict=True):
-            if content <= 0:
-                continue
-            self.response_bytes += content
-            if self.streamed is None:
-                self._begin(t)
-            if self.streamed:
-                if self._chunks is None:
-                    self._chunks = array("q")
-                self._chunks.append(t)
-                self._chunks.append(content)
-                if t - self._flushed >= LONGEST or len(self._chunks) >= 2 * MOST_CHUNKS:
-                    self.flush(t)
+        if min(sizes) <= 0:
+            told = [(t, size) for t, size in zip(times, sizes, strict=True) if size > 0]
+            times, sizes = [t for t, _ in told], [size for _, size in told]
+            if not told:
+                return
+        self.response_bytes += sum(sizes)
+        if self.streamed is None:
+            self._begin(times[0])
+        if self.streamed:
+            self._keep(times, sizes)
+
+    def _keep(self, times: Sequence[Nanoseconds], sizes: Sequence[int]) -> None:
+        """Keep chunks for their event."""
+        if self._times is None or self._sizes is None or len(self._times) + len(times) > MOST_CHUNKS:
+            self.flush(self._flushed)
+            self._times, self._sizes = array("q"), array("q")
+        self._times.extend(times)
+        self._sizes.extend(sizes)
+        last = times[-1]
+        if last - self._flushed >= LONGEST or len(self._times) >= MOST_CHUNKS:
+            self.flush(last)
 
     def check(self, now: Nanoseconds) -> None:
         """Emit what has waited long enough."""
@@ -164,15 +174,15 @@ class RequestSpan:
 
     def due(self, now: Nanoseconds) -> bool:
         """Whether chunks have waited long enough."""
-        return self._chunks is not None and now - self._flushed >= LONGEST
+        return self._times is not None and now - self._flushed >= LONGEST
 
     def flush(self, t: Nanoseconds) -> None:
         """Emit the chunks since the last time."""
         self._flushed = t
-        chunks, self._chunks = self._chunks, None
-        if chunks is not None:
-            times = cast(list[Nanoseconds], chunks[::2].tolist())
-            self._sink.emit(SpanChunks(self._identity.id, times, chunks[1::2].tolist()))
+        times, sizes, self._times, self._sizes = self._times, self._sizes, None, None
+        if times is not None and sizes is not None:
+            told = cast(list[Nanoseconds], times.tolist())
+            self._sink.emit(SpanChunks(self._identity.id, told, sizes.tolist()))
 
     def close(self, t: Nanoseconds, outcome: Outcome, phase: Phase, status: int | None) -> None:
         """Emit that the request is over; only the first call does."""
@@ -205,7 +215,7 @@ class RequestSpan:
         if not self.opened:
             self.open(t)
         self.closed = True
-        if self._chunks is not None:
+        if self._times is not None:
             self.flush(t)
         self.observation.response_end(complete=phase is Phase.DONE)
         if self.ear:

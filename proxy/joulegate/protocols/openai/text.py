@@ -18,6 +18,7 @@ from joulegate.model import Fact, FactSource, JobSign, TaskFacts
 from joulegate.observing import Listener, Members
 from joulegate.ports import Headers, Rewrite
 from joulegate.protocols.openai.jobs import MEMBERS, sign
+from joulegate.units import Nanoseconds
 from joulegate.usage_injection import ask_for_usage
 
 _STRING = rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
@@ -53,6 +54,20 @@ class Generation(Listener):
         self._events = 0
         self._choices: int | None = None
         self._finals = 0
+
+    def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
+        """Accept a part of the answer; one like the last one but for its text is not taken apart."""
+        splitter = self._splitter
+        if splitter is None:
+            return super().response_body(t, chunk)
+        size = self._template.read_size(chunk)
+        if size >= 0 and splitter.skip(len(chunk)):
+            return size
+        if payload := splitter.alone(chunk):
+            size = self.event(payload)
+            self._template.learn_read(chunk, payload)
+            return size
+        return super().response_body(t, chunk)
 
     def event(self, data: bytes) -> int:
         """Accept one event of the stream."""
