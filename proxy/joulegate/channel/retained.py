@@ -56,7 +56,8 @@ class Retained:
             return None
         self._last += 1
         self._put(event, span, packed)
-        self._make_room()
+        if self._size > self._bounds.size or len(self._spans) > self._bounds.spans:
+            self._make_room()
         return self._last if self._last in self._events else None
 
     def get(self, sequence: int) -> bytes | None:

@@ -64,7 +64,11 @@ class JsonPeek:
             return self._scanner.found
         if self._found is None:
             plan = _plan(self._wanted, self._counted, self._heads)
-            whole = decode(b"".join(self._parts), plan.shape)
+            text = b"".join(self._parts)
+            try:
+                whole: msgspec.Struct | None = msgspec.json.decode(text, type=plan.shape)
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
+                whole = decode(text, plan.shape)
             if whole is None:
                 self._found = self._scan().found
             else:
@@ -146,7 +150,10 @@ class _Plan:
             if value is not None:
                 found.members[path] = value[:HEAD].strip()
         for path, top, rest in self._counted:
-            value = _at(document, top, rest)
+            raw = getattr(document, top)
+            if raw is None:
+                continue
+            value = _inside(bytes(raw), rest) if rest else bytes(raw)
             elements = decode(value, list[msgspec.Raw]) if value is not None else None
             if elements is not None:
                 found.counts[path] = len(elements)

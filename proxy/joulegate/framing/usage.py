@@ -6,13 +6,14 @@ reported zero is a value, counts that cannot be true are unknown.
 """
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Raw, Struct, convert
 from msgspec.structs import replace
 
 from joulegate.framing import heads
-from joulegate.framing.values import count, fact, members, milliseconds, seconds
+from joulegate.framing.values import CEILING, count, fact, members, milliseconds, seconds
 from joulegate.model import Fact, FactSource, ServerTimings, TaskFacts
 
 
@@ -63,6 +64,13 @@ class _Metrics(Struct):
     generation_time_ms: Any = None
 
 
+_OTHERS = tuple(
+    name
+    for name in _Usage.__struct_fields__
+    if name not in ("prompt_tokens", "completion_tokens", "total_tokens")
+)
+_other_members = attrgetter(*_OTHERS)
+"""Gives all that usage may say beside its usual counts."""
 _NOTHING = TaskFacts()
 _NO_TIMINGS = ServerTimings()
 
@@ -159,6 +167,10 @@ def _sum(one: Fact | None, other: Fact | None) -> Fact | None:
 
 
 def _usage_facts(usage: _Usage) -> TaskFacts:
+    if _is_plain(usage):
+        return TaskFacts(
+            prompt_tokens=Fact(usage.prompt_tokens), completion_tokens=Fact(usage.completion_tokens)
+        )
     prompt = count(usage.prompt_tokens)
     if prompt is None:
         prompt = _with_cached(usage)
@@ -176,6 +188,18 @@ def _usage_facts(usage: _Usage) -> TaskFacts:
         reasoning_tokens=_part(reasoning, completion.value if completion else None),
         images=fact(usage.image_count),
         audio_in=None if audio is None else Fact(audio),
+    )
+
+
+def _is_plain(usage: _Usage) -> bool:
+    """Whether only the counts of prompt and completion, and their total, are there: the usual form."""
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    return (
+        type(prompt) is int
+        and type(completion) is int
+        and 0 <= prompt <= CEILING
+        and 0 <= completion <= CEILING
+        and _other_members(usage).count(None) == len(_OTHERS)
     )
 
 

@@ -87,6 +87,7 @@ class GateContext:
         self.draining = False
         self.parse_failures = 0
         self.active: set[ActiveExchange] = set()
+        """Exchanges that are looked after."""
         self._handling = 0
         self._quiet: asyncio.Event | None = None
         self._lost: set[str] = set()
@@ -105,15 +106,12 @@ class GateContext:
         self._handling -= 1
         self._settle()
 
-    def began(self, exchange: ActiveExchange) -> None:
-        """Look after an exchange."""
-        self.active.add(exchange)
-
     def ended(self, exchange: ActiveExchange, target: Target) -> None:
         """Look after an exchange with this upstream no longer."""
         self.active.discard(exchange)
         self.admission.leave(target)
-        self._settle()
+        if self._quiet is not None:
+            self._settle()
 
     def check(self, now: Nanoseconds) -> None:
         """Let every exchange do what is due, a part of them in each turn of the loop."""

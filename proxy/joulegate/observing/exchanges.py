@@ -31,6 +31,8 @@ from joulegate.units import Nanoseconds
 Members = dict[str, msgspec.Raw]
 
 MULTIPART = b"multipart/form-data"
+_PLAIN = (b"", b"identity")
+"""Values of ``Content-Encoding`` that leave a body as it is."""
 _EVENT_STREAM = frozenset({b"text/event-stream"})
 _LINES = frozenset({b"application/x-ndjson", b"application/jsonl", b"application/stream+json"})
 _EVENT_SIGNS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -72,7 +74,9 @@ class Listener:
         """A good answer has begun."""
         self.answer_model: str | None = None
         self._route_model = model
-        self._request = None if _encoded(headers) else self.request_peek(headers)
+        self._fields = by_name(headers)
+        encoding = self._fields.get(b"content-encoding", b"").lower()
+        self._request = self.request_peek(headers) if encoding in _PLAIN else None
         # Not bound: a bound method would keep the listener alive until the garbage collector comes.
         self._read: Callable[[Listener, bytes], int] = _nothing
         self._splitter: EventSplitter | LineSplitter | None = None
@@ -87,7 +91,8 @@ class Listener:
 
     def request_peek(self, headers: Headers) -> Peek | None:
         """Return what looks into the request's body; ``None`` leaves it unread."""
-        content_type = header(headers, b"content-type")
+        del headers
+        content_type = self._fields.get(b"content-type", b"")
         if content_type.lower().startswith(MULTIPART):
             return MultipartPeek(content_type, self.wishes)
         return JsonPeek(self.wishes, self.wish_counts)
@@ -165,7 +170,7 @@ class Listener:
 
     def asked(self) -> Asked:
         """Return what is known of the wish so far."""
-        asked = self.wish(self.request_found())
+        asked = self.wish(self._request.found() if self._request else Found({}, {}))
         if asked.model is None and self._route_model:
             return msgspec.structs.replace(asked, model=self._route_model)
         return asked
@@ -183,8 +188,7 @@ class Listener:
         self.answered = True
         fields = by_name(headers)
         self.accounts.head(fields)
-        encoded = fields.get(b"content-encoding", b"").lower() not in (b"", b"identity")
-        if encoded:
+        if fields.get(b"content-encoding", b"").lower() not in _PLAIN:
             self._read = _length
             return
         media = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
@@ -348,7 +352,3 @@ def _length(_: Listener, chunk: bytes) -> int:
 def header(headers: Headers, name: bytes) -> bytes:
     """Return the value of the first field of this name, in lower case; empty if there is none."""
     return by_name(headers).get(name, b"")
-
-
-def _encoded(headers: Headers) -> bool:
-    return by_name(headers).get(b"content-encoding", b"").lower() not in (b"", b"identity")

@@ -281,7 +281,7 @@ def test_repeated_heads_are_read_once_and_not_for_ever() -> None:
     assert known.head(large) is not known.head(large)
     for number in range(HeadCache.MOST + 1):
         known.head(GET + b"\r\nA: %d" % number)
-    assert len(known._heads) <= HeadCache.MOST
+    assert len(known.heads) <= HeadCache.MOST
     for _ in range(2):
         with pytest.raises(MalformedHead):
             known.head(b"nothing")

@@ -34,7 +34,8 @@ class Answer:
 
     __slots__ = (
         "_client", "_extra", "_framing", "_held", "_kept", "_listens_at", "_refusal", "_request", "_span",
-        "_straight", "_times", "_unheard", "_unheard_head", "_waiting", "begun", "last", "status", "strip",
+        "_straight", "_times", "_unheard", "_unheard_head", "_waiting", "begun", "closes", "last", "status",
+        "strip", "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -67,11 +68,10 @@ class Answer:
         """Status sent to the client."""
         self.begun = False
         """The head is written: from here on a failure can only cut."""
-
-    @property
-    def closes(self) -> bool:
+        self.closes = False
         """The end of the connection is the end of the answer."""
-        return self._framing is Framing.CLOSE
+        self.withheld = False
+        """An answer is kept back."""
 
     def begin(self, head: ResponseHead, *, keep_alive: bool) -> None:
         """Write the head, which leaves with what follows."""
@@ -83,7 +83,8 @@ class Answer:
         if known is None:
             known = head.onward[key] = self._framed(head)
         self._framing, lines = known
-        end = b"\r\n" if keep_alive and self._framing is not Framing.CLOSE else b"Connection: close\r\n\r\n"
+        self.closes = self._framing is Framing.CLOSE
+        end = b"\r\n" if keep_alive and not self.closes else b"Connection: close\r\n\r\n"
         self._held = b"%b%b%b" % (lines, extra, end)
         self._unheard_head = head
         self.begun, self.status = True, head.status
@@ -173,27 +174,22 @@ class Answer:
 
     def withhold(self, head: ResponseHead) -> None:
         """Keep an answer back while it may be a refusal to count tokens."""
-        self._refusal, self._kept = head, []
+        self._refusal, self._kept, self.withheld = head, [], True
 
     def keep(self, part: bytes) -> bool:
         """Keep a part back; return whether the whole is still small enough for that."""
         self._kept.append(part)
         return sum(map(len, self._kept)) <= _SMALL
 
-    @property
-    def withheld(self) -> bool:
-        """An answer is kept back."""
-        return self._refusal is not None
-
     def refuses_usage(self) -> bool:
         """Whether it is the asking for usage that is refused."""
         whole = b"".join(self._kept)
-        return self._refusal is not None and any(name in whole for name in _USAGE)
+        return self.withheld and any(name in whole for name in _USAGE)
 
     def release(self) -> tuple[ResponseHead | None, list[bytes]]:
         """Return what was kept back, and keep it no longer."""
         released = self._refusal, self._kept
-        self._refusal, self._kept = None, []
+        self._refusal, self._kept, self.withheld = None, [], False
         return released
 
     # --- inside ----------------------------------------------------------------------------------------

@@ -166,6 +166,13 @@ TABLE: dict[Stage, dict[Event, Step]] = {
 """What is not here changes nothing: a client leaves once, and what is over stays so."""
 
 
+def outcome_of(status: int | None) -> Outcome:
+    """Return the outcome of an answer that reached the client whole."""
+    if status is None or status < 400:
+        return Outcome.OK
+    return Outcome.CLIENT_ERROR if status < 500 else Outcome.UPSTREAM_ERROR
+
+
 def decide(stage: Stage, event: Event) -> Step:
     """Return what is to be done."""
     if event is Event.SHUT_DOWN:

@@ -58,25 +58,18 @@ class Dispatcher:
     ) -> None:
         """Answer one request. Never raises."""
         try:
-            refusal = self._first_look(head)
-            if refusal is not None:
+            if self._desk.draining:
+                refusal = Refusal(503, "draining", "this gate is going away: connect again")
                 self._refuse(client, head, body, refusal)
+            elif head.key not in self._ways and (problem := request_problem(head.method, head.target)):
+                status = 405 if head.method == "CONNECT" else 400
+                self._refuse(client, head, body, Refusal(status, "malformed", problem))
             elif isinstance(body, bytes):
                 self._decide(client, head, arrived, body)
             else:
                 self._await(client, head, arrived, body)
         except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
             self._broken(client, head, body)
-
-    def _first_look(self, head: RequestHead) -> Refusal | None:
-        if self._desk.draining:
-            return Refusal(503, "draining", "this gate is going away: connect again")
-        if head.key in self._ways:
-            return None
-        problem = request_problem(head.method, head.target)
-        if problem is None:
-            return None
-        return Refusal(405 if head.method == "CONNECT" else 400, "malformed", problem)
 
     # --- the body that is here -------------------------------------------------------------------------
 
@@ -162,7 +155,7 @@ class Dispatcher:
 
     def _identity(self, head: RequestHead, observation: Observation, target: Target) -> Identity:
         settings, fields = self._desk.settings, head.fields
-        tenant = settings.tenants.identify(head.headers)
+        tenant = settings.tenants.identify(head.headers) if settings.tenants.digests else None
         rules = settings.tasks
         if rules:
             path = head.target.partition("?")[0]

@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from joulegate.errors import UpstreamError
 from joulegate.gateway.exchange.answer import REFUSALS, Answer
-from joulegate.gateway.exchange.decisions import Action, Event, Stage, decide, failed
+from joulegate.gateway.exchange.decisions import Action, Event, Stage, decide, failed, outcome_of
 from joulegate.gateway.exchange.request_span import CloseSpan, RequestSpan
 from joulegate.gateway.exchange.tunnel import Tunnel, join
 from joulegate.gateway.exchange.upstream_request import onward_head, rewritten_request, whole_request
@@ -18,7 +18,7 @@ from joulegate.gateway.http.body import BodyTimeout, RequestBody
 from joulegate.gateway.http.client_connection import ClientConnection
 from joulegate.gateway.http.framing import LAST_CHUNK, MalformedBody, chunk
 from joulegate.gateway.http.heads import RequestHead, ResponseHead
-from joulegate.gateway.http.refusals import Refusal, failure, outcome_of, response
+from joulegate.gateway.http.refusals import Refusal, failure, response
 from joulegate.gateway.http.upstream_connection import BodySink, UpstreamConnection
 from joulegate.gateway.policy.routing import upstream_target
 from joulegate.gateway.policy.settings import Target
@@ -82,7 +82,7 @@ class Exchange:
         context = self._context
         self._arrived = arrived
         self._client.carry(self)
-        context.began(self)
+        context.active.add(self)
         self._rewrite = self._wanted_rewrite()
         # A kept connection may turn out to be closed: what cannot be sent again goes over a fresh one.
         fresh = self._head.upgrade or self._small is None
@@ -183,7 +183,7 @@ class Exchange:
         if answer.withheld:
             if self._stage is Stage.WAITING and answer.refuses_usage():
                 self._connection = None
-                self._happened(Event.USAGE_REFUSED, Outcome.OK)
+                self._happened(Event.USAGE_REFUSED)
                 return
             self._release(t)
         answer.end()
@@ -191,9 +191,9 @@ class Exchange:
             self._keep_alive = False
         self._connection = None
         answer.listen()
-        outcome = outcome_of(answer.status)
-        failed = outcome is Outcome.OK and self._span.observation.conclusion() is Conclusion.FAILED
-        self._happened(Event.FAILED_WITHIN if failed else Event.ENDED, outcome)
+        good = answer.status is not None and answer.status < 400
+        within = good and self._span.observation.conclusion() is Conclusion.FAILED
+        self._happened(Event.FAILED_WITHIN if within else Event.ENDED)
 
     def answer_failed(self, t: Nanoseconds, outcome: Outcome, detail: str) -> None:
         """Cut the answer if it has begun; else send the request again, or answer in the upstream's place."""
@@ -256,7 +256,8 @@ class Exchange:
         head, span, small, rewrite = self._head, self._span, self._small, self._rewrite
         now = self._context.clock()
         self._connection = connection
-        self._wait(self._context.settings.timeouts.first_byte, Outcome.UPSTREAM_TIMEOUT, now)
+        self._since, self._patience = now, self._context.settings.timeouts.first_byte
+        self._expiry = Outcome.UPSTREAM_TIMEOUT
         self._answer.strip = rewrite.strip if rewrite is not None else None
         if span.overhead_request is None:
             span.overhead_request = Nanoseconds(max(0, now - self._arrived))
@@ -365,11 +366,15 @@ class Exchange:
     # --- what happens ----------------------------------------------------------------------------------
 
     def _happened(
-        self, event: Event, outcome: Outcome, detail: str = "", refusal: Refusal | None = None
+        self,
+        event: Event,
+        outcome: Outcome | None = None,
+        detail: str = "",
+        refusal: Refusal | None = None,
     ) -> None:
-        """Do what the table says."""
+        """Do what the table says; the outcome is the event's own, or that of the answer's status."""
         step = decide(self._stage, event)
-        outcome = step.outcome or outcome
+        outcome = step.outcome or outcome or outcome_of(self._answer.status)
         match step.action:
             case Action.NOTHING:
                 pass

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from joulegate.framing.websocket import Message
-from joulegate.gateway.exchange.ids import model_name
+from joulegate.gateway.exchange.ids import MODEL_LENGTH, model_name
 from joulegate.gateway.http.encodings import Decoder, plain
 from joulegate.gateway.policy.route_rules import Ruled
 from joulegate.model import Asked, JobSign, ServerTimings, TaskFacts
@@ -123,7 +123,10 @@ class ObservedFacts(Struct):
 class Observation:
     """One observer, guarded."""
 
-    __slots__ = ("_answer", "_asked", "_failed", "_observer", "_request", "failed", "protocol", "route")
+    __slots__ = (
+        "_answer", "_failed", "_observer", "_request", "failed", "known", "learns_of_jobs", "protocol",
+        "route",
+    )  # fmt: skip
 
     def __init__(
         self, observer: Observer, protocol: str, route: Route, failed: Callable[[str], None]
@@ -132,11 +135,14 @@ class Observation:
         self._failed = failed
         self.protocol = protocol
         self.route = route
-        self._asked: Asked | None = None
+        self.known: Asked | None = None
+        """What ``asked`` has found, as long as no more of the request comes."""
         self._request: Decoder | None = None
         self._answer: Decoder | None = None
         self.failed = False
         """The observer raised; from then on it hears nothing."""
+        self.learns_of_jobs = hasattr(observer, "jobs")
+        """The observer may have something to say of jobs."""
 
     def unfold(self, *, request: Decoder | None = None, answer: Decoder | None = None) -> None:
         """Let the observer hear what a compressed body says."""
@@ -145,7 +151,7 @@ class Observation:
 
     def request_body(self, chunk: bytes) -> None:
         """Accept a part of the request body."""
-        self._asked = None
+        self.known = None
         if self.failed:
             return
         try:
@@ -159,11 +165,17 @@ class Observation:
 
     def asked(self) -> Asked:
         """Return what is known of the wish so far, its model fit to be kept."""
-        if self._asked is None:
-            asked = self._guard(self._observer.asked, Asked())
-            model = model_name(asked.model)
-            self._asked = asked if model == asked.model else replace(asked, model=model)
-        return self._asked
+        if self.known is None:
+            try:
+                asked = self._observer.asked()
+            except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+                self._fail()
+                asked = Asked()
+            model = asked.model
+            if model is not None and not (0 < len(model) <= MODEL_LENGTH and model.isprintable()):
+                asked = replace(asked, model=model_name(model))
+            self.known = asked
+        return self.known
 
     def rewrite(self, body: bytes) -> Rewrite | None:
         """Return the body to send in place of this one, if any."""
@@ -208,16 +220,20 @@ class Observation:
 
     def conclusion(self) -> Conclusion:
         """Return what the answer has said of its end so far."""
-        return Conclusion.NONE if self.failed else self._guard(self._observer.conclusion, Conclusion.NONE)
+        if not self.failed:
+            try:
+                return self._observer.conclusion()
+            except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+                self._fail()
+        return Conclusion.NONE
 
     def streamed(self) -> bool:
         """Whether the answer is a stream of parts."""
-        return self._guard(self._observer.streamed, False)
-
-    @property
-    def learns_of_jobs(self) -> bool:
-        """The observer may have something to say of jobs."""
-        return hasattr(self._observer, "jobs")
+        try:
+            return self._observer.streamed()
+        except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+            self._fail()
+            return False
 
     def jobs(self) -> Sequence[JobSign]:
         """Return what was learnt of jobs since the last call."""
@@ -246,7 +262,9 @@ class Observation:
             account.streamed = observer.streamed()
             account.facts = observer.facts()
             account.timings = observer.timings()
-            account.model = model_name(observer.model())
+            model = observer.model()
+            fit = model is None or (0 < len(model) <= MODEL_LENGTH and model.isprintable())
+            account.model = model if fit else model_name(model)
         except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
             self._fail()
         return account

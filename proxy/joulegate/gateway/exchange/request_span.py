@@ -64,7 +64,8 @@ def opened(
         asked = replace(asked, model=identity.model)
     work, task = work or asked.work or route.work, task or asked.task or route.task
     if work is WorkClass.INFERENCE:
-        task = task_of(identity.tasks, asked.model) or identity.task or task
+        ruled = task_of(identity.tasks, asked.model) if identity.tasks else None
+        task = ruled or identity.task or task
     return SpanOpened(
         id=identity.id,
         t=t,
@@ -139,7 +140,8 @@ class RequestSpan:
         """Emit that the request is with the upstream; only the first call does."""
         if not self.opened:
             self.opened = True
-            self._sink.emit(opened(self._identity, t, self.observation.asked(), body_bytes=self.body_bytes))
+            asked = self.observation.known or self.observation.asked()
+            self._sink.emit(opened(self._identity, t, asked, body_bytes=self.body_bytes))
 
     def received(self, times: Sequence[Nanoseconds], parts: Sequence[bytes]) -> None:
         """Let the observer hear parts of the answer that the client has been sent."""

@@ -21,7 +21,7 @@ def whole_request(head: RequestHead, target: Target, body: bytes) -> bytes:
     """Return the request with a body that is here whole."""
     if head.chunked:
         body = b"".join(chunk(body)) + LAST_CHUNK
-    return onward_head(head, target) + body
+    return (head.onward.get(target.name) or onward_head(head, target)) + body
 
 
 def rewritten_request(head: RequestHead, target: Target, rewrite: Rewrite) -> bytes:

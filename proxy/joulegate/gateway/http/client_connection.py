@@ -234,7 +234,7 @@ class ClientConnection(asyncio.Protocol):
         """Hand a request over whose head is here."""
         server = self._server
         try:
-            head = server.known.head(data[:end])
+            head = server.known.heads.get(data[:end]) or server.known.head(data[:end])
         except MalformedHead as problem:
             self._give_up(_malformed(str(problem), problem.status, problem.code))
             return

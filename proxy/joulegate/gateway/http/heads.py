@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from joulegate.gateway.http.encodings import is_encoded
-from joulegate.gateway.http.framing import Framing
+from joulegate.gateway.http.framing import Framing, bodiless
 from joulegate.gateway.http.headers import connection_options
 from joulegate.ports import Fields, Headers
 
@@ -96,6 +96,7 @@ class ResponseHead:
     """The head of an answer. Answers with the same head share one, so nothing changes it."""
 
     __slots__ = (
+        "bodiless",
         "chunked",
         "fields",
         "headers",
@@ -110,6 +111,8 @@ class ResponseHead:
     def __init__(self, status: int, reason: bytes, headers: Fields, *, http10: bool) -> None:
         fields = headers.first
         self.status = status
+        self.bodiless = bodiless("", status)
+        """No body follows, whatever the method."""
         self.reason = reason
         """As it came."""
         self.http10 = http10
@@ -209,17 +212,18 @@ class HeadCache(Generic[Head]):
     def __init__(self, read: Callable[[bytes, Lines], Head]) -> None:
         self._read: Callable[[bytes, Lines], Head] = read
         self._lines = Lines()
-        self._heads: dict[bytes, Head] = {}
+        self.heads: dict[bytes, Head] = {}
+        """By their bytes; ``head`` has those that are not here."""
 
     def head(self, raw: bytes) -> Head:
         """Return the head in these bytes, without their last empty line. Raises ``MalformedHead``."""
-        head = self._heads.get(raw)
+        head = self.heads.get(raw)
         if head is None:
             head = self._read(raw, self._lines)
             if len(raw) <= self.LARGEST:
-                if len(self._heads) >= self.MOST:
-                    self._heads.clear()
-                self._heads[raw] = head
+                if len(self.heads) >= self.MOST:
+                    self.heads.clear()
+                self.heads[raw] = head
         return head
 
 

@@ -42,13 +42,6 @@ _FLAT = frozenset({"ollama", "triton"})
 """``{"error": "…"}``; so do Hugging Face's toolkit and BentoML."""
 
 
-def outcome_of(status: int | None) -> Outcome:
-    """Return the outcome of an answer that reached the client whole."""
-    if status is None or status < 400:
-        return Outcome.OK
-    return Outcome.CLIENT_ERROR if status < 500 else Outcome.UPSTREAM_ERROR
-
-
 def failure(outcome: Outcome, detail: str = "") -> Refusal:
     """Return the answer for a request that failed with this outcome."""
     status, message = FAILURES[outcome]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from joulegate.gateway.http.framing import Chunks, MalformedBody, bodiless
+from joulegate.gateway.http.framing import Chunks, MalformedBody
 from joulegate.gateway.http.heads import LARGEST_HEAD, HeadCache, MalformedHead, ResponseHead, broken
 from joulegate.model import Outcome
 from joulegate.units import Nanoseconds
@@ -223,7 +223,7 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             data, self._begun = bytes(begun), None
         while (end := data.find(_END)) >= 0:
-            head = self._known.head(data[:end])
+            head = self._known.heads.get(data[:end]) or self._known.head(data[:end])
             data = data[end + 4 :]
             if head.status >= 200:
                 self._answer(now, head, data)
@@ -250,7 +250,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head = True
         self._keep_alive = head.keep_alive
         self._chunks = None
-        if bodiless(self._method, head.status):
+        if head.bodiless or self._method == "HEAD":
             self._left = 0
         elif head.chunked:
             self._left, self._chunks = 0, Chunks()
@@ -276,8 +276,14 @@ class UpstreamConnection(asyncio.Protocol):
             wire = data if chunks.plain and not ended else None
             if chunks.rest:
                 self._keep_alive = False
+        elif (left := self._left) is None:
+            content, ended, wire = data, False, None
         else:
-            content, ended, wire = self._length(data), not self._left and self._left is not None, None
+            if len(data) > left:
+                self._keep_alive = False  # A second answer to one request: the connection cannot be trusted.
+                data = data[:left]
+            self._left = left = left - len(data)
+            content, ended, wire = data, not left, None
         if content:
             body_sink.answer_body(now, content, wire)
             if self._sink is not sink:
@@ -287,19 +293,10 @@ class UpstreamConnection(asyncio.Protocol):
         elif not content:
             sink.answer_pauses()  # Content leaves at once, and with it a head that waited for it.
 
-    def _length(self, data: bytes) -> bytes:
-        """Return what belongs to a body that does not come in chunks."""
-        left = self._left
-        if left is None:
-            return data
-        if len(data) > left:
-            self._keep_alive = False  # A second answer to one request: the connection cannot be trusted.
-            data = data[:left]
-        self._left = left - len(data)
-        return data
-
     def _finish(self, now: Nanoseconds, sink: ResponseSink) -> None:
-        reusable = self._keep_alive and self._sent and self._left is not None and self.usable
+        transport = self._transport
+        reusable = self._keep_alive and self._sent and self._left is not None
+        reusable = reusable and transport is not None and not transport.is_closing()
         self._sink = self._body_sink = self._chunks = None
         if self._paused:
             self.resume()

@@ -48,30 +48,33 @@ class Generation(Listener):
     texts: ClassVar[re.Pattern[bytes]]
     """The members of an event that are new text."""
 
-    def __init__(self, headers: Headers, *, model: str | None = None) -> None:
-        super().__init__(headers, model=model)
-        self._template = EventTemplate()
-        self._events = 0
-        self._choices: int | None = None
-        self._finals = 0
+    _template: EventTemplate | None = None
+    """Of a stream."""
+    _events = 0
+    _choices: int | None = None
+    _finals = 0
 
     def response_body(self, t: Nanoseconds, chunk: bytes) -> int:
         """Accept a part of the answer; one like the last one but for its text is not taken apart."""
-        splitter = self._splitter
+        del t
+        splitter, template = self._splitter, self._template
         if splitter is None:
-            return super().response_body(t, chunk)
-        size = self._template.read_size(chunk)
-        if size >= 0 and splitter.skip(len(chunk)):
-            return size
+            return self._read(self, chunk)
+        if template is not None:
+            size = template.read_size(chunk)
+            if size >= 0 and splitter.skip(len(chunk)):
+                return size
         if payload := splitter.alone(chunk):
             size = self.event(payload)
-            self._template.learn_read(chunk, payload)
+            self._conclude(payload)
+            if self._template is not None:
+                self._template.learn_read(chunk, payload)
             return size
-        return super().response_body(t, chunk)
+        return self._read(self, chunk)
 
     def event(self, data: bytes) -> int:
         """Accept one event of the stream."""
-        size = self._template.size(data)
+        size = self._template.size(data) if self._template is not None else -1
         return size if size >= 0 else self._searched(data)
 
     def long_event(self, found: Found) -> None:
@@ -115,6 +118,7 @@ class Generation(Listener):
             self._name(data)
         found = [match.span(1) for match in self.texts.finditer(data)]
         if len(found) == 1 and not tells:
+            self._template = self._template or EventTemplate()
             self._template.learn(data, *found[0])
         return sum(end - start for start, end in found)
 
