@@ -52,7 +52,9 @@ def test_a_stream_is_made_to_report(body: bytes, wanted: bytes) -> None:
         b'{"stream":true,"stream_options":{"include_usage":true}}',
         b'{"stream":true,"stream_options":7}', b'{"stream":true,"stream_options":{"include_usage":"yes"}}',
         b'{"stream":true,"stream_options":{"continuous_usage_stats":true}}',
-        b'{"stream":true,"stream":true}', b'{"stream":true,"a":1,"a":2}',
+        b'{"stream":true,"stream":false}', b'{"stream":true,"stream_options":{},"stream_options":{}}',
+        b'{"stream":true,"stream_options":{},"a":{"stream_options":{}}}',
+        b'{"stream":true,"stream\\u005foptions":{}}',
         b'{"stream":true,"stream_options":{"include_usage":false,"include_usage":false}}',
         b'{"stream":true,"x":"\xff"}', b'{"stream":true} x', b'{"a":{"stream":true}}',
     ],
@@ -73,6 +75,15 @@ def test_the_rewritten_request_says_the_same(document: dict[str, Any], indent: i
     assert rewrite
     wanted = document | {"stream": True, "stream_options": {"include_usage": True}}
     assert json.loads(rewrite.body) == wanted
+
+
+def test_a_long_conversation_is_asked_as_well() -> None:
+    """Megabytes of messages, of tools, of what looks like options within a text."""
+    text = 'say "stream_options": {"include_usage": true} ' * 20_000
+    body = json.dumps({"messages": [{"role": "user", "content": text}] * 3, "stream": True}).encode()
+    rewrite = ask_for_usage(body)
+    assert rewrite
+    assert json.loads(rewrite.body) == json.loads(body) | {"stream_options": {"include_usage": True}}
 
 
 def test_only_usage_goes() -> None:
