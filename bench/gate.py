@@ -32,6 +32,7 @@ from joulegate.gateway.http.body import BodyTerms
 from joulegate.gateway.http.client_connection import ClientServer
 from joulegate.gateway.http.upstream_connection import UpstreamConnection
 from joulegate.gateway.policy.settings import GateSettings, Target
+from joulegate.gateway.upstreams import Upstreams
 from joulegate.model import GateReport, SpanClosed, SpanEvent
 
 RUNS = 15
@@ -94,17 +95,18 @@ class Bench:
     """A gate between two pipes."""
 
     def __init__(self, sink: Any) -> None:
-        target = Target("llm", endpoint("http://127.0.0.1:1"))
+        target = Target("llm", (endpoint("http://127.0.0.1:1"),))
         self.sink = sink
-        self.desk = GateContext(GateSettings((target,)), protocols(), sink, clock.monotonic, clock.wall)
-        self.pool = self.desk.pools["llm"]
+        context = GateContext(GateSettings((target,)), sink, clock.monotonic, clock.wall)
+        upstreams = Upstreams((target,), context, protocols())
+        self.pool = next(iter(upstreams)).replicas[0].pool
         self.server = ClientServer(
-            Dispatcher(self.desk).handle,
+            Dispatcher(context, upstreams, protocols()).handle,
             clock=clock.monotonic,
-            malformed=self.desk.admission.refuse,
-            head_patience=self.desk.settings.timeouts.head,
-            body_terms=BodyTerms(self.desk.settings.timeouts.body, clock.monotonic, self.desk.watchdog),
-            hangups=self.desk.hangups,
+            malformed=context.refuse,
+            head_patience=context.settings.timeouts.head,
+            body_terms=BodyTerms(context.settings.timeouts.body, clock.monotonic, context.watchdog),
+            hangups=context.hangups,
         )
 
     def pair(self) -> tuple[Any, UpstreamConnection]:

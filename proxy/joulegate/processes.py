@@ -5,7 +5,7 @@ Slow (milliseconds, all of ``/proc``): never on a request's path, seldom on a sa
 
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import psutil
 from msgspec import Struct
@@ -55,6 +55,21 @@ def serving(host: str, port: int) -> Serving:
     if forwarders:
         return Serving((), f"{host}:{port} is forwarded by {forwarders[0]}: the server runs in a container")
     return Serving(tuple(pids))
+
+
+def serving_any(
+    addresses: Iterable[tuple[str, int]], find: Callable[[str, int], Serving] = serving
+) -> Serving:
+    """Return the processes on this host that listen on any of these addresses."""
+    found = [find(host, port) for host, port in addresses]
+    pids = tuple(dict.fromkeys(pid for one in found for pid in one.pids))
+    reasons = dict.fromkeys(one.reason for one in found if one.reason)
+    return Serving(
+        pids,
+        "" if pids else "; ".join(reasons),
+        local=any(one.local for one in found),
+        hidden=any(one.hidden for one in found),
+    )
 
 
 def with_children(pids: Iterable[int]) -> Sequence[psutil.Process]:

@@ -290,7 +290,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[ScriptedUpstream]]]:
 
 def _target(upstream: ScriptedUpstream, *, name: str = "upstream", **rules: Any) -> Target:
     """Give the configuration of a scripted upstream."""
-    return Target(name=name, endpoint=endpoint(upstream.url), **rules)
+    return Target(name=name, endpoints=(endpoint(upstream.url),), **rules)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ async def comfy(request: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     runner = web.AppRunner(Server(jobs_api=request.param == "new").application())
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield Target("comfy", endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}"))
+    yield Target("comfy", (endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}"),))
     await runner.cleanup()
 
 

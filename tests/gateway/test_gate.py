@@ -12,7 +12,7 @@ from joulegate.model import Outcome
 from joulegate.testing.upstream import Peer, echo
 from joulegate.units import Nanoseconds, nanoseconds
 
-SETTINGS = GateSettings((Target("a", Endpoint("http", "127.0.0.1", 1)),))
+SETTINGS = GateSettings((Target("a", (Endpoint("http", "127.0.0.1", 1),)),))
 
 
 class Nobody:

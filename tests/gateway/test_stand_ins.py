@@ -18,7 +18,7 @@ from joulegate.config.addresses import endpoint
 from joulegate.framing.pictures import size_in
 from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.policy.settings import Target
-from joulegate.gateway.servers.upstream_prober import look
+from joulegate.gateway.servers.survey import look
 from joulegate.model import Fact, FactSource, Outcome, ServerKind, SpanClosed, Task, TaskFacts, WorkClass
 from joulegate.testing import triton
 from joulegate.testing.a1111.server import Server
@@ -44,7 +44,7 @@ async def behind() -> AsyncIterator[Serve]:
             stack.push_async_callback(runner.cleanup)
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
-            return Target("server", endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}"))
+            return Target("server", (endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}"),))
 
         yield begin
 
@@ -162,7 +162,7 @@ async def test_stand_ins_are_told_apart(behind: Serve) -> None:
         ServerKind.TRITON: triton.Server().application(),
     }
     for kind, application in servers.items():
-        pool = Pool(await behind(application), clock.monotonic, Nanoseconds(NANO))
+        pool = Pool((await behind(application)).endpoints[0], clock.monotonic, Nanoseconds(NANO))
         found = await look(pool)
         assert found
         assert (found.kind, found.ready) == (kind, True)

@@ -127,7 +127,7 @@ async def test_a_server_that_speaks_no_tls_is_told_from_a_bad_certificate(
 
 def over_tls(plain: Any) -> Any:
     """Give the same target, taken to speak TLS."""
-    return replace(plain, endpoint=Endpoint("https", plain.endpoint.host, plain.endpoint.port))
+    return replace(plain, endpoints=(Endpoint("https", plain.endpoints[0].host, plain.endpoints[0].port),))
 
 
 async def test_what_else_goes_wrong_with_tls_is_told(start: Any, serve: Any, target: Any) -> None:

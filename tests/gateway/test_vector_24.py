@@ -26,12 +26,12 @@ async def test_a_job_that_someone_else_polls_ends_when_it_ends(start: Any, serve
     upstream = await serve(script)
     target = {"protocols": {"openai": Plugin()}}
     mine, theirs = await start(upstream, **target), await start(upstream, **target)
-    mine.gate._desk.jobs.followed.clear()
+    mine.gate._context.jobs.followed.clear()
     client, other = await mine.client(), await theirs.client()
     body = b'{"model":"wan2.1","prompt":"waves","size":"832x480"}'
     await client.ask("/v1/videos", body=body, fields=JSON + b"\r\n")
     assert (await client.answer())[0] == 200
-    mine.gate._desk.jobs.followed.clear()  # the gate itself would ask too
+    mine.gate._context.jobs.followed.clear()  # the gate itself would ask too
     for _ in STATES[1:]:
         await other.ask("/v1/videos/video_1", method="GET")
         assert (await other.answer())[0] == 200

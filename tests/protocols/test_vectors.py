@@ -198,7 +198,7 @@ async def test_09_a_server_that_refuses_is_asked_once_and_remembered(plugin: Loa
                 await peer.answer(delta("a") + DONE, fields=[b"Content-Type: text/event-stream"])
 
     async with ScriptedUpstream(script) as upstream:
-        settings = GateSettings(upstreams=(Target(name="u", endpoint=endpoint(upstream.url)),))
+        settings = GateSettings(upstreams=(Target(name="u", endpoints=(endpoint(upstream.url),)),))
         gate = Gate(settings, {"openai": plugin("openai")}, _Deaf(), gate_id="g")
         await gate.start("127.0.0.1", 0, reuse_port=False)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{gate.port}") as client:

@@ -100,7 +100,7 @@ def start() -> Iterator[Callable[..., Server]]:
 
 
 def _plugin(clock: Clock, port: int, *, core: str = "10 W", idle: str = "0 W") -> Plugin:
-    source = Plugin(Options(core, idle), upstreams={"llm": ("127.0.0.1", port)}, clock=clock)
+    source = Plugin(Options(core, idle), upstreams={"llm": [("127.0.0.1", port)]}, clock=clock)
     source.open()
     return source
 
@@ -118,7 +118,7 @@ def _seconds(server: Server) -> float:
 
 def test_it_says_loudly_that_it_is_modelled(clock: Clock) -> None:
     """Each upstream is a device whose tier and note leave no doubt."""
-    source = Plugin(upstreams={"llm": ("127.0.0.1", 1), "image": ("localhost", 2)}, clock=clock)
+    source = Plugin(upstreams={"llm": [("127.0.0.1", 1)], "image": [("localhost", 2)]}, clock=clock)
     llm, image = source.open()
     assert (llm.id, image.id) == (LLM, "cpu:image")
     assert (llm.tier, llm.component) == (Tier.ESTIMATE, Component.CPU)
@@ -205,7 +205,7 @@ def test_idle_watts_run_while_the_server_runs(clock: Clock, start: Callable[...,
 def test_upstreams_do_not_pay_for_one_another(clock: Clock, start: Callable[..., Server]) -> None:
     """Work of one server moves its own counter only."""
     busy, quiet = start(), start()
-    upstreams = {"llm": ("127.0.0.1", busy.port), "image": ("127.0.0.1", quiet.port)}
+    upstreams = {"llm": [("127.0.0.1", busy.port)], "image": [("127.0.0.1", quiet.port)]}
     source = Plugin(upstreams=upstreams, clock=clock)
     _, image = source.open()
     first = _counter(source), source.read(image.id).counter
@@ -223,7 +223,7 @@ def test_the_port_is_not_searched_at_every_reading(clock: Clock) -> None:
         searches.append(1)
         return Serving((os.getpid(),))
 
-    source = Plugin(upstreams={"llm": ("127.0.0.1", 1)}, clock=clock, find=find)
+    source = Plugin(upstreams={"llm": [("127.0.0.1", 1)]}, clock=clock, find=find)
     source.open()
     searches.clear()
     for _ in range(9):
@@ -237,7 +237,7 @@ def test_the_port_is_not_searched_at_every_reading(clock: Clock) -> None:
 
 def test_another_host_is_not_modelled(clock: Clock) -> None:
     """A server elsewhere has no CPU time here, and the reason names it."""
-    source = Plugin(upstreams={"llm": ("192.0.2.7", 80)}, clock=clock)
+    source = Plugin(upstreams={"llm": [("192.0.2.7", 80)]}, clock=clock)
     with pytest.raises(SourceUnavailable, match=r"llm: 192\.0\.2\.7 is another host"):
         source.open()
 

@@ -1,12 +1,12 @@
 """Opens the energy source; a host without one is metered as far as it goes."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
 from joulegate.config import Config
-from joulegate.config.addresses import endpoint
+from joulegate.config.upstreams import addresses
 from joulegate.errors import SourceUnavailable
 from joulegate.log import logger
 from joulegate.meter.sampling.calibrated import calibrated
@@ -70,9 +70,3 @@ async def until_a_source_works(config: Config, stop: asyncio.Event) -> None:
             logger("meter").info("source.recovered", source=energy.name)
             stop.set()
             return
-
-
-def addresses(config: Config) -> Mapping[str, tuple[str, int]]:
-    """Return host and port of each upstream."""
-    ends = {upstream.name: endpoint(upstream.url) for upstream in config.upstream}
-    return {name: (end.host, end.port) for name, end in ends.items()}

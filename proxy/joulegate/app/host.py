@@ -17,12 +17,12 @@ from joulegate.app.problems import port_taken
 from joulegate.app.protocols import check_routes
 from joulegate.child import ChildSpec
 from joulegate.config import Config, UpstreamConfig
-from joulegate.config.addresses import address, redacted
+from joulegate.config.addresses import address, endpoint, redacted
 from joulegate.config.environment import changed, ledger_path, tenant_keys
 from joulegate.config.quantities import duration
 from joulegate.errors import JoulegateError
 from joulegate.gateway.servers.fingerprints import ServerIdentity
-from joulegate.gateway.servers.upstream_prober import survey
+from joulegate.gateway.servers.survey import survey
 from joulegate.meter.state.meter_state import Served, carbon_status
 from joulegate.model.banner import Banner, FoundUpstream
 from joulegate.processes import processors
@@ -95,7 +95,10 @@ async def _show(config: Config, banner: Callable[[Banner], None]) -> None:
 
 
 def _banner(
-    config: Config, energy: Energy, mapped: Sequence[Served], answers: Sequence[ServerIdentity | None]
+    config: Config,
+    energy: Energy,
+    mapped: Sequence[Served],
+    answers: Sequence[Sequence[ServerIdentity | None]],
 ) -> Banner:
     carbon = carbon_source(config.carbon)
     return Banner(
@@ -104,8 +107,8 @@ def _banner(
         admin=f"http://{config.listen.admin}",
         gates=config.listen.gates or processors(),
         upstreams=tuple(
-            _found(upstream, served, server)
-            for upstream, served, server in zip(config.upstream, mapped, answers, strict=True)
+            _found(upstream, served, servers)
+            for upstream, served, servers in zip(config.upstream, mapped, answers, strict=True)
         ),
         source=energy.name,
         devices=tuple(energy.devices),
@@ -115,16 +118,23 @@ def _banner(
     )
 
 
-def _found(upstream: UpstreamConfig, served: Served, server: ServerIdentity | None) -> FoundUpstream:
+def _found(
+    upstream: UpstreamConfig, served: Served, servers: Sequence[ServerIdentity | None]
+) -> FoundUpstream:
+    here = [server for server in servers if server is not None]
+    server = next((one for one in here if one.kind), here[0] if here else None)
     return FoundUpstream(
         name=upstream.name,
-        url=redacted(upstream.url),
+        url=", ".join(map(redacted, upstream.urls)),
         takes=_takes(upstream),
         server=(server.text() or None) if server else None,
-        models=server.models if server else (),
+        models=tuple(dict.fromkeys(model for one in here for model in one.models)),
         devices=served.devices or None,
         how=served.note,
         up=server is not None,
+        away=tuple(
+            endpoint(url).address() for url, one in zip(upstream.urls, servers, strict=True) if one is None
+        ),
     )
 
 

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from joulegate.app.energy import Energy, addresses
+from joulegate.app.energy import Energy
 from joulegate.config import Config, UpstreamConfig
 from joulegate.config.addresses import redacted
+from joulegate.config.upstreams import addresses
 from joulegate.log import logger
 from joulegate.meter.sampling.discovery import Located, locate, owned, pick
 from joulegate.meter.state.meter_state import Served
@@ -49,13 +50,13 @@ class Mapper:
     def owned(self, device: DeviceId, pids: Sequence[int]) -> frozenset[int] | None:
         """Return which of the processes on a device belong to the upstreams there; ``None`` if not known."""
         there = [name for name, served in self._served.items() if device in served.devices]
-        return owned([self._addresses[name] for name in there], pids)
+        return owned([one for name in there for one in self._addresses[name]], pids)
 
     def _find(self, upstream: UpstreamConfig) -> Served:
         located = self._located(upstream)
         return Served(
             name=upstream.name,
-            url=redacted(upstream.url),
+            url=redacted(upstream.urls[0]),
             kind=upstream.kind,
             devices=located.devices or (),
             model=upstream.model,
@@ -68,5 +69,4 @@ class Mapper:
             return Located(None, "there is no energy source")
         if upstream.gpus != "auto":
             return Located(pick(devices, upstream.gpus), "as configured")
-        host, port = self._addresses[upstream.name]
-        return locate(upstream.name, host, port, self._energy.source, devices)
+        return locate(upstream.name, self._addresses[upstream.name], self._energy.source, devices)

@@ -52,6 +52,8 @@ def _proxy(found: Banner) -> str:
 
 def _upstream(upstream: FoundUpstream) -> Iterator[str]:
     state = "" if upstream.up is not False else ", does not answer yet: requests get 502 until it does"
+    if upstream.up and upstream.away:
+        state = f", without {', '.join(upstream.away)} until it answers"
     yield f"{upstream.name}: {upstream.url}{state}, takes {upstream.takes}"
     server = upstream.server or "server type not known"
     models = ", ".join(upstream.models[:4]) + (" …" if len(upstream.models) > 4 else "")

@@ -6,10 +6,10 @@ import click
 import msgspec
 
 from joulegate.cli.options import Settings, as_json, serving
-from joulegate.config.addresses import endpoint
 from joulegate.config.environment import ledger_path, tenant_keys
 from joulegate.config.explain import Setting, explain
 from joulegate.config.structs import Config
+from joulegate.config.upstreams import addresses
 
 
 @click.command("check")
@@ -42,10 +42,8 @@ def beyond_shape(config: Config) -> None:
     from joulegate.meter.sampling.choose import create
     from joulegate.tls import context
 
-    places = {upstream.name: endpoint(upstream.url) for upstream in config.upstream}
-    upstreams = {name: (place.host, place.port) for name, place in places.items()}
     for name, options in config.energy.options.items():
-        create(name, options, upstreams)
+        create(name, options, addresses(config))
     configured(config.energy.calibration)
     for upstream in config.upstream:
         context(upstream.ca_file)

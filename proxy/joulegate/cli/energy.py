@@ -10,8 +10,8 @@ from joulegate import plugins
 from joulegate.cli.figures import power
 from joulegate.cli.findings import Finding, Mark
 from joulegate.clock import monotonic
-from joulegate.config.addresses import endpoint
 from joulegate.config.structs import Config
+from joulegate.config.upstreams import addresses
 from joulegate.errors import JoulegateError
 from joulegate.meter.sampling.choose import BEST_FIRST, Choice, choose
 from joulegate.model import Device, DeviceId, EnergySample, Tier
@@ -39,7 +39,7 @@ def try_all(config: Config) -> Tried:
     chosen: Choice | None = None
     for name in _names(config):
         try:
-            choice = choose(name, config.energy.options, _upstreams(config), patience=_PATIENCE)
+            choice = choose(name, config.energy.options, addresses(config), patience=_PATIENCE)
         except JoulegateError as error:
             findings.append(Finding(f"source {name}", Mark.NOTE, f"does not work here: {error}"))
             continue
@@ -58,11 +58,6 @@ def _names(config: Config) -> Sequence[str]:
         return [config.energy.source]
     made_up = {"fake", "replay"}
     return [*BEST_FIRST, *(name for name in plugins.names("sources") if name not in {*BEST_FIRST, *made_up})]
-
-
-def _upstreams(config: Config) -> dict[str, tuple[str, int]]:
-    places = {upstream.name: endpoint(upstream.url) for upstream in config.upstream}
-    return {name: (place.host, place.port) for name, place in places.items()}
 
 
 def _devices(choice: Choice) -> Iterator[Finding]:

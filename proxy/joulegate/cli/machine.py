@@ -20,6 +20,7 @@ from joulegate.config.addresses import address, endpoint
 from joulegate.config.environment import ledger_path
 from joulegate.config.structs import Config, UpstreamConfig
 from joulegate.errors import JoulegateError
+from joulegate.gateway.servers.fingerprints import ServerIdentity
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 """Written by NVIDIA's kernel module: it is there without NVML, and in a container."""
@@ -138,37 +139,39 @@ def _ledger(config: Config) -> Finding:
 
 
 def _upstreams(config: Config) -> Iterator[Finding]:
-    from joulegate.gateway.servers.upstream_prober import survey  # late: the doctor starts without it
+    from joulegate.gateway.servers.survey import survey  # late: the doctor starts without it
 
     if not config.upstream:
         return
-    for upstream, server in zip(config.upstream, asyncio.run(survey(config.upstream)), strict=True):
-        subject = f"upstream {upstream.name}"
-        if server is None:
-            yield _unreached(subject, upstream)
-            continue
-        models = ", ".join(server.models[:4]) + (" …" if len(server.models) > 4 else "")
-        what = server.text() or "answers; server type not known"
-        loading = "" if server.ready else ", still loading"
-        yield Finding(
-            subject, Mark.GOOD, f"{upstream.url}: {what}{loading}{f'; models: {models}' if models else ''}"
-        )
+    for upstream, servers in zip(config.upstream, asyncio.run(survey(config.upstream)), strict=True):
+        for url, server in zip(upstream.urls, servers, strict=True):
+            yield _upstream(upstream, url, server)
 
 
-def _unreached(subject: str, upstream: UpstreamConfig) -> Finding:
-    place = endpoint(upstream.url)
+def _upstream(upstream: UpstreamConfig, url: str, server: ServerIdentity | None) -> Finding:
+    subject = f"upstream {upstream.name}"
+    if server is None:
+        return _unreached(subject, upstream, url)
+    models = ", ".join(server.models[:4]) + (" …" if len(server.models) > 4 else "")
+    what = server.text() or "answers; server type not known"
+    loading = "" if server.ready else ", still loading"
+    return Finding(subject, Mark.GOOD, f"{url}: {what}{loading}{f'; models: {models}' if models else ''}")
+
+
+def _unreached(subject: str, upstream: UpstreamConfig, url: str) -> Finding:
+    place = endpoint(url)
     try:
         with socket.create_connection((place.host, place.port), timeout=_PATIENCE) as connection:
             if place.scheme == "https":
                 tls = trust.context(upstream.ca_file)
                 tls.wrap_socket(connection, server_hostname=place.host).close()
     except ssl.SSLError as error:
-        return Finding(subject, Mark.BAD, f"{upstream.url}: {trust.reason(error)}", "requests get 502")
+        return Finding(subject, Mark.BAD, f"{url}: {trust.reason(error)}", "requests get 502")
     except OSError as error:
         reason = trust.reason(error)
     else:
         reason = "accepts connections and does not answer"
-    found = f"{upstream.url}: {reason}"
+    found = f"{url}: {reason}"
     return Finding(subject, Mark.NOTE, found, "start the server; joulegate waits for it")
 
 

@@ -22,7 +22,11 @@ class Endpoint(Struct, frozen=True):
 
     def text(self) -> str:
         """Return ``scheme://host:port``."""
-        return f"{self.scheme}://{bracketed(self.host)}:{self.port}"
+        return f"{self.scheme}://{self.address()}"
+
+    def address(self) -> str:
+        """Return ``host:port``."""
+        return f"{bracketed(self.host)}:{self.port}"
 
 
 def address(text: str) -> tuple[str, int]:

@@ -28,7 +28,7 @@ class Flags(Struct, frozen=True):
     """Settings from the command line; ``None`` was not given."""
 
     upstream: Sequence[str] = ()
-    """``URL`` or ``NAME=URL``."""
+    """``URL`` or ``NAME=URL``; several URLs with commas between are replicas."""
     listen: str | None = None
     admin: str | None = None
     gates: int | None = None
@@ -71,7 +71,8 @@ def _upstreams(texts: Sequence[str]) -> list[dict[str, Any]]:
     for text in texts:
         name, url = _name_and_url(text, "" if tables else "default")
         rule = {"path": f"/{name}", "strip_path": True} if tables else {}
-        tables.append({"name": name, "url": url, **rule})
+        urls = [part.strip() for part in url.split(",")]
+        tables.append({"name": name, "url": urls if len(urls) > 1 else url, **rule})
     return tables
 
 

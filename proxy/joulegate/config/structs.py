@@ -21,8 +21,8 @@ class UpstreamConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     """In metrics, reports and the path of a second ``--upstream``."""
-    url: str
-    """``http://host:port`` or ``https://host:port``."""
+    url: str | tuple[str, ...]
+    """``http://host:port`` or ``https://host:port``; a list of them: replicas, see docs/replicas.md."""
     ca_file: str | None = None
     """Authorities (PEM) that alone vouch for an https server, in place of the system's."""
     path: str | None = None
@@ -50,6 +50,14 @@ class UpstreamConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Stop the server's work when the client has left, or let it finish."""
     follow_jobs: bool = True
     """Ask the server after jobs that it accepted, where no traffic tells how they go on."""
+    affinity: str | None = None
+    """Which requests go to the same replica: ``prompt``, those whose prompts begin alike; ``header:NAME``,
+    those with the same value of a header."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Of its replicas, the only one as well."""
+        return (self.url,) if isinstance(self.url, str) else self.url
 
 
 class EnergyConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,8 +1,10 @@
 """Whether the upstreams make sense, each by itself and all together. Pure."""
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 
-from joulegate.config.addresses import address, endpoint
+from joulegate.config.addresses import address, endpoint, redacted
 from joulegate.config.lines import Path
 from joulegate.config.problems import Problem, shown
 from joulegate.config.rules import between, name, one_of, parsed, task, unique
@@ -12,6 +14,16 @@ from joulegate.model import ServerKind
 
 _KINDS = ("auto", "llm", "image", *(kind.value for kind in ServerKind))
 _MOST = 1_000_000
+_MOST_REPLICAS = 64
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
+
+
+def addresses(config: Config) -> dict[str, tuple[tuple[str, int], ...]]:
+    """Return host and port of each replica, by upstream. Raises ``ConfigError`` for a URL that is none."""
+    return {
+        upstream.name: tuple((place.host, place.port) for place in map(endpoint, upstream.urls))
+        for upstream in config.upstream
+    }
 
 
 def problems(config: Config) -> Iterator[Problem]:
@@ -25,12 +37,14 @@ def problems(config: Config) -> Iterator[Problem]:
         yield from _one(("upstream", index), upstream)
     yield from unique("upstream", "name", [upstream.name for upstream in upstreams])
     yield from _same_rules(upstreams)
+    yield from _same_models(upstreams)
     yield from _loops(config)
 
 
 def _one(at: Path, upstream: UpstreamConfig) -> Iterator[Problem]:
     yield from name((*at, "name"), upstream.name)
-    yield from parsed((*at, "url"), endpoint, upstream.url)
+    yield from _urls((*at, "url"), upstream.url)
+    yield from _affinity((*at, "affinity"), upstream)
     yield from _authorities(at, upstream)
     yield from _path(at, upstream)
     yield from _host(at, upstream)
@@ -44,12 +58,43 @@ def _one(at: Path, upstream: UpstreamConfig) -> Iterator[Problem]:
     yield from between((*at, "max_in_flight"), upstream.max_in_flight, 0, _MOST)
 
 
+def _urls(at: Path, url: str | Sequence[str]) -> Iterator[Problem]:
+    if isinstance(url, str):
+        yield from parsed(at, endpoint, url)
+        return
+    if not url:
+        yield Problem(at, "is empty: write the URL of each replica")
+    seen: dict[object, int] = {}
+    for index, one in enumerate(url):
+        problem = next(iter(parsed((*at, index), endpoint, one)), None)
+        if problem is not None:
+            yield problem
+        elif (first := seen.setdefault(endpoint(one), index)) != index:
+            yield Problem((*at, index), f"is the same server as the URL before it, number {first + 1}")
+    if len(url) > _MOST_REPLICAS:
+        yield Problem(at, f"has {len(url)} replicas; at most {_MOST_REPLICAS} can be told apart in metrics")
+    if len({one.partition(":")[0].lower() for one in url}) > 1:
+        yield Problem(at, "mixes http:// and https://: replicas are reached in the same way")
+
+
+def _affinity(at: Path, upstream: UpstreamConfig) -> Iterator[Problem]:
+    affinity = upstream.affinity
+    if affinity is None or affinity == "prompt":
+        return
+    kind, colon, header = affinity.partition(":")
+    if kind != "header" or not colon or not _HEADER.fullmatch(header):
+        yield Problem(
+            at,
+            f"{affinity[:60]!r} is none: write 'prompt' or 'header:NAME', for example 'header:X-Session-Id'",
+        )
+
+
 def _authorities(at: Path, upstream: UpstreamConfig) -> Iterator[Problem]:
     if upstream.ca_file is None:
         return
     if not upstream.ca_file:
         yield Problem((*at, "ca_file"), "is empty: name a file or leave the key out")
-    elif upstream.url.lower().startswith("http://"):
+    elif any(url.lower().startswith("http://") for url in upstream.urls):
         yield Problem((*at, "ca_file"), "http:// has no certificates: write https:// or leave the key out")
 
 
@@ -109,8 +154,30 @@ def _same_rules(upstreams: Sequence[UpstreamConfig]) -> Iterator[Problem]:
             yield Problem(
                 ("upstream", index),
                 f"{upstream.name[:60]!r} takes the same requests as {other.name[:60]!r}: "
-                "give one of them a path, a host or models of its own",
+                "give one of them a path, a host or models of its own; or, if each may answer for the other, "
+                f"make them replicas: one [[upstream]] with url = {_as_list(other, upstream)}",
             )
+
+
+def _same_models(upstreams: Sequence[UpstreamConfig]) -> Iterator[Problem]:
+    """Of two upstreams in one place that take the same model, the second would never get it."""
+    first: dict[tuple[object, ...], UpstreamConfig] = {}
+    for index, upstream in enumerate(upstreams):
+        place = upstream.path, upstream.host and upstream.host.lower()
+        for model in upstream.models:
+            other = first.setdefault((*place, model), upstream)
+            if other is upstream or sorted(other.models) == sorted(upstream.models):
+                continue
+            yield Problem(
+                ("upstream", index, "models"),
+                f"{model[:60]!r} goes to {other.name[:60]!r} already; if both serve it, make them replicas: "
+                f"one [[upstream]] with url = {_as_list(other, upstream)}",
+            )
+
+
+def _as_list(*upstreams: UpstreamConfig) -> str:
+    urls = [redacted(url) for upstream in upstreams for url in upstream.urls]
+    return f"[{', '.join(json.dumps(url) for url in urls[:8])}]"
 
 
 def _loops(config: Config) -> Iterator[Problem]:
@@ -121,7 +188,7 @@ def _loops(config: Config) -> Iterator[Problem]:
         except ConfigError:
             continue
         for index, upstream in enumerate(config.upstream):
-            if _where(upstream.url) == listening:
+            if any(_where(url) == listening for url in upstream.urls):
                 yield Problem(
                     ("upstream", index, "url"), f"is joulegate's own listen.{key}: it would call itself"
                 )

@@ -9,7 +9,9 @@ from joulegate.gateway.exchange.dispatcher import Dispatcher
 from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.http.body import BodyTerms
 from joulegate.gateway.http.client_connection import ClientServer
+from joulegate.gateway.jobs.job_poller import JobPoller
 from joulegate.gateway.policy.settings import GateSettings
+from joulegate.gateway.upstreams import Upstreams
 from joulegate.log import logger
 from joulegate.model import GateReport
 from joulegate.ports import EventSink, InferenceProtocol
@@ -36,7 +38,8 @@ class Gate:
         self._sink = sink
         self._id = gate_id
         self._log = logger("gateway")
-        self._desk: GateContext | None = None
+        self._context: GateContext | None = None
+        self._upstreams: Upstreams | None = None
         self._server: ClientServer | None = None
         self._listener: asyncio.Server | None = None
 
@@ -49,67 +52,67 @@ class Gate:
     async def start(self, host: str, port: int, *, reuse_port: bool) -> None:
         """Listen. Raises ``OSError`` if the port is taken."""
         timeouts = self._settings.timeouts
-        desk = GateContext(self._settings, self._protocols, self._sink, clock.monotonic, clock.wall)
+        context = GateContext(self._settings, self._sink, clock.monotonic, clock.wall)
+        upstreams = Upstreams(self._settings.upstreams, context, self._protocols)
         server = ClientServer(
-            Dispatcher(desk).handle,
+            Dispatcher(context, upstreams, self._protocols).handle,
             clock=clock.monotonic,
-            malformed=desk.admission.refuse,
+            malformed=context.refuse,
             head_patience=timeouts.head,
-            body_terms=BodyTerms(timeouts.body, clock.monotonic, desk.watchdog),
-            hangups=desk.hangups,
+            body_terms=BodyTerms(timeouts.body, clock.monotonic, context.watchdog),
+            hangups=context.hangups,
         )
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             server, host, port, reuse_port=reuse_port or None, backlog=_BACKLOG
         )
-        self._desk, self._server = desk, server
-        for pool in desk.pools.values():
-            desk.watchdog.add(pool)
-        desk.watchdog.add(server)
-        desk.watchdog.start()
-        desk.errands.run(desk.follower.run())
+        self._context, self._upstreams, self._server = context, upstreams, server
+        context.watchdog.add(server)
+        context.watchdog.start()
+        poller = JobPoller(context.jobs, self._protocols, context.clock, context.observer_failed)
+        context.tasks.run(poller.run())
         self._log.info("gate.started", gate=self._id, host=host, port=self.port)
 
     def attend(self) -> None:
         """Begin to look after the upstreams: what they are, and whether they are there again."""
-        if self._desk:
-            self._desk.errands.run(self._desk.scout.run())
+        if self._upstreams:
+            self._upstreams.attend()
 
     async def drain(self, grace: Nanoseconds) -> None:
         """Accept no more, let running requests finish within ``grace``, then cut them, and end."""
-        desk, server, listener = self._desk, self._server, self._listener
-        if desk is None or server is None or listener is None:
+        context, upstreams, server, listener = self._context, self._upstreams, self._server, self._listener
+        if context is None or upstreams is None or server is None or listener is None:
             return
-        self._log.info("gate.draining", gate=self._id, in_flight=desk.admission.total())
-        desk.draining = True
+        self._log.info("gate.draining", gate=self._id, in_flight=len(context.active))
+        context.draining = True
         listener.close()
         try:
             async with asyncio.timeout(seconds(grace)):
-                await desk.quiet()
+                await context.quiet()
         except TimeoutError:
             pass
-        self._log.info("gate.stopped", gate=self._id, cut=len(desk.active))
-        for exchange in tuple(desk.active):
+        self._log.info("gate.stopped", gate=self._id, cut=len(context.active))
+        for exchange in tuple(context.active):
             exchange.shut_down()
         await server.shutdown(_GOODBYE)
-        await desk.errands.end()
-        for pool in desk.pools.values():
-            pool.close()
-        desk.watchdog.stop()
-        desk.hangups.close()
-        self._desk = self._server = self._listener = None
+        await context.tasks.end()
+        upstreams.close()
+        context.watchdog.stop()
+        context.hangups.close()
+        self._context = self._upstreams = self._server = self._listener = None
 
     def report(self) -> GateReport:
         """Return the gate's own figures; the loop's lag is the longest since the last report."""
-        desk = self._desk
-        if desk is None:
+        context, upstreams = self._context, self._upstreams
+        if context is None or upstreams is None:
             return GateReport(self._id, os.getpid())
         return GateReport(
             id=self._id,
             pid=os.getpid(),
-            in_flight=desk.admission.in_flight(),
-            parse_failures=desk.parse_failures,
-            refused=desk.admission.refused(),
-            loop_lag=desk.watchdog.lag(),
-            upstreams=desk.scout.reports(),
+            in_flight=upstreams.in_flight(),
+            replicas_in_flight=upstreams.replicas_in_flight(),
+            parse_failures=context.parse_failures,
+            refused=context.refused(),
+            loop_lag=context.watchdog.lag(),
+            upstreams=upstreams.reports(),
         )

@@ -22,6 +22,8 @@ class FoundUpstream(Struct, frozen=True):
     """How the devices were found, or why not."""
     up: bool | None = None
     """``None``: not asked."""
+    away: tuple[str, ...] = ()
+    """Replicas that do not answer."""
 
 
 class Banner(Struct, frozen=True):

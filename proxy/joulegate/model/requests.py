@@ -212,6 +212,8 @@ class SpanOpened(Struct, frozen=True, tag="opened", omit_defaults=True, gc=False
     body_bytes: int = 0
     tenant: str | None = None
     client_request_id: str | None = None
+    replica: str = ""
+    """``host:port`` of the server, if the upstream has several."""
 
     def work_in(self, facts: TaskFacts | None) -> WorkClass:
         """Return the class of work by all that is known: the answer's word counts more than the request's."""

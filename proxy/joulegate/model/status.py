@@ -31,11 +31,24 @@ class DeviceStatus(Struct, frozen=True):
     last_sample_age: Nanoseconds | None
 
 
+class ReplicaStatus(Struct, frozen=True):
+    """One server of an upstream."""
+
+    name: str
+    """``host:port``."""
+    up: bool | None
+    in_flight: int
+    version: str = ""
+    models: tuple[str, ...] = ()
+    note: str = ""
+
+
 class UpstreamStatus(Struct, frozen=True):
-    """One configured server."""
+    """One configured upstream."""
 
     name: str
     url: str
+    """Of its first replica."""
     kind: str
     in_flight: int
     devices: tuple[str, ...]
@@ -48,6 +61,7 @@ class UpstreamStatus(Struct, frozen=True):
     """As the server lists them."""
     keeps_working: bool | None = None
     """It was seen to work on for clients that had left; ``None``: not known."""
+    replicas: tuple[ReplicaStatus, ...] = ()
 
 
 class TaskTotals(Struct, frozen=True):
@@ -70,8 +84,20 @@ class WorkTotals(Struct, frozen=True):
     energy: Microjoules
 
 
+class ReplicaReport(Struct, frozen=True):
+    """What a gate knows of one of the servers of an upstream."""
+
+    name: str
+    """``host:port``."""
+    up: bool | None = None
+    version: str = ""
+    models: tuple[str, ...] = ()
+    note: str = ""
+    """Why it gets fewer requests than its siblings."""
+
+
 class UpstreamReport(Struct, frozen=True):
-    """What a gate knows of one server."""
+    """What a gate knows of one upstream."""
 
     name: str
     up: bool | None = None
@@ -80,6 +106,7 @@ class UpstreamReport(Struct, frozen=True):
     version: str = ""
     models: tuple[str, ...] = ()
     keeps_working: bool | None = None
+    replicas: tuple[ReplicaReport, ...] = ()
 
 
 class GateReport(Struct, frozen=True):
@@ -89,6 +116,8 @@ class GateReport(Struct, frozen=True):
     pid: int
     in_flight: tuple[tuple[str, int], ...] = ()
     """Requests under way by upstream."""
+    replicas_in_flight: tuple[tuple[str, str, int], ...] = ()
+    """The same by upstream and replica."""
     dropped_events: int = 0
     parse_failures: int = 0
     refused: tuple[tuple[str, int], ...] = ()

@@ -6,6 +6,7 @@ upstream on this host is a device of its own, ``cpu:<upstream>``, so that no ser
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import psutil
 from msgspec import Struct
@@ -14,7 +15,7 @@ from joulegate.clock import monotonic
 from joulegate.config.quantities import power
 from joulegate.errors import SourceUnavailable
 from joulegate.model import Component, Device, DeviceId, EnergySample, Tier
-from joulegate.processes import Serving, serving, with_children
+from joulegate.processes import Serving, serving, serving_any, with_children
 from joulegate.units import NANO, Microjoules, Microwatts, Nanoseconds, energy_over, nanoseconds, watts
 
 LOOK_AGAIN = Nanoseconds(NANO)
@@ -38,13 +39,13 @@ class Options(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Upstream:
-    """The processes of one server and the CPU time that they took since the meter first saw them."""
+    """The processes of one upstream and the CPU time that they took since the meter first saw them."""
 
-    def __init__(self, device: Device, host: str, port: int, find: Callable[[str, int], Serving]) -> None:
+    def __init__(self, device: Device, find: Callable[[], Serving]) -> None:
         self.device = device
         self.lock = threading.Lock()
         self.processes: Sequence[psutil.Process] = ()
-        self._host, self._port, self._find = host, port, find
+        self._find = find
         self._roots: Sequence[psutil.Process] = ()
         self._next_look = self._next_find = Nanoseconds(0)
         self._seen: dict[psutil.Process, float] = {}
@@ -71,7 +72,7 @@ class _Upstream:
         self._next_look = Nanoseconds(t + LOOK_AGAIN)
         if t >= self._next_find or not any(_serves(root) for root in self._roots):
             self._next_find = Nanoseconds(t + FIND_AGAIN)
-            found = self._find(self._host, self._port)
+            found = self._find()
             self._missing = found.reason or "its process ended"
             self._roots = [process for process in with_children(found.pids) if process.pid in found.pids]
         self.processes = with_children(root.pid for root in self._roots)
@@ -91,13 +92,16 @@ class _Upstream:
 
 
 class Plugin:
-    """Models the power of each upstream on this host. ``upstreams`` maps its name to host and port."""
+    """Models the power of each upstream on this host.
+
+    ``upstreams`` maps its name to host and port of each replica.
+    """
 
     def __init__(
         self,
         options: Options | None = None,
         *,
-        upstreams: Mapping[str, tuple[str, int]],
+        upstreams: Mapping[str, Sequence[tuple[str, int]]],
         clock: Callable[[], Nanoseconds] = monotonic,
         find: Callable[[str, int], Serving] = serving,
     ) -> None:
@@ -115,10 +119,11 @@ class Plugin:
         Raises ``SourceUnavailable`` if there is no such upstream.
         """
         found, elsewhere = [], []
-        for index, (name, (host, port)) in enumerate(self._addresses.items()):
-            at = self._find(host, port)
+        for index, (name, addresses) in enumerate(self._addresses.items()):
+            find = partial(serving_any, addresses, self._find)
+            at = find()
             if at.local:
-                found.append(_Upstream(self._device(index, name), host, port, self._find))
+                found.append(_Upstream(self._device(index, name), find))
             else:
                 elsewhere.append(f"{name}: {at.reason}")
         if not found:

@@ -50,7 +50,7 @@ async def test_a_refused_connection_is_a_502_at_once(start: Any, soon: Any) -> N
     """A server that is not there is said so, in less than 100 ms, without Retry-After."""
     async with ScriptedUpstream(echo) as gone:
         port = gone.port
-    bench = await start(Target("llm", Endpoint("http", "127.0.0.1", port)))
+    bench = await start(Target("llm", (Endpoint("http", "127.0.0.1", port),)))
     client = await bench.client()
     loop = asyncio.get_running_loop()
     before = loop.time()

@@ -57,7 +57,7 @@ async def site() -> Any:
     stack: list[Any] = []
 
     async def start(handler: Any, *, compress: bool = False) -> Target:
-        return Target("comfy", endpoint(await _site(stack, handler, compress)))
+        return Target("comfy", (endpoint(await _site(stack, handler, compress)),))
 
     yield start
     for close in stack:

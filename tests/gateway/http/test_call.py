@@ -19,7 +19,7 @@ Serve = Callable[[Script], Awaitable[ScriptedUpstream]]
 
 @pytest.fixture
 def pool(target: Callable[..., Target]) -> Callable[[ScriptedUpstream], Pool]:
-    return lambda upstream: Pool(target(upstream), clock.monotonic, Nanoseconds(NANO))
+    return lambda upstream: Pool(target(upstream).endpoints[0], clock.monotonic, Nanoseconds(NANO))
 
 
 async def test_a_call_asks_and_brings_the_answer(serve: Serve, pool: Callable[..., Pool]) -> None:

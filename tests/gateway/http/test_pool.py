@@ -8,7 +8,6 @@ import pytest
 from joulegate.config.addresses import Endpoint
 from joulegate.errors import UpstreamError
 from joulegate.gateway.http.pool import IDLE, Pool
-from joulegate.gateway.policy.settings import Target
 from joulegate.model import Outcome
 from joulegate.testing.upstream import Peer
 from joulegate.units import Nanoseconds, nanoseconds
@@ -23,7 +22,7 @@ async def test_an_idle_connection_is_given_once_and_not_for_long(serve: Any, tar
     """The one used last comes first; one that is too old is closed."""
     now = [0]
     upstream = await serve(listen)
-    pool = Pool(target(upstream), lambda: Nanoseconds(now[0]), nanoseconds(5))
+    pool = Pool(target(upstream).endpoints[0], lambda: Nanoseconds(now[0]), nanoseconds(5))
     assert pool.kept() is None
     first, second = await pool.connect(), await pool.connect()
     pool.keep(first)
@@ -44,7 +43,7 @@ async def test_what_is_idle_for_too_long_is_closed_without_being_asked_for(
 ) -> None:
     """An upstream is not held open by a gate that has nothing to say."""
     upstream = await serve(listen)
-    pool = Pool(target(upstream), lambda: Nanoseconds(0), nanoseconds(5))
+    pool = Pool(target(upstream).endpoints[0], lambda: Nanoseconds(0), nanoseconds(5))
     old, young = await pool.connect(), await pool.connect()
     young.idle_since = Nanoseconds(1)
     pool.keep(old)
@@ -66,7 +65,7 @@ async def test_a_connection_that_the_upstream_closed_is_not_given(serve: Any, ta
     async def script(peer: Peer) -> None:
         await go.wait()
 
-    pool = Pool(target(await serve(script)), lambda: Nanoseconds(0), nanoseconds(5))
+    pool = Pool(target(await serve(script)).endpoints[0], lambda: Nanoseconds(0), nanoseconds(5))
     connection = await pool.connect()
     pool.keep(connection)
     go.set()
@@ -78,7 +77,7 @@ async def test_a_connection_that_the_upstream_closed_is_not_given(serve: Any, ta
 
 async def test_a_connection_that_cannot_be_opened_says_why() -> None:
     """The error names the server and is one that the table knows."""
-    pool = Pool(Target("a", Endpoint("http", "127.0.0.1", 1)), lambda: Nanoseconds(0), nanoseconds(5))
+    pool = Pool(Endpoint("http", "127.0.0.1", 1), lambda: Nanoseconds(0), nanoseconds(5))
     with pytest.raises(UpstreamError, match=r"http://127\.0\.0\.1:1: ") as refused:
         await pool.connect()
     assert refused.value.outcome == Outcome.UPSTREAM_REFUSED
@@ -86,7 +85,7 @@ async def test_a_connection_that_cannot_be_opened_says_why() -> None:
 
 async def test_a_name_that_is_none_is_no_route() -> None:
     """An upstream whose name cannot be resolved is refused like one that is not there."""
-    pool = Pool(Target("a", Endpoint("http", "host.invalid", 80)), lambda: Nanoseconds(0), nanoseconds(5))
+    pool = Pool(Endpoint("http", "host.invalid", 80), lambda: Nanoseconds(0), nanoseconds(5))
     with pytest.raises(UpstreamError) as refused:
         await pool.connect()
     assert refused.value.outcome in {Outcome.UPSTREAM_REFUSED, Outcome.UPSTREAM_TIMEOUT}
@@ -94,7 +93,7 @@ async def test_a_name_that_is_none_is_no_route() -> None:
 
 async def test_a_connection_that_takes_too_long_is_a_timeout(serve: Any, target: Any) -> None:
     """``timeout.connect`` bounds the wait."""
-    pool = Pool(target(await serve(listen)), lambda: Nanoseconds(0), Nanoseconds(0))
+    pool = Pool(target(await serve(listen)).endpoints[0], lambda: Nanoseconds(0), Nanoseconds(0))
     with pytest.raises(UpstreamError) as late:
         await pool.connect()
     assert late.value.outcome == Outcome.UPSTREAM_TIMEOUT

@@ -73,7 +73,7 @@ async def test_a_job_is_followed_to_its_end(following: Any) -> None:
         (JobState.RUNNING, False),
         (JobState.DONE, False),
     ]
-    assert not bench.gate._desk.jobs.followed
+    assert not bench.gate._context.jobs.followed
     assert [head.split(b"\r\n")[0] for head in asked] == [b"GET /api/jobs/p HTTP/1.1"] * 3
     assert all(
         b"authorization: bearer k" in head.lower() and b"x-other" not in head.lower() for head in asked
@@ -120,7 +120,7 @@ async def test_a_server_that_does_not_answer_is_left_alone(
     monkeypatch.setattr(follow, "call", fail)
     bench = await following(asked=[])
     async with soon():
-        while bench.gate._desk.jobs.followed:
+        while bench.gate._context.jobs.followed:
             await asyncio.sleep(0.01)
     assert await told(bench, 1) == [(JobState.ACCEPTED, True)]
 

@@ -10,7 +10,7 @@ from joulegate.gateway.policy.settings import Target
 
 
 def rule(name: str, **rules: Any) -> Target:
-    return Target(name, Endpoint("http", "127.0.0.1", 1), **rules)
+    return Target(name, (Endpoint("http", "127.0.0.1", 1),), **rules)
 
 
 def chosen(targets: list[Target], path: str, *, host: str = "h", model: str | None = None) -> str | None:

@@ -34,8 +34,8 @@ def test_every_setting_of_the_configuration_arrives() -> None:
     )  # fmt: skip
     settings = settings_from(config, {"lab": "key"})
     target = settings.upstreams[0]
-    assert (target.endpoint.host, target.endpoint.port, target.host) == ("::1", 8000, "h.example")
-    assert (target.endpoint.scheme, target.ca_file) == ("https", "/ca.pem")
+    assert (target.endpoints[0].host, target.endpoints[0].port, target.host) == ("::1", 8000, "h.example")
+    assert (target.endpoints[0].scheme, target.ca_file) == ("https", "/ca.pem")
     assert (target.task, target.model, target.max_in_flight, target.finish) == (Task.CHAT, "d", 3, True)
     assert (target.path, target.strip_path, target.models) == ("/a", True, ("m",))
     times = settings.timeouts

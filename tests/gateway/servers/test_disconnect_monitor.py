@@ -73,7 +73,7 @@ async def bench(serve: Serve, target: Callable[..., Target], request: pytest.Fix
     made = Bench()
     upstream = await serve(made.script)
     made.care = DisconnectMonitor(
-        Pool(target(upstream), clock.monotonic, Nanoseconds(NANO)),
+        Pool(target(upstream).endpoints[0], clock.monotonic, Nanoseconds(NANO)),
         BackgroundTasks(asyncio.get_running_loop()),
         lambda: Nanoseconds(made.now),
         lambda: made.others,

@@ -51,7 +51,7 @@ def test_what_was_passed_over_has_its_reason(modules: dict[str, Any], tmp_path: 
     """The choice says why nothing better works."""
     modules["nvml"] = _broken("no driver; install it")
     options = {"rapl": {"root": str(tmp_path)}}
-    choice = choose("auto", options, {"llm": ("127.0.0.1", 1)})
+    choice = choose("auto", options, {"llm": [("127.0.0.1", 1)]})
     assert choice.name == "cpu_estimate"
     assert [name for name, _ in choice.passed_over] == ["nvml", "rapl"]
     assert "no driver; install it" in choice.reason()
@@ -70,7 +70,7 @@ def test_a_named_source_is_taken_or_its_error_given(modules: dict[str, Any]) -> 
     modules["nvml"] = _broken("no driver; install it")
     assert choose("fake", {"fake": {"gpus": 3}}, {}).devices[2].index == 2
     with pytest.raises(SourceUnavailable, match="no driver; install it"):
-        choose("nvml", {}, {"llm": ("127.0.0.1", 1)})
+        choose("nvml", {}, {"llm": [("127.0.0.1", 1)]})
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_driver_that_hangs_is_passed_over(modules: dict[str, Any], hanging: Ha
     """A source that does not open in time is left behind, and joulegate starts without it."""
     modules["nvml"] = _module(hanging)
     began = time.monotonic()
-    choice = choose("auto", {}, {"llm": ("127.0.0.1", 1)}, patience=1.0)
+    choice = choose("auto", {}, {"llm": [("127.0.0.1", 1)]}, patience=1.0)
     assert time.monotonic() - began < 5
     assert choice.passed_over[0][0] == "nvml"
     assert "hangs" in choice.passed_over[0][1]
@@ -134,7 +134,7 @@ def test_a_fault_of_a_plugin_is_a_reason(modules: dict[str, Any]) -> None:
             raise ZeroDivisionError
 
     modules["nvml"] = _module(Faulty())
-    choice = choose("auto", {}, {"llm": ("127.0.0.1", 1)})
+    choice = choose("auto", {}, {"llm": [("127.0.0.1", 1)]})
     assert "ZeroDivisionError" in dict(choice.passed_over)["nvml"]
 
 

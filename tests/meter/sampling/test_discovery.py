@@ -27,14 +27,14 @@ def source() -> ScriptedSource:
 def test_the_gpus_of_its_processes_are_found(source: ScriptedSource) -> None:
     """The processes on the port lead to the GPUs on which they compute."""
     source.work(GPUS[1].id, [os.getpid()])
-    found = locate("llm", "127.0.0.1", 8000, source, GPUS, find=_here)
+    found = locate("llm", [("127.0.0.1", 8000)], source, GPUS, find=_here)
     assert found.devices == (GPUS[1].id,)
     assert found.how == f"127.0.0.1:8000 is process {os.getpid()}; its processes use them"
 
 
 def test_processes_on_no_gpu_get_all(source: ScriptedSource) -> None:
     """A local server that is seen on no device yet may use any of them."""
-    found = locate("llm", "127.0.0.1", 8000, source, GPUS, find=_here)
+    found = locate("llm", [("127.0.0.1", 8000)], source, GPUS, find=_here)
     assert found.devices == ALL
     assert "none of its processes is seen on a device" in found.how
 
@@ -43,7 +43,7 @@ def test_a_source_that_cannot_tell_gives_all() -> None:
     """A source without process lists serves every upstream with all its devices."""
     source = fake.Plugin(fake.Options(gpus=2))
     devices = source.open()
-    found = locate("llm", "127.0.0.1", 8000, source, devices, find=_here)
+    found = locate("llm", [("127.0.0.1", 8000)], source, devices, find=_here)
     assert found.devices == ("GPU-fake-0", "GPU-fake-1")
     assert "cannot tell" in found.how
 
@@ -51,7 +51,9 @@ def test_a_source_that_cannot_tell_gives_all() -> None:
 def test_hidden_processes_get_all(source: ScriptedSource) -> None:
     """A server of another user on this host may use any device."""
     reason = "the process belongs to another user"
-    found = locate("llm", "h", 1, source, GPUS, find=lambda _host, _port: Serving((), reason, hidden=True))
+    found = locate(
+        "llm", [("h", 1)], source, GPUS, find=lambda _host, _port: Serving((), reason, hidden=True)
+    )
     assert found.devices == ALL
     assert reason in found.how
 
@@ -61,14 +63,16 @@ def test_hidden_processes_get_all(source: ScriptedSource) -> None:
 )
 def test_a_server_that_cannot_be_followed_has_none(source: ScriptedSource, reason: str) -> None:
     """On another host, in a container or not yet started: unknown, with the reason."""
-    found = locate("llm", "h", 1, source, GPUS, find=lambda _host, _port: Serving((), reason))
+    found = locate("llm", [("h", 1)], source, GPUS, find=lambda _host, _port: Serving((), reason))
     assert (found.devices, found.how) == (None, reason)
 
 
 def test_a_modelled_upstream_has_its_own_device(source: ScriptedSource) -> None:
     """Where each upstream has a device of its own, it gets that one, running or not."""
     devices = [_cpu(0, "image"), _cpu(1, "llm")]
-    found = locate("llm", "h", 1, source, devices, find=lambda _host, _port: Serving((), "nothing listens"))
+    found = locate(
+        "llm", [("h", 1)], source, devices, find=lambda _host, _port: Serving((), "nothing listens")
+    )
     assert found.devices == ("cpu:llm",)
 
 

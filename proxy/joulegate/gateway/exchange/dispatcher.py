@@ -1,5 +1,6 @@
 """What becomes of a request: refused here, or carried to the upstream that the rules name."""
 
+from collections.abc import Mapping
 from functools import partial
 
 from msgspec import Struct
@@ -16,10 +17,14 @@ from joulegate.gateway.http.framing import MalformedBody
 from joulegate.gateway.http.headers import request_problem
 from joulegate.gateway.http.heads import RequestHead
 from joulegate.gateway.http.refusals import Refusal, response
+from joulegate.gateway.jobs.job_reporter import JobReporter
+from joulegate.gateway.jobs.job_tracker import origin
 from joulegate.gateway.policy.route_rules import ruled
 from joulegate.gateway.policy.routing import canonical, host_name, upstream_target
 from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.policy.task_rules import TaskMatch, open_rules
+from joulegate.gateway.replica import Replica
+from joulegate.gateway.upstreams import Upstream, Upstreams
 from joulegate.ports import Headers, InferenceProtocol, Route
 from joulegate.units import Nanoseconds
 
@@ -35,7 +40,7 @@ class RoutingDecision(Struct, frozen=True):
     """What follows from method, target and host: the same for all requests that agree in these."""
 
     candidates: tuple[Target, ...]
-    target: Target | None
+    upstream: Upstream | None
     """``None``: the model decides, or no rule takes it."""
     needs_model: bool
     protocol: str
@@ -47,18 +52,25 @@ class RoutingDecision(Struct, frozen=True):
 class Dispatcher:
     """Handles the requests of one gate."""
 
-    def __init__(self, desk: GateContext) -> None:
-        self._desk = desk
+    def __init__(
+        self, context: GateContext, upstreams: Upstreams, protocols: Mapping[str, InferenceProtocol]
+    ) -> None:
+        self._context = context
+        self._upstreams = upstreams
+        self._protocols = protocols
+        self._version = upstreams.version
         self._ids = SpanIds()
         self._ways: dict[tuple[str, str, bytes], RoutingDecision] = {}
-        desk.orders_changed = self._ways.clear
 
     def handle(
         self, client: ClientConnection, head: RequestHead, arrived: Nanoseconds, body: bytes | RequestBody
     ) -> None:
         """Answer one request. Never raises."""
         try:
-            if self._desk.draining:
+            if self._version != self._upstreams.version:
+                self._version = self._upstreams.version
+                self._ways.clear()
+            if self._context.draining:
                 refusal = Refusal(503, "draining", "this gate is going away: connect again")
                 self._refuse(client, head, body, refusal)
             elif head.key not in self._ways and (problem := request_problem(head.method, head.target)):
@@ -90,7 +102,7 @@ class Dispatcher:
         else:
             try:
                 observer = way.plugin.observer(way.route, headers)
-                observation = Observation(observer, way.protocol, way.route, self._desk.observer_failed)
+                observation = Observation(observer, way.protocol, way.route, self._context.observer_failed)
             except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
                 del self._ways[head.key]
                 observation, way = self._ask(head, headers)
@@ -100,18 +112,19 @@ class Dispatcher:
 
     def _ask(self, head: RequestHead, headers: Headers) -> tuple[Observation, RoutingDecision]:
         """Ask the rules and each protocol, and remember their answer if it is one."""
-        desk = self._desk
+        context, routes = self._context, self._upstreams.routes
         path = head.target.partition("?")[0]
-        candidates = desk.routes.candidates(path, _host(head))
+        candidates = routes.candidates(path, _host(head))
         seen = canonical(upstream_target(candidates[0], path) if candidates else path)
-        protocols = desk.protocols(candidates)
-        rule = ruled(desk.settings.rules, [target.name for target in candidates], head.method, seen)
-        observation = choose(protocols, head.method, seen, headers, desk.observer_failed, rule)
-        needs_model = desk.routes.needs_model(candidates)
-        target = None if needs_model else desk.routes.choose(candidates, None)
+        protocols = self._upstreams.protocols(candidates)
+        rule = ruled(context.settings.rules, [target.name for target in candidates], head.method, seen)
+        observation = choose(protocols, head.method, seen, headers, context.observer_failed, rule)
+        needs_model = routes.needs_model(candidates)
+        target = None if needs_model else routes.choose(candidates, None)
+        upstream = None if target is None else self._upstreams.get(target.name)
         plugin = protocols.get(observation.protocol)
         way = RoutingDecision(
-            candidates, target, needs_model, observation.protocol, observation.route, plugin
+            candidates, upstream, needs_model, observation.protocol, observation.route, plugin
         )
         if plugin is not None and sum(map(len, head.key)) <= LONGEST_WAY:
             if len(self._ways) >= WAYS:
@@ -129,32 +142,56 @@ class Dispatcher:
         way: RoutingDecision,
     ) -> None:
         """Send the request to the upstream that the decision or its model names."""
-        desk, target = self._desk, way.target
-        if target is None:
+        context, upstream = self._context, way.upstream
+        if upstream is None:
             asked = observation.asked().model if way.needs_model else None
-            target = desk.routes.choose(way.candidates, asked)
-            if target is None:
-                explanation = desk.routes.explain(head.target.partition("?")[0], _host(head), asked)
+            routes = self._upstreams.routes
+            target = routes.choose(way.candidates, asked)
+            upstream = None if target is None else self._upstreams.get(target.name)
+            if upstream is None:
+                explanation = routes.explain(head.target.partition("?")[0], _host(head), asked)
                 refusal = Refusal(404, "no_upstream", explanation)
                 self._refuse(client, head, body, refusal, observation.route.dialect)
                 return
-        if not desk.admission.enter(target):
-            full = f"{target.name} works on {target.max_in_flight} requests, its bound (max_in_flight)"
+        replicas = upstream.replicas
+        replica, key = (
+            (replicas[0], None) if len(replicas) == 1 else self._replica(upstream, head, body, observation)
+        )
+        if not upstream.enter(replica):
+            full = f"{upstream.name} works on {upstream.in_flight} requests, its bound (max_in_flight)"
             refusal = Refusal(503, "upstream_full", full)
             self._refuse(client, head, body, refusal, observation.route.dialect)
             return
-        identity = self._identity(head, observation, target)
-        ear = desk.ear(identity, target, head) if observation.learns_of_jobs else None
-        span = RequestSpan(desk.sink, identity, observation, ear)
-        extra = b"Joulegate-Request-Id: %b\r\n" % identity.id.encode() if desk.settings.request_id else b""
-        exchange = Exchange(desk, client, head, body, target, span, extra)
+        identity = self._identity(head, observation, upstream.target)
+        ear = self._ear(identity, replica, head) if observation.learns_of_jobs else None
+        span = RequestSpan(context.sink, identity, observation, ear)
+        if len(replicas) > 1:
+            span.replica = replica.name
+        extra = b"Joulegate-Request-Id: %b\r\n" % identity.id.encode() if context.settings.request_id else b""
+        exchange = Exchange(context, client, head, body, upstream, replica, span, extra, key)
         try:
             exchange.start(arrived)
         except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
             exchange.broken()
 
+    def _replica(
+        self, upstream: Upstream, head: RequestHead, body: bytes | RequestBody, observation: Observation
+    ) -> tuple[Replica, bytes | None]:
+        """Return which of several gets a request, and what it has in common with others for the same one."""
+        here = body if isinstance(body, bytes) else body.beginning
+        key = upstream.affinity_key(head.fields, here)
+        return upstream.choose(observation.asked().model, key) or upstream.replicas[0], key
+
+    def _ear(self, identity: Identity, replica: Replica, head: RequestHead) -> JobReporter:
+        """Return what hears of the jobs of a request."""
+        name = identity.protocol
+        come_by = origin(
+            self._protocols.get(name), name, replica.target, head.target, head.headers, replica.pool
+        )
+        return JobReporter(self._context.jobs, identity, come_by)
+
     def _identity(self, head: RequestHead, observation: Observation, target: Target) -> Identity:
-        settings, fields = self._desk.settings, head.fields
+        settings, fields = self._context.settings, head.fields
         tenant = settings.tenants.identify(head.headers) if settings.tenants.digests else None
         rules = settings.tasks
         if rules:
@@ -162,7 +199,7 @@ class Dispatcher:
             rules = open_rules(rules, TaskMatch(path, fields, tenant, target.name))
         shown = fields.get(b"x-request-id")
         return Identity(
-            id=self._ids.fresh(self._desk.wall()),
+            id=self._ids.fresh(self._context.wall()),
             upstream=target.name,
             protocol=observation.protocol,
             route=observation.route,
@@ -179,11 +216,11 @@ class Dispatcher:
         self, client: ClientConnection, head: RequestHead, arrived: Nanoseconds, body: RequestBody
     ) -> None:
         """Wait for a small body without a task; let a task deal with any other."""
-        self._desk.entered()
+        self._context.entered()
         if head.length is not None and head.length <= SMALL and not head.expects_go:
             body.collect(partial(self._collected, client, head, body))
         else:
-            self._desk.errands.run(self._receive(client, head, arrived, body))
+            self._context.tasks.run(self._receive(client, head, arrived, body))
 
     def _collected(self, client: ClientConnection, head: RequestHead, body: RequestBody) -> None:
         try:
@@ -192,21 +229,21 @@ class Dispatcher:
                 return
             whole = body.whole()
             body.close()
-            self._decide(client, head, self._desk.clock(), whole)
+            self._decide(client, head, self._context.clock(), whole)
         except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
             self._broken(client, head, body)
         finally:
-            self._desk.left()
+            self._context.left()
 
     async def _receive(
         self, client: ClientConnection, head: RequestHead, arrived: Nanoseconds, body: RequestBody
     ) -> None:
-        desk = self._desk
+        context = self._context
         try:
             observation, way = self._choose(head)
-            before = desk.clock()
+            before = context.clock()
             await self._read_ahead(head, body, observation, way)
-            arrived = Nanoseconds(arrived + desk.clock() - before)
+            arrived = Nanoseconds(arrived + context.clock() - before)
             small = body.small
             self._send(client, head, arrived, body if small is None else small, observation, way)
         except (BodyTimeout, MalformedBody, ConnectionError) as failure:
@@ -214,16 +251,17 @@ class Dispatcher:
         except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
             self._broken(client, head, body)
         finally:
-            desk.left()
+            context.left()
 
     async def _read_ahead(
         self, head: RequestHead, body: RequestBody, observation: Observation, way: RoutingDecision
     ) -> None:
-        """Read a small body whole, and of a large one as much as the choice of the upstream needs."""
+        """Read a small body whole, and of a large one as much as the choice of upstream and replica needs."""
         heard = observation.request_body
         small = head.length is not None and head.length <= SMALL
         readable = head.chunked and observation.protocol != GENERIC and observation.route.reads_body
-        if not (way.needs_model or small or readable):
+        replicas = way.upstream is not None and len(way.upstream.replicas) > 1
+        if not (way.needs_model or small or readable or replicas):
             return
         await body.gather(heard=heard)
         if way.needs_model:
@@ -251,9 +289,9 @@ class Dispatcher:
         dialect: str = "openai",
     ) -> None:
         """Answer in the caller's dialect; a body that is not read to its end costs the connection."""
-        self._desk.admission.refuse(refusal.code)
+        self._context.refuse(refusal.code)
         ended = isinstance(body, bytes) or body.ended
-        close = not head.keep_alive or self._desk.draining or refusal.status in {400, 405, 408, 500}
+        close = not head.keep_alive or self._context.draining or refusal.status in {400, 405, 408, 500}
         close = close or not ended
         client.send(response(refusal, dialect, method=head.method, close=close))
         if not isinstance(body, bytes):
@@ -261,7 +299,7 @@ class Dispatcher:
         client.answered(keep_alive=not close)
 
     def _broken(self, client: ClientConnection, head: RequestHead, body: bytes | RequestBody) -> None:
-        self._desk.broken()
+        self._context.broken()
         self._refuse(client, head, body, Refusal(500, "gate_error", "an error in the gate"))
 
 

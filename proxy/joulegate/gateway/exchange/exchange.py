@@ -21,8 +21,9 @@ from joulegate.gateway.http.heads import RequestHead, ResponseHead
 from joulegate.gateway.http.refusals import Refusal, failure, response
 from joulegate.gateway.http.upstream_connection import BodySink, UpstreamConnection
 from joulegate.gateway.policy.routing import upstream_target
-from joulegate.gateway.policy.settings import Target
+from joulegate.gateway.replica import Replica
 from joulegate.gateway.servers.stop_calls import AbandonedRequest
+from joulegate.gateway.upstreams import Upstream
 from joulegate.model import Outcome, Phase
 from joulegate.ports import Conclusion, Rewrite
 from joulegate.units import Nanoseconds
@@ -33,8 +34,8 @@ class Exchange:
 
     __slots__ = (
         "_answer", "_arrived", "_client", "_connection", "_context", "_expiry", "_extra", "_finish_by",
-        "_head", "_keep_alive", "_kept", "_patience", "_rewrite", "_sent", "_since", "_small", "_span",
-        "_stage", "_target", "_task", "_tunnel", "_upload",
+        "_head", "_keep_alive", "_kept", "_key", "_patience", "_replica", "_rewrite", "_sent", "_since",
+        "_small", "_span", "_stage", "_task", "_tried", "_tunnel", "_upload", "_upstream",
     )  # fmt: skip
 
     def __init__(
@@ -43,14 +44,21 @@ class Exchange:
         client: ClientConnection,
         head: RequestHead,
         body: bytes | RequestBody,
-        target: Target,
+        upstream: Upstream,
+        replica: Replica,
         span: RequestSpan,
         extra: bytes,
+        key: bytes | None,
     ) -> None:
         self._context = context
         self._client = client
         self._head = head
-        self._target = target
+        self._upstream = upstream
+        self._replica = replica
+        self._key = key
+        """See ``Upstream.choose``."""
+        self._tried: set[Replica] | None = None
+        """Replicas that no connection could be opened to."""
         self._span = span
         self._extra = extra
         """Header lines of the gate's own for the answer."""
@@ -86,7 +94,7 @@ class Exchange:
         self._rewrite = self._wanted_rewrite()
         # A kept connection may turn out to be closed: what cannot be sent again goes over a fresh one.
         fresh = self._head.upgrade or self._small is None
-        kept = None if fresh else context.pools[self._target.name].kept()
+        kept = None if fresh else self._replica.pool.kept()
         if kept is None:
             self._connect()
         else:
@@ -147,7 +155,8 @@ class Exchange:
                 self._happened(Event.SATISFIED, outcome)
                 return
         self._span.client_left = self._context.clock()
-        self._happened(Event.LEFT_TO_FINISH if self._target.finish else Event.LEFT, Outcome.CANCELLED)
+        finish = self._upstream.target.finish
+        self._happened(Event.LEFT_TO_FINISH if finish else Event.LEFT, Outcome.CANCELLED)
 
     # --- the upstream's connection -----------------------------------------------------------------------
 
@@ -231,17 +240,14 @@ class Exchange:
 
     def _connect(self) -> None:
         self._kept = False
-        self._task = self._context.errands.run(self._connected())
+        self._task = self._context.tasks.run(self._connected())
 
     async def _connected(self) -> None:
-        context, name = self._context, self._target.name
+        context = self._context
         before = context.clock()
-        try:
-            connection = await context.pools[name].connect()
-        except UpstreamError as error:
-            self._happened(Event.FAILED, Outcome(error.outcome), str(error))
+        connection = await self._opened()
+        if connection is None:
             return
-        context.reached(name)
         if self._stage is Stage.OVER:
             connection.abort()
             return
@@ -250,6 +256,44 @@ class Exchange:
             self._attempt(connection)
         except Exception:  # noqa: BLE001, RUF100 (a fault of ours costs one request, never the gate)
             self.broken()
+
+    async def _opened(self) -> UpstreamConnection | None:
+        """Open a connection to the chosen replica, or to another one while nothing has been sent to any."""
+        while True:
+            replica = self._replica
+            try:
+                connection = await replica.pool.connect()
+            except UpstreamError as error:
+                replica.unreached(str(error))
+                if not self._move():
+                    self._happened(Event.FAILED, Outcome(error.outcome), self._reason(str(error)))
+                    return None
+            else:
+                if replica.up is not True:
+                    replica.reached()
+                return connection
+
+    def _move(self) -> bool:
+        """Turn to a replica that has not been tried; return whether there is one and this may be done."""
+        if self._sent or self._stage is Stage.OVER:
+            return False
+        tried = self._tried = self._tried or set()
+        tried.add(self._replica)
+        other = self._upstream.choose(self._span.observation.asked().model, self._key, tried)
+        if other is None:
+            return False
+        self._replica.in_flight -= 1
+        other.in_flight += 1
+        self._replica = other
+        self._span.moved(other.name, other.pool)
+        return True
+
+    def _reason(self, reason: str) -> str:
+        """Return why no replica could be reached."""
+        others = len(self._upstream.replicas) - 1
+        if not others or self._sent:
+            return reason
+        return f"{reason}; no other replica of {self._upstream.name} can take the request"
 
     def _attempt(self, connection: UpstreamConnection) -> None:
         """Send the request over this connection."""
@@ -263,13 +307,13 @@ class Exchange:
             span.overhead_request = Nanoseconds(max(0, now - self._arrived))
         if small is None:
             if self._upload is not None:
-                self._task = self._context.errands.run(self._send_parts(connection, self._upload))
+                self._task = self._context.tasks.run(self._send_parts(connection, self._upload))
             return
         span.body_bytes = len(small)
         if rewrite is not None:
-            message = rewritten_request(head, self._target, rewrite)
+            message = rewritten_request(head, self._replica, rewrite)
         else:
-            message = whole_request(head, self._target, small)
+            message = whole_request(head, self._replica, small)
         self._sent = True
         self._stage = Stage.WAITING
         connection.begin(self, head.method, message, whole=True)
@@ -278,7 +322,7 @@ class Exchange:
     async def _send_parts(self, connection: UpstreamConnection, body: RequestBody) -> None:
         """Send a body as it comes, while the answer may already be on its way back."""
         try:
-            connection.begin(self, self._head.method, onward_head(self._head, self._target))
+            connection.begin(self, self._head.method, onward_head(self._head, self._replica))
             await self._pass_on(connection, body)
         except BodyTimeout:
             self._give_up(Outcome.CLIENT_TIMEOUT, failure(Outcome.CLIENT_TIMEOUT))
@@ -328,7 +372,7 @@ class Exchange:
         context, observation = self._context, self._span.observation
         if self._small is None or not context.settings.ask_usage or observation.asked().stream is not True:
             return None
-        if self._head.encoded or context.usage_refusals.knows(self._target.name, observation.route.name):
+        if self._head.encoded or self._upstream.usage_refusals.knows(observation.route.name):
             return None
         return observation.rewrite(self._small)
 
@@ -338,6 +382,8 @@ class Exchange:
         span, context = self._span, self._context
         self._keep_alive = self._keep_alive and self._sent
         self._answer.begin(head, keep_alive=self._keep_alive)
+        if self._replica.failures:
+            self._replica.answered()
         span.overhead_response = Nanoseconds(max(0, context.clock() - t))
         if not span.opened:
             span.open(t)
@@ -405,7 +451,7 @@ class Exchange:
         if action is Action.SEND_PLAIN:
             self._answer.release()
             self._rewrite = None
-            self._context.usage_refused(self._target.name, self._span.observation.route.name)
+            self._upstream.usage_refused(self._span.observation.route.name)
         self._stage = Stage.SENDING
         self._patience = None
         self._connect()
@@ -422,9 +468,9 @@ class Exchange:
     def _stop(self, outcome: Outcome) -> None:
         """Cut the upstream, and have its server stopped and watched, if it can be."""
         self._drop_upstream()
-        context, name, span = self._context, self._target.name, self._span
+        context, replica, span = self._context, self._replica, self._span
         now = context.clock()
-        path = upstream_target(self._target, self._head.target.partition("?")[0])
+        path = upstream_target(replica.target, self._head.target.partition("?")[0])
         left = AbandonedRequest(path, self._head.fields)
         phase, status = self._stage.phase, self._answer.status
 
@@ -432,7 +478,7 @@ class Exchange:
             self._answer.listen()
             return span.depart(now, outcome, phase, status)
 
-        if context.aftercare[name].take(context.kind(name), left, now, depart):
+        if replica.disconnects.take(replica.kind, left, now, depart):
             self._end()
         else:
             self._close(Event.LEFT, outcome)
@@ -440,7 +486,7 @@ class Exchange:
     def _refuse(self, event: Event, outcome: Outcome, detail: str, refusal: Refusal | None) -> None:
         """Answer in the upstream's place."""
         if event is Event.FAILED:
-            self._context.failed(self._target.name, outcome, detail)
+            self._upstream.failed(self._replica, outcome, detail)
         refusal = refusal or failure(outcome, detail)
         dialect = self._span.observation.route.dialect
         self._drop_upstream()
@@ -468,7 +514,8 @@ class Exchange:
             task.cancel()
         if self._upload is not None:
             self._upload.close()
-        self._context.ended(self, self._target)
+        self._upstream.leave(self._replica)
+        self._context.ended(self)
         self._client.answered(keep_alive=self._keep_alive)
 
     # --- inside ----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from joulegate.gateway.exchange.observation import Observation
+from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.policy.task_rules import TaskRule, task_of
 from joulegate.model import (
     Asked,
@@ -57,6 +58,7 @@ def opened(
     body_bytes: int = 0,
     task: Task | None = None,
     work: WorkClass | None = None,
+    replica: str = "",
 ) -> SpanOpened:
     """Return how a request began; task and work are the route's unless something says better."""
     route = identity.route
@@ -78,6 +80,7 @@ def opened(
         body_bytes=body_bytes,
         tenant=identity.tenant,
         client_request_id=identity.client_request_id,
+        replica=replica,
     )
 
 
@@ -92,6 +95,10 @@ class JobSink(Protocol):
         """Tell the meter."""
         ...
 
+    def moved(self, pool: Pool) -> None:
+        """Record that another server got the request, before it was sent."""
+        ...
+
     def end(self, t: Nanoseconds, outcome: Outcome) -> None:
         """Notify that the exchange is over."""
         ...
@@ -102,7 +109,7 @@ class RequestSpan:
 
     __slots__ = (
         "_flushed", "_identity", "_sink", "_sizes", "_times", "_untold", "body_bytes", "client_left",
-        "closed", "ear", "observation", "opened", "overhead_request", "overhead_response",
+        "closed", "ear", "observation", "opened", "overhead_request", "overhead_response", "replica",
         "response_bytes", "streamed",
     )  # fmt: skip
 
@@ -125,6 +132,8 @@ class RequestSpan:
         self._times: array[int] | None = None
         self._sizes: array[int] | None = None
         """Of the chunks since the last event: 16 bytes each, not 96."""
+        self.replica = ""
+        """Which server has the request, if the upstream has several."""
         self.body_bytes = 0
         self.response_bytes = 0
         self.client_left: Nanoseconds | None = None
@@ -136,12 +145,20 @@ class RequestSpan:
         """Identity of the request."""
         return self._identity.id
 
+    def moved(self, replica: str, pool: Pool) -> None:
+        """Record that another server gets the request than the one that was chosen at first."""
+        self.replica = replica
+        if self.ear is not None:
+            self.ear.moved(pool)
+
     def open(self, t: Nanoseconds) -> None:
         """Emit that the request is with the upstream; only the first call does."""
         if not self.opened:
             self.opened = True
             asked = self.observation.known or self.observation.asked()
-            self._sink.emit(opened(self._identity, t, asked, body_bytes=self.body_bytes))
+            self._sink.emit(
+                opened(self._identity, t, asked, body_bytes=self.body_bytes, replica=self.replica)
+            )
 
     def received(self, times: Sequence[Nanoseconds], parts: Sequence[bytes]) -> None:
         """Let the observer hear parts of the answer that the client has been sent."""

@@ -11,9 +11,9 @@ class BackgroundTasks:
         self._loop = loop
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def run(self, errand: Coroutine[None, None, None]) -> "asyncio.Task[None]":
-        """Begin an errand."""
-        task = self._loop.create_task(errand)
+    def run(self, coroutine: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        """Begin one; return its task."""
+        task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

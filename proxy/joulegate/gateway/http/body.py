@@ -134,6 +134,11 @@ class RequestBody:
         return self._failure
 
     @property
+    def beginning(self) -> bytes:
+        """What has been read and is in memory."""
+        return b"".join(self._parts)
+
+    @property
     def small(self) -> bytes | None:
         """The whole body, if it has been read and is in memory: then it can be sent again."""
         return b"".join(self._parts) if self.complete and not self._spool and not self._passed else None

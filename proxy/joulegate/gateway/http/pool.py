@@ -1,37 +1,39 @@
-"""Kept connections to one upstream. There is no bound on open ones: admission is the only bound."""
+"""Kept connections to one server. There is no bound on open ones: admission is the only bound."""
 
 import asyncio
 
 from joulegate import tls as trust
+from joulegate.config.addresses import Endpoint
 from joulegate.errors import UpstreamError
 from joulegate.gateway.http.heads import HeadCache, ResponseHead, response_head
 from joulegate.gateway.http.upstream_connection import Clock, UpstreamConnection
-from joulegate.gateway.policy.settings import Target
 from joulegate.model import Outcome
 from joulegate.units import NANO, Nanoseconds, seconds
 
 KEPT = 256
-"""Idle connections to one upstream."""
+"""Idle connections to one server."""
 IDLE = Nanoseconds(4 * NANO)
 """Shorter than the shortest common keep-alive of servers, the 5 s of uvicorn and Node.js, so that a kept
 connection is seldom closed under a request."""
 
 
 class Pool:
-    """Opens connections to one upstream and keeps idle ones for a short time.
+    """Opens connections to one server and keeps idle ones for a short time.
 
-    Raises ``ConfigError`` if the target's authorities cannot be read.
+    Raises ``ConfigError`` if the authorities of ``ca_file`` cannot be read.
     """
 
-    def __init__(self, target: Target, clock: Clock, connect: Nanoseconds) -> None:
-        self._endpoint = target.endpoint
+    def __init__(
+        self, endpoint: Endpoint, clock: Clock, connect_timeout: Nanoseconds, ca_file: str | None = None
+    ) -> None:
+        self._endpoint = endpoint
         self._clock = clock
-        self._connect = connect
+        self.connect_timeout = connect_timeout
         self.known: HeadCache[ResponseHead] = HeadCache(response_head)
         self._idle: list[UpstreamConnection] = []
-        self._tls = trust.context(target.ca_file) if target.endpoint.scheme == "https" else None
+        self._tls = trust.context(ca_file) if endpoint.scheme == "https" else None
         self._closed = False
-        self.host = target.endpoint.text().partition("://")[2].encode()
+        self.host = endpoint.address().encode()
         """What the field ``Host`` says in requests of the gate's own."""
 
     def kept(self) -> UpstreamConnection | None:
@@ -50,7 +52,7 @@ class Pool:
         endpoint = self._endpoint
         began = self._clock()
         try:
-            async with asyncio.timeout(seconds(self._connect)):
+            async with asyncio.timeout(seconds(self.connect_timeout)):
                 _, connection = await loop.create_connection(
                     lambda: UpstreamConnection(self._clock, self.known, self.keep),
                     endpoint.host,

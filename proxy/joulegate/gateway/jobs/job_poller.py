@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from joulegate.errors import UpstreamError
 from joulegate.gateway.exchange.observation import Observation
 from joulegate.gateway.http.call import call
-from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.jobs.job_tracker import Clock, JobTracker, PolledJob
 from joulegate.gateway.servers.fingerprints import ServerAnswer
 from joulegate.model import JobSign, JobState
@@ -38,17 +37,13 @@ class JobPoller:
         self,
         jobs: JobTracker,
         protocols: Mapping[str, InferenceProtocol],
-        pools: Mapping[str, Pool],
         clock: Clock,
         failed: Callable[[str], None],
     ) -> None:
         self._jobs = jobs
         self._protocols = protocols
-        self._pools = pools
         self._clock = clock
         self._failed = failed
-        self._changed = asyncio.Event()
-        jobs.changed = self._changed.set
 
     async def run(self) -> None:
         """Ask, until cancelled."""
@@ -61,7 +56,7 @@ class JobPoller:
     async def _next(self) -> PolledJob:
         """Wait for the job that is due next."""
         while True:
-            self._changed.clear()
+            self._jobs.changed.clear()
             waiting = [job for job in self._jobs.followed.values() if not job.asking]
             first = min(waiting, key=lambda job: job.due, default=None)
             wait = None if first is None else seconds(Nanoseconds(first.due - self._clock()))
@@ -70,7 +65,7 @@ class JobPoller:
                 return first
             try:
                 async with asyncio.timeout(wait):
-                    await self._changed.wait()
+                    await self._jobs.changed.wait()
             except TimeoutError:
                 continue
 
@@ -85,11 +80,14 @@ class JobPoller:
         finally:
             followed.asking = False
             slots.release()
-            self._changed.set()
+            self._jobs.changed.set()
 
     async def _ask(self, followed: PolledJob) -> None:
         """Ask under one path after the other until one tells of the job, and choose when to ask again."""
-        pool, shown = self._pools[followed.origin.upstream], followed.origin.credentials
+        pool, shown = followed.origin.pool, followed.origin.credentials
+        if pool is None:
+            self._jobs.drop(followed, self._clock())
+            return
         for path in followed.paths:
             answer = await call(pool, "GET", path, shown=shown, patience=PATIENCE, largest=LARGEST)
             if self._take(followed, path, answer):

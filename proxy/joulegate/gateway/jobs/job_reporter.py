@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from joulegate.gateway.exchange.ids import model_name
 from joulegate.gateway.exchange.request_span import Identity
+from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.jobs.job_tracker import JobOrigin, JobTracker
 from joulegate.model import JobSign, Outcome, Phase, SpanClosed, SpanFirstByte, SpanId
 from joulegate.units import Nanoseconds
@@ -38,6 +41,10 @@ class JobReporter:
                     self._turns[sign.job] = self._jobs.opened(self._identity, t, sign.work)
             else:
                 self._jobs.tell(self._identity, self._origin, t, sign)
+
+    def moved(self, pool: Pool) -> None:
+        """Record that another server got the request, before it was sent."""
+        self._origin = replace(self._origin, pool=pool)
 
     def end(self, t: Nanoseconds, outcome: Outcome) -> None:
         """Cut what is under way with the connection that it came by."""

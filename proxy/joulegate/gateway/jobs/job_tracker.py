@@ -4,6 +4,7 @@ A job is told once for each thing that is new about it. The gate that took the s
 id of that request, any other one under an id of its own: both until the meter has settled the job.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 
 from joulegate.gateway.exchange.ids import SpanIds, model_name
 from joulegate.gateway.exchange.request_span import Identity, opened
+from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.policy.routing import upstream_target
 from joulegate.gateway.policy.settings import Target
 from joulegate.model import (
@@ -56,6 +58,8 @@ class JobOrigin(Struct, frozen=True):
     """Gives the paths to ask, the best first."""
     credentials: Headers = ()
     """What the submitter showed to the server: it is asked with the same."""
+    pool: Pool | None = None
+    """Connections to the server that has the job."""
 
 
 _SHOWN = {
@@ -64,13 +68,15 @@ _SHOWN = {
 """Fields by which a client shows a server who it is."""
 
 
-def origin(protocol: object, name: str, target: Target, raw: str, headers: Headers) -> JobOrigin:
+def origin(
+    protocol: object, name: str, target: Target, raw: str, headers: Headers, pool: Pool | None = None
+) -> JobOrigin:
     """Return where the jobs of a request to this raw target come from."""
     if not target.follow_jobs or not isinstance(protocol, JobProtocol):
         return JobOrigin(target.name, name)
     path = upstream_target(target, raw.partition("?")[0])
     shown = [field for field in headers if field[0].lower() in _SHOWN]
-    return JobOrigin(target.name, name, partial(protocol.inquiries, path), shown)
+    return JobOrigin(target.name, name, partial(protocol.inquiries, path), shown, pool)
 
 
 class PolledJob(Struct, eq=False):
@@ -113,8 +119,8 @@ class JobTracker:
         self._known: OrderedDict[Key, _KnownJob] = OrderedDict()
         self.followed: OrderedDict[Key, PolledJob] = OrderedDict()
         """The oldest first."""
-        self.changed: Callable[[], None] = _nobody
-        """Told when there is a new job to follow, or one is due earlier."""
+        self.changed = asyncio.Event()
+        """Set when there is a new job to follow, or one is due earlier."""
 
     def tell(
         self, identity: Identity, origin: JobOrigin, t: Nanoseconds, sign: JobSign, *, asked: bool = False
@@ -196,7 +202,7 @@ class JobTracker:
         followed = PolledJob(sign.job, origin, identity, paths, Nanoseconds(t + FIRST), FIRST)
         self.followed[followed.key] = followed
         followed.due = Nanoseconds(t + self._pace(followed))
-        self.changed()
+        self.changed.set()
 
     def _heard(self, key: Key, t: Nanoseconds, sign: JobSign, *, asked: bool) -> None:
         followed = self.followed.get(key)
@@ -215,7 +221,7 @@ class JobTracker:
         """Choose when to ask again."""
         followed.due = Nanoseconds(now + self._pace(followed))
         followed.wait = min(Nanoseconds(followed.wait * 3 // 2), LAST)
-        self.changed()
+        self.changed.set()
 
     def drop(self, followed: PolledJob, now: Nanoseconds) -> None:
         """Ask no more after a job; the next in the queue may run now."""
@@ -223,7 +229,7 @@ class JobTracker:
         for other in islice(self._beside(followed), ABREAST):
             other.due = min(other.due, Nanoseconds(now + FIRST))
             other.wait = FIRST
-        self.changed()
+        self.changed.set()
 
     def _pace(self, followed: PolledJob) -> Nanoseconds:
         place = 0
@@ -248,7 +254,3 @@ def _merged(known: JobSign, new: JobSign) -> JobSign:
     """Return what is known of a job with what a sign says beyond it."""
     added = {name: value for name in _ADDS if (value := getattr(new, name)) != getattr(_BLANK, name)}
     return replace(known, state=new.state, **added)
-
-
-def _nobody() -> None:
-    """Tell no one."""

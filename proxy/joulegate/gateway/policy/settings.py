@@ -19,16 +19,17 @@ class Target(Struct, frozen=True):
     """One configured upstream."""
 
     name: str
-    endpoint: Endpoint
+    endpoints: tuple[Endpoint, ...]
+    """Of its replicas."""
     ca_file: str | None = None
-    """Authorities of an https endpoint; without it the system's."""
+    """Authorities of https endpoints; without it the system's."""
     path: str | None = None
     strip_path: bool = False
     host: str | None = None
     """Without port, in lower case."""
     models: tuple[str, ...] = ()
     kind: str = "auto"
-    """As configured; what was found out is the desk's."""
+    """As configured; what was found out is the ``Upstream``'s."""
     task: Task | None = None
     model: str | None = None
     max_in_flight: int = 0
@@ -37,6 +38,8 @@ class Target(Struct, frozen=True):
     """Let the server finish when the client has left."""
     follow_jobs: bool = True
     """Ask the server after jobs that no traffic tells of."""
+    affinity: str | None = None
+    """What requests for the same replica have in common: ``prompt`` or ``header:NAME``."""
 
 
 class Timeouts(Struct, frozen=True):
@@ -92,7 +95,7 @@ def target_of(upstream: UpstreamConfig) -> Target:
     """Return what a gate needs to know of a checked upstream."""
     return Target(
         name=upstream.name,
-        endpoint=endpoint(upstream.url),
+        endpoints=tuple(map(endpoint, upstream.urls)),
         ca_file=upstream.ca_file,
         path=upstream.path,
         strip_path=upstream.strip_path,
@@ -104,6 +107,7 @@ def target_of(upstream: UpstreamConfig) -> Target:
         max_in_flight=upstream.max_in_flight,
         finish=upstream.on_client_leave == "finish",
         follow_jobs=upstream.follow_jobs,
+        affinity=upstream.affinity,
     )
 
 

@@ -1,4 +1,4 @@
-"""Which servers cannot be asked for usage, on which of their routes. Pure.
+"""On which of its routes an upstream cannot be asked for usage. Pure.
 
 A route of its own, because servers learn ``stream_options`` one route at a time: chat before completions.
 """
@@ -12,23 +12,23 @@ LASTS = Nanoseconds(3_600 * NANO)
 
 
 class UsageRefusals:
-    """What is remembered of refusals."""
+    """What is remembered of one upstream's refusals."""
 
     def __init__(self, clock: Callable[[], Nanoseconds]) -> None:
         self._clock = clock
-        self._since: dict[tuple[str, str], Nanoseconds] = {}
+        self._since: dict[str, Nanoseconds] = {}
 
-    def refused(self, upstream: str, route: str) -> bool:
+    def refused(self, route: str) -> bool:
         """Record a refusal; return whether it is news."""
-        news = not self.knows(upstream, route)
-        self._since[upstream, route] = self._clock()
+        news = not self.knows(route)
+        self._since[route] = self._clock()
         return news
 
-    def knows(self, upstream: str, route: str) -> bool:
-        """Whether this route of this server refuses to be asked."""
-        since = self._since.get((upstream, route))
+    def knows(self, route: str) -> bool:
+        """Whether this route refuses to be asked."""
+        since = self._since.get(route)
         return since is not None and self._clock() - since < LASTS
 
-    def forget(self, upstream: str) -> None:
-        """Forget a server that was away: what comes back may be another one."""
-        self._since = {key: since for key, since in self._since.items() if key[0] != upstream}
+    def forget(self) -> None:
+        """Forget all: the server was away, and what comes back may be another one."""
+        self._since.clear()

@@ -42,7 +42,7 @@ class WatchedDisconnect:
 
 
 class DisconnectMonitor:
-    """Looks after one upstream of one gate.
+    """Looks after the abandoned requests of one server and one gate.
 
     ``others`` gives the requests of this gate that the server works on; with ``alone`` there is no other
     gate, so that more than these is one whose client has left. ``verdict`` is told whether it worked on.
@@ -51,7 +51,7 @@ class DisconnectMonitor:
     def __init__(
         self,
         pool: Pool,
-        errands: BackgroundTasks,
+        tasks: BackgroundTasks,
         clock: Callable[[], Nanoseconds],
         others: Callable[[], int],
         verdict: Callable[[bool], None],
@@ -60,7 +60,7 @@ class DisconnectMonitor:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._pool = pool
-        self._errands = errands
+        self._tasks = tasks
         self._clock = clock
         self._others = others
         self._verdict = verdict
@@ -79,7 +79,7 @@ class DisconnectMonitor:
         self._gone.append(WatchedDisconnect(t, left, ending, depart()))
         if not self._watched:
             self._watched = True
-            self._errands.run(self._watch(found))
+            self._tasks.run(self._watch(found))
         return True
 
     def end(self) -> None:

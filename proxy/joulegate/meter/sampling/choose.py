@@ -18,8 +18,8 @@ BEST_FIRST = ("nvml", "rapl", "cpu_estimate")
 PATIENCE = 10.0
 """Seconds that a source has to open; a driver that hangs must not keep joulegate from starting."""
 
-Upstreams = Mapping[str, tuple[str, int]]
-"""Host and port of each upstream by name."""
+Upstreams = Mapping[str, Sequence[tuple[str, int]]]
+"""Host and port of each replica, by upstream."""
 Settings = Mapping[str, Mapping[str, Any]]
 """Options of each source by its name."""
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 from joulegate.errors import ConfigError
 from joulegate.model import Component, Device, DeviceId
 from joulegate.ports import EnergySource
-from joulegate.processes import Serving, relatives, serving, with_children
+from joulegate.processes import Serving, relatives, serving, serving_any, with_children
 
 
 class Located(Struct, frozen=True):
@@ -21,14 +21,15 @@ class Located(Struct, frozen=True):
 
 def locate(
     upstream: str,
-    host: str,
-    port: int,
+    addresses: Sequence[tuple[str, int]],
     source: EnergySource,
     devices: Sequence[Device],
     *,
     find: Callable[[str, int], Serving] = serving,
 ) -> Located:
     """Find the devices of an upstream now. Blocks for tens of milliseconds; not for an event loop.
+
+    With several replicas it works on the devices of all of them.
 
     A source with one device per upstream names it ``cpu:<upstream>``. Else the processes on the port and
     their children are looked for on the GPUs. A local server whose processes are on none of them or are
@@ -38,14 +39,16 @@ def locate(
     own = DeviceId(f"cpu:{upstream}")
     if any(device.id == own for device in devices):
         return Located((own,), "its own processes are modelled")
-    found = find(host, port)
+    found = serving_any(addresses, find)
     everything = tuple(device.id for device in devices)
     if found.hidden:
-        return Located(everything, f"{found.reason}: all devices")
+        return Located(everything, f"{found.reason or 'a process belongs to another user'}: all devices")
     if not found.pids:
         return Located(None, found.reason)
     pids = [process.pid for process in with_children(found.pids)]
-    known = f"{host}:{port} is process {found.pids[0]}"
+    where = ", ".join(f"{host}:{port}" for host, port in addresses)
+    numbers = ", ".join(map(str, found.pids[:8]))
+    known = f"{where} is process {numbers}" if len(addresses) == 1 else f"{where} are processes {numbers}"
     locator = getattr(source, "devices_of", None)  # a ProcessLocator too, or not
     if locator is None:
         return Located(everything, f"{known}; its source cannot tell devices apart: all of them")
