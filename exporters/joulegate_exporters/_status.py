@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from joulegate.model import BudgetStatus, CarbonStatus, Component, Device, DeviceStatus, MeterStatus
 from joulegate.units import NANO, Nanoseconds
 from joulegate_exporters._labels import clean
-from joulegate_exporters._tally import Labels, bounded
+from joulegate_exporters._tally import LabelValues, bounded
 from joulegate_exporters.catalogue import BOOKS_REASON, CODE, REJECT_REASON
 
-Sample = tuple[str, Labels, int]
+Sample = tuple[str, LabelValues, int]
 """Short name of the family, label values, value in inner units."""
 
 
@@ -116,6 +116,6 @@ def _service(status: MeterStatus) -> Iterator[Sample]:
     yield "build_info", (clean(status.version),), 1
 
 
-def _known(name: str, labels: Labels, value: int | None) -> Iterator[Sample]:
+def _known(name: str, labels: LabelValues, value: int | None) -> Iterator[Sample]:
     if value is not None:
         yield name, labels, value

@@ -17,9 +17,9 @@ from joulegate_exporters.catalogue import (
     UPSTREAM,
 )
 
-Labels = tuple[str, ...]
-Counts = dict[Labels, int]
-Buckets = dict[Labels, list[int]]
+LabelValues = tuple[str, ...]
+Counts = dict[LabelValues, int]
+Buckets = dict[LabelValues, list[int]]
 """Observations by bucket, the one above the last bound included, and at the end their sum."""
 
 Parts = tuple[tuple[Component, Share, Microjoules], ...]
@@ -148,12 +148,12 @@ class Tally:
         if balance.pixel_steps > 0:
             self._rise("pixel_steps_total", (model,), balance.pixel_steps)
 
-    def _rise(self, name: str, labels: Labels, amount: int) -> None:
+    def _rise(self, name: str, labels: LabelValues, amount: int) -> None:
         counts = self.counters[name]
         known = counts.get(labels, 0)
         counts[labels] = known + amount if amount > 0 else known
 
-    def _observe(self, name: str, labels: Labels, values: Sequence[int]) -> None:
+    def _observe(self, name: str, labels: LabelValues, values: Sequence[int]) -> None:
         if not values:
             return
         buckets, ranks, below = self._buckets(name, labels), sorted(values), 0
@@ -164,7 +164,7 @@ class Tally:
         buckets[-2] += len(ranks) - below
         buckets[-1] += sum(values)
 
-    def _buckets(self, name: str, labels: Labels) -> list[int]:
+    def _buckets(self, name: str, labels: LabelValues) -> list[int]:
         buckets = self.histograms[name].get(labels)
         if buckets is None:
             buckets = self.histograms[name][labels] = [0] * (len(HISTOGRAMS[name]) + 2)
@@ -176,7 +176,7 @@ def task_label(balance: Balance) -> str:
     return balance.task.value if balance.work is WorkClass.INFERENCE else balance.work.value
 
 
-def by_class(counts: Mapping[Labels, int]) -> Counts:
+def by_class(counts: Mapping[LabelValues, int]) -> Counts:
     """Return sums by class of work over counts whose first label is ``task``."""
     sums: Counts = {(work.value,): 0 for work in WorkClass}
     for (task, *_), value in counts.items():
@@ -185,7 +185,7 @@ def by_class(counts: Mapping[Labels, int]) -> Counts:
     return sums
 
 
-def folded(counts: Mapping[Labels, int], *, keep: int) -> Counts:
+def folded(counts: Mapping[LabelValues, int], *, keep: int) -> Counts:
     """Return sums over all labels but the first ``keep``."""
     sums: Counts = {}
     for labels, value in counts.items():

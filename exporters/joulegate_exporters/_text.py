@@ -14,7 +14,7 @@ from prometheus_client.exposition import generate_latest as text_page
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_page
 from prometheus_client.registry import Collector
 
-from joulegate_exporters._tally import Buckets, Counts, Labels
+from joulegate_exporters._tally import Buckets, Counts, LabelValues
 from joulegate_exporters.catalogue import FAMILIES, PREFIX, Family, Kind
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -42,7 +42,7 @@ class Renderer:
     """Writes pages. Keeps the escaped label sets, whose number the bounds of the labels limit."""
 
     def __init__(self) -> None:
-        self._sets: dict[tuple[str, Labels], str] = {}
+        self._sets: dict[tuple[str, LabelValues], str] = {}
 
     def page(
         self,
@@ -79,14 +79,14 @@ class Renderer:
             yield f"{name}_sum{inner} {_number(total, family.scale)}"
             yield f"{name}_count{inner} {sum(observed)}"
 
-    def _set(self, family: Family, labels: Labels) -> str:
+    def _set(self, family: Family, labels: LabelValues) -> str:
         key = (family.name, labels)
         if (kept := self._sets.get(key)) is None:
             kept = self._sets[key] = _label_set(family, labels)
         return kept
 
 
-def _label_set(family: Family, labels: Labels) -> str:
+def _label_set(family: Family, labels: LabelValues) -> str:
     pairs = zip(family.labels, labels, strict=True)
     inner = ",".join(f'{label.name}="{_escape(value)}"' for label, value in pairs)
     return f"{{{inner}}}" if inner else ""

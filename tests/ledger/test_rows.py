@@ -1,11 +1,13 @@
 """What the ledger keeps adds up in integers."""
 
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.ledger.rows import BooksTotal, added, key, recorded, summed, unfinished
+from joulegate.ledger.rows import BooksTotal, recorded, unfinished
 from joulegate.model import Component, DeviceId, RequestRecord, Share, WindowBooks, alike
 from joulegate.units import Microjoules, Nanoseconds
 
@@ -46,8 +48,9 @@ def test_books_say_what_is_missing() -> None:
 def test_balances_of_the_same_words_add_up(make_record: Callable[..., RequestRecord]) -> None:
     """Counts, energy by component and tokens are sums; the words stay."""
     one, other = make_record("a", 7).balance(), make_record("b", 5).balance()
-    total = added(one, other)
-    assert key(total) == key(one) == ("chat", "inference", "gemma", "llm", "ok", "")
+    total = one + other
+    assert total.labels == one.labels
+    assert total.values() == ("chat", "inference", "gemma", "llm", "ok", "")
     assert (total.requests, total.prompt_tokens, total.completion_tokens) == (2, 6, 8)
     assert total.energy == ((Component.GPU, Share.UNSPLIT, 12),)
 
@@ -77,4 +80,4 @@ def test_records_added_at_once_are_the_sum_of_their_balances(
     assert [group.sums.model for group in groups] == list(dict.fromkeys(model for model, _ in given))
     for group in groups:
         assert list(group.records) == [one for one in records if one.model == group.sums.model]
-        assert group.sums == summed([one.balance() for one in group.records])
+        assert group.sums == reduce(add, [one.balance() for one in group.records])

@@ -1,6 +1,6 @@
 """What the ledger keeps: pure structs, and how they add up."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from typing import TypeVar, cast
 
 from msgspec import Struct
@@ -17,7 +17,7 @@ from joulegate.model import (
     WindowBooks,
     WorkClass,
 )
-from joulegate.units import Micrograms, Microjoules, Microwatts, Nanoseconds
+from joulegate.units import Microjoules, Microwatts, Nanoseconds
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Amount = TypeVar("_Amount", bound=int)
@@ -100,54 +100,6 @@ class Batch(Struct, frozen=True):
     idle_power: tuple[tuple[DeviceId, Microwatts], ...] = ()
     """What was learned since the last batch."""
     readings: tuple[StoredReading, ...] = ()
-
-
-def key(balance: Balance) -> tuple[str, ...]:
-    """Return the words under which a balance adds up; an absent word is empty."""
-    return (
-        balance.task.value,
-        balance.work.value,
-        balance.model or "",
-        balance.upstream,
-        balance.outcome.value,
-        balance.tenant or "",
-    )
-
-
-def added(one: Balance, other: Balance) -> Balance:
-    """Return the sum of two balances of the same words."""
-    return summed((one, other))
-
-
-def summed(balances: Sequence[Balance]) -> Balance:
-    """Return the sum of one or more balances of the same words."""
-    first = balances[0]
-    energy: dict[tuple[Component, Share], int] = {}
-    emissions: dict[str, int] = {}
-    for balance in balances:
-        for component, share, part in balance.energy:
-            energy[component, share] = energy.get((component, share), 0) + part
-        for basis, mass in balance.emissions:
-            emissions[basis] = emissions.get(basis, 0) + mass
-    return Balance(
-        task=first.task,
-        work=first.work,
-        model=first.model,
-        upstream=first.upstream,
-        outcome=first.outcome,
-        tenant=first.tenant,
-        requests=sum([one.requests for one in balances]),
-        unmeasured=sum([one.unmeasured for one in balances]),
-        energy=tuple((component, share, Microjoules(part)) for (component, share), part in energy.items()),
-        wasted=Microjoules(sum([one.wasted for one in balances])),
-        emissions=tuple((basis, Micrograms(mass)) for basis, mass in emissions.items()),
-        prompt_tokens=sum([one.prompt_tokens for one in balances]),
-        cached_prompt_tokens=sum([one.cached_prompt_tokens for one in balances]),
-        completion_tokens=sum([one.completion_tokens for one in balances]),
-        reasoning_tokens=sum([one.reasoning_tokens for one in balances]),
-        images=sum([one.images for one in balances]),
-        pixel_steps=sum([one.pixel_steps for one in balances]),
-    )
 
 
 def unfinished(component: Component, energy: Microjoules) -> Balance:

@@ -1,14 +1,13 @@
 """Writes one backlog in one transaction: all of it, or nothing."""
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from joulegate.ledger.backlog import Backlog
-from joulegate.ledger.rows import BooksTotal, LedgerEntry, StoredReading, added, key, recorded, summed
-from joulegate.model import Balance, BudgetCharge, DeviceId, RequestRecord, alike
+from joulegate.ledger.rows import BooksTotal, LedgerEntry, StoredReading, recorded
+from joulegate.model import Balance, BudgetCharge, DeviceId, Labels, RequestRecord, alike
 from joulegate.units import Nanoseconds
 
 MODELS = 1_000
@@ -22,6 +21,14 @@ INSERT OR IGNORE INTO requests (
   id, client_request_id, ended_ns, task, work, model, upstream, tenant, outcome, method,
   energy_uj, sigma_uj, emissions_ug, record
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+_COLUMNS = Labels.__struct_fields__
+_PLACES = ", ".join("?" * len(_COLUMNS))
+_TOTAL = f"SELECT balance FROM totals WHERE ({', '.join(_COLUMNS)}) = ({_PLACES})"  # noqa: S608 (constant)
+_SET_TOTAL = (
+    f"INSERT OR REPLACE INTO totals ({', '.join(_COLUMNS)}, requests, energy_uj, balance) "  # noqa: S608 (constant)
+    f"VALUES ({_PLACES}, ?, ?, ?)"
+)
 
 
 class BatchWriter:
@@ -101,18 +108,11 @@ class BatchWriter:
         self._charge(charge for entry in entries for charge in entry.charges)
 
     def _total(self, balances: Iterable[Balance]) -> None:
-        for words, balance in _folded(self._bounded(balance) for balance in balances):
-            found = self._connection.execute(
-                "SELECT balance FROM totals WHERE (task, work, model, upstream, outcome, tenant) "
-                "= (?, ?, ?, ?, ?, ?)",
-                words,
-            ).fetchone()
-            total = added(msgspec.json.decode(found[0], type=Balance), balance) if found else balance
+        for values, balance in _folded(self._bounded(balance) for balance in balances).items():
+            found = self._connection.execute(_TOTAL, values).fetchone()
+            total = msgspec.json.decode(found[0], type=Balance) + balance if found else balance
             energy = sum(part for _, _, part in total.energy)
-            self._connection.execute(
-                "INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*words, total.requests, energy, _json(total)),
-            )
+            self._connection.execute(_SET_TOTAL, (*values, total.requests, energy, _json(total)))
 
     def _bounded(self, balance: Balance) -> Balance:
         if self._models is None:
@@ -176,12 +176,13 @@ def _row(record: RequestRecord) -> tuple[object, ...]:
     )
 
 
-def _folded(balances: Iterable[Balance]) -> list[tuple[tuple[str, ...], Balance]]:
-    """Return one sum for each set of words."""
-    groups: defaultdict[tuple[str, ...], list[Balance]] = defaultdict(list)
+def _folded(balances: Iterable[Balance]) -> dict[tuple[str, ...], Balance]:
+    """Return one sum for each set of labels."""
+    sums: dict[tuple[str, ...], Balance] = {}
     for balance in balances:
-        groups[key(balance)].append(balance)
-    return [(words, summed(group)) for words, group in groups.items()]
+        values = balance.values()
+        sums[values] = sums[values] + balance if values in sums else balance
+    return sums
 
 
 def _books(totals: Iterable[BooksTotal]) -> list[BooksTotal]:

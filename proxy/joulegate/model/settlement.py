@@ -5,6 +5,7 @@ What exists once per request holds no cycle and is kept from the garbage collect
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from typing import Self
 
 from msgspec import Struct
 
@@ -159,21 +160,26 @@ class RequestRecord(Struct, frozen=True, omit_defaults=True, gc=False):
             (component, Share.IDLE, Microjoules(idle)),
         )
 
-    def words(self) -> tuple[Task, WorkClass, str | None, str, Outcome, str | None]:
-        """Return the words under which sums are kept."""
-        return (self.task, self.work, self.model, self.upstream, self.outcome, self.tenant)
+    @property
+    def labels(self) -> "Labels":
+        """The labels under which the record counts in sums."""
+        return Labels(self.task, self.work, self.model, self.upstream, self.outcome, self.tenant)
 
     def balance(self) -> "Balance":
-        """Return this record as sums; counts of hostile size are cut at ``MOST``."""
-        return _balance([self])
+        """Return this record as sums; counts of hostile size are cut at ``LARGEST_COUNT``."""
+        return Balance.of([self])
 
 
-MOST = 10**15
+LARGEST_COUNT = 10**15
 """Largest count that one record adds: what a server claims must never make a sum useless."""
 
 
-class Balance(Struct, frozen=True, gc=False):
-    """Sums over all final records that share these words: what the exporters' counters open with."""
+class Labels(Struct, frozen=True, gc=False):
+    """The labels under which sums are kept, the same from the record to the ledger and the exporters.
+
+    A new label is a field here and in ``RequestRecord.labels``, a column of the ledger's ``totals`` and a
+    label of the exporters' counters. Names and order of the ledger's columns come from here.
+    """
 
     task: Task
     work: WorkClass
@@ -181,6 +187,26 @@ class Balance(Struct, frozen=True, gc=False):
     upstream: str
     outcome: Outcome
     tenant: str | None
+
+    def values(self) -> tuple[str, ...]:
+        """Return the labels as text, in the order of the fields; an absent one is empty."""
+        return (
+            self.task.value,
+            self.work.value,
+            self.model or "",
+            self.upstream,
+            self.outcome.value,
+            self.tenant or "",
+        )
+
+
+class Balance(Labels, frozen=True, gc=False):
+    """Sums over final records of the same labels: what the exporters' counters open with.
+
+    A new count is a field here, its source in ``of``, its sum in ``__add__``, and whatever shows it. The
+    ledger keeps balances as they are.
+    """
+
     requests: int
     unmeasured: int = 0
     """Those of them without a known energy."""
@@ -198,61 +224,110 @@ class Balance(Struct, frozen=True, gc=False):
     pixel_steps: int = 0
     """Sum of pixels times steps."""
 
+    @classmethod
+    def empty(cls, labels: Labels) -> Self:
+        """Return the balance of no request."""
+        return cls(
+            task=labels.task,
+            work=labels.work,
+            model=labels.model,
+            upstream=labels.upstream,
+            outcome=labels.outcome,
+            tenant=labels.tenant,
+            requests=0,
+        )
+
+    @classmethod
+    def of(cls, records: Sequence[RequestRecord]) -> Self:
+        """Return the sums over one or more records of the same labels."""
+        facts = [record.facts for record in records]
+        energy: dict[tuple[Component, Share], int] = {}
+        emissions: dict[str, int] = {}
+        for record in records:
+            for component, share, part in record.shares():
+                energy[component, share] = energy.get((component, share), 0) + part
+            if (emitted := record.emissions) is not None:
+                emissions[emitted.basis] = emissions.get(emitted.basis, 0) + emitted.mass
+        first = records[0]
+        return cls(
+            task=first.task,
+            work=first.work,
+            model=first.model,
+            upstream=first.upstream,
+            outcome=first.outcome,
+            tenant=first.tenant,
+            requests=len(records),
+            unmeasured=sum([record.settled.energy is None for record in records]),
+            energy=tuple(
+                (component, share, Microjoules(part)) for (component, share), part in energy.items()
+            ),
+            wasted=Microjoules(sum([record.settled.wasted for record in records])),
+            emissions=tuple((basis, Micrograms(mass)) for basis, mass in emissions.items()),
+            prompt_tokens=_sum([one.prompt_tokens for one in facts]),
+            cached_prompt_tokens=_sum([one.cached_prompt_tokens for one in facts]),
+            completion_tokens=_sum([one.completion_tokens for one in facts]),
+            reasoning_tokens=_sum([one.reasoning_tokens for one in facts]),
+            images=_sum([one.images for one in facts]),
+            pixel_steps=sum([_pixel_steps(one) for one in facts if one.pixels]),
+        )
+
+    @property
+    def labels(self) -> Labels:
+        """The labels that its records share."""
+        return Labels(self.task, self.work, self.model, self.upstream, self.outcome, self.tenant)
+
+    def __add__(self, other: "Balance") -> "Balance":
+        """Return the sums of both under the labels of the first."""
+        energy = {(component, share): part for component, share, part in self.energy}
+        for component, share, part in other.energy:
+            energy[component, share] = Microjoules(energy.get((component, share), 0) + part)
+        emissions = dict(self.emissions)
+        for basis, mass in other.emissions:
+            emissions[basis] = Micrograms(emissions.get(basis, 0) + mass)
+        return Balance(
+            task=self.task,
+            work=self.work,
+            model=self.model,
+            upstream=self.upstream,
+            outcome=self.outcome,
+            tenant=self.tenant,
+            requests=self.requests + other.requests,
+            unmeasured=self.unmeasured + other.unmeasured,
+            energy=tuple((component, share, part) for (component, share), part in energy.items()),
+            wasted=Microjoules(self.wasted + other.wasted),
+            emissions=tuple(emissions.items()),
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            cached_prompt_tokens=self.cached_prompt_tokens + other.cached_prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            images=self.images + other.images,
+            pixel_steps=self.pixel_steps + other.pixel_steps,
+        )
+
 
 class Alike(Struct, frozen=True, gc=False):
-    """Records that share their words, and their sums."""
+    """Records of the same labels, and their sums."""
 
     sums: Balance
     records: Sequence[RequestRecord]
 
 
 def alike(records: Iterable[RequestRecord]) -> list[Alike]:
-    """Return records by their words, with sums that are those of their balances, ordered by the first."""
-    groups: dict[tuple[object, ...], list[RequestRecord]] = {}
+    """Return records by their labels, with sums that are those of their balances, ordered by the first."""
+    groups: dict[Labels, list[RequestRecord]] = {}
     for record in records:
-        groups.setdefault(record.words(), []).append(record)
-    return [Alike(_balance(group), group) for group in groups.values()]
-
-
-def _balance(records: Sequence[RequestRecord]) -> Balance:
-    task, work, model, upstream, outcome, tenant = records[0].words()
-    facts = [record.facts for record in records]
-    energy: dict[tuple[Component, Share], int] = {}
-    emissions: dict[str, int] = {}
-    for record in records:
-        for component, share, part in record.shares():
-            energy[component, share] = energy.get((component, share), 0) + part
-        if (emitted := record.emissions) is not None:
-            emissions[emitted.basis] = emissions.get(emitted.basis, 0) + emitted.mass
-    return Balance(
-        task=task,
-        work=work,
-        model=model,
-        upstream=upstream,
-        outcome=outcome,
-        tenant=tenant,
-        requests=len(records),
-        unmeasured=sum([record.settled.energy is None for record in records]),
-        energy=tuple((component, share, Microjoules(part)) for (component, share), part in energy.items()),
-        wasted=Microjoules(sum([record.settled.wasted for record in records])),
-        emissions=tuple((basis, Micrograms(mass)) for basis, mass in emissions.items()),
-        prompt_tokens=_sum([one.prompt_tokens for one in facts]),
-        cached_prompt_tokens=_sum([one.cached_prompt_tokens for one in facts]),
-        completion_tokens=_sum([one.completion_tokens for one in facts]),
-        reasoning_tokens=_sum([one.reasoning_tokens for one in facts]),
-        images=_sum([one.images for one in facts]),
-        pixel_steps=sum([_pixel_steps(one) for one in facts if one.pixels]),
-    )
+        groups.setdefault(record.labels, []).append(record)
+    return [Alike(Balance.of(group), group) for group in groups.values()]
 
 
 def _sum(facts: Iterable[Fact | None]) -> int:
     values = [fact.value for fact in facts if fact is not None]
     if not values:
         return 0
-    if min(values) >= 0 and max(values) <= MOST:
+    if min(values) >= 0 and max(values) <= LARGEST_COUNT:
         return sum(values)
-    return sum([min(max(value, 0), MOST) for value in values])
+    return sum([min(max(value, 0), LARGEST_COUNT) for value in values])
 
 
 def _pixel_steps(facts: TaskFacts) -> int:
-    return min(_sum([facts.pixels]) * _sum([facts.steps]), MOST)
+    return min(_sum([facts.pixels]) * _sum([facts.steps]), LARGEST_COUNT)

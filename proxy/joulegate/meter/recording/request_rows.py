@@ -13,7 +13,7 @@ from joulegate.model import (
     SpanOpened,
     TaskFacts,
 )
-from joulegate.model.settlement import MOST
+from joulegate.model.settlement import LARGEST_COUNT
 from joulegate.replay.rows import (
     End,
     FirstByte,
@@ -192,13 +192,13 @@ def _timings(timings: ServerTimings) -> Timings | None:
 
 def _known(fact: Fact | None) -> int | None:
     """Return a count; one that cannot be is not known."""
-    return fact.value if fact is not None and 0 <= fact.value <= MOST else None
+    return fact.value if fact is not None and 0 <= fact.value <= LARGEST_COUNT else None
 
 
 def _given(number: int | None) -> int | None:
     """Return what was asked for, if it says anything: some servers take -1 for no limit."""
-    return number if number is not None and 0 < number <= MOST else None
+    return number if number is not None and 0 < number <= LARGEST_COUNT else None
 
 
 def _size(number: int) -> int:
-    return min(max(number, 0), MOST)
+    return min(max(number, 0), LARGEST_COUNT)

@@ -8,7 +8,7 @@ from joulegate.ledger.sqlite import Ledger
 from joulegate.log import logger
 from joulegate.meter.requests.settlement import Settlements
 from joulegate.meter.totals.totals import DeviceTotals, Totals
-from joulegate.model import Balance, Device, DeviceId, SpanClosed, SpanOpened, alike
+from joulegate.model import Balance, Device, DeviceId, Labels, SpanClosed, SpanOpened, alike
 from joulegate.ports import DeviceHealth, Exporter
 from joulegate.units import Microwatts
 
@@ -33,7 +33,7 @@ class Results:
         self.budgets = budgets
         self._ledger = ledger
         self._exporters = exporters
-        self._begun: set[tuple[str, ...]] = set()
+        self._begun: set[Labels] = set()
         self._resets: dict[DeviceId, int] = {}
         self._log = logger("meter")
 
@@ -70,21 +70,18 @@ class Results:
 
     def begin_series(self, opened: SpanOpened, closed: SpanClosed, model: str | None) -> None:
         """Show new labels at zero before their first energy, so that a rate sees all of it."""
-        work = opened.work_in(closed.facts)
-        words = (opened.task, work, model or "", opened.upstream, closed.outcome, opened.tenant or "")
-        if words in self._begun or len(self._begun) >= SERIES:
-            return
-        self._begun.add(words)
-        zero = Balance(
+        labels = Labels(
             task=opened.task,
-            work=work,
+            work=opened.work_in(closed.facts),
             model=model,
             upstream=opened.upstream,
             outcome=closed.outcome,
             tenant=opened.tenant,
-            requests=0,
         )
-        self._open_counters([zero])
+        if labels in self._begun or len(self._begun) >= SERIES:
+            return
+        self._begun.add(labels)
+        self._open_counters([Balance.empty(labels)])
 
     def _book(self, new: Settlements) -> None:
         for window in new.books:
