@@ -9,7 +9,7 @@ from msgspec import Struct
 from joulegate.attribution import build
 from joulegate.attribution.features.placed_work import PlacedWork
 from joulegate.attribution.features.step_clock import StepClock, Streams
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.model import (
     Asked,
     Device,
@@ -76,7 +76,7 @@ class Make:
         )
         return SpanClosed(SpanId(key), ns(t), outcome, 200, facts=facts, response_bytes=4 * (out or 0))
 
-    def placed(self, *spans: AttributedSpan, **columns: float) -> PlacedWork:
+    def placed(self, *spans: RequestInput, **columns: float) -> PlacedWork:
         """Work of equal requests."""
         usual = {"start": 0, "prefilled": 1, "end": 2, "prompt": 100, "context": 100, "prefill_steps": 1}
         usual |= {"out": 50, "steps": 50} | columns

@@ -6,14 +6,23 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from joulegate.attribution.booking.books import Verdicts, book, preview, verdicts
+from joulegate.attribution.booking.account import Account
+from joulegate.attribution.booking.books import Allocation, allocate, book, describe, preview
 from joulegate.attribution.features.cells import Cells, ImageTrack
+from joulegate.attribution.features.counter_lag import CounterLag
 from joulegate.attribution.features.images import PlacedImage
-from joulegate.attribution.features.window_features import Claims, Scene, Shares
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.features.window_features import (
+    Claims,
+    DeviceState,
+    Shares,
+    WindowFeatures,
+    WindowReadings,
+)
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import table
 from joulegate.attribution.input.windows import Window
 from joulegate.model import DeviceId, Outcome
+from joulegate.units import Nanoseconds
 
 A, B = DeviceId("a"), DeviceId("b")
 
@@ -22,12 +31,12 @@ def window(**more: Any) -> Window:
     return Window(0, 10**9, {A: 1001, B: 10}, {}, **more)
 
 
-def accounts(*claims: tuple[AttributedSpan, float], idle: float = 0.0, foreign: float = 0.0) -> Verdicts:
+def accounts(*claims: tuple[Account, float], idle: float = 0.0, foreign: float = 0.0) -> Allocation:
     """The accounts of one window."""
-    spans = [span for span, _ in claims]
-    return Verdicts(
-        spans=spans,
-        rows=table(spans),
+    some = [account for account, _ in claims]
+    return Allocation(
+        accounts=some,
+        rows=table([account.request for account in some]),
         window=np.zeros(len(claims), dtype=np.int64),
         request=np.arange(len(claims)),
         weight=np.array([weight for _, weight in claims], dtype=float),
@@ -42,8 +51,11 @@ def accounts(*claims: tuple[AttributedSpan, float], idle: float = 0.0, foreign: 
 
 def test_every_device_is_split_exactly(make: Any) -> None:
     """The same shares are applied to each device's own integer."""
-    one, two = AttributedSpan(make.opened("1", 0.1), 0, 0), AttributedSpan(make.opened("2", 0.1), 0, 1)
-    books = book([window()], accounts((one, 3.0), (two, 1.0)), [0])
+    one, two = (
+        Account(RequestInput(make.opened("1", 0.1), 0, 0)),
+        Account(RequestInput(make.opened("2", 0.1), 0, 1)),
+    )
+    books = book([window()], accounts((one, 3.0), (two, 1.0)), [0], {0, 1})
 
     assert [one.error() for one in books] == [0, 0]
     assert one.booked == {A: 751, B: 8}
@@ -53,11 +65,14 @@ def test_every_device_is_split_exactly(make: Any) -> None:
 
 def test_what_a_request_draws_in_many_windows_adds_up(make: Any) -> None:
     """Windows that are booked together are summed by request; only those chosen are booked."""
-    one, two = AttributedSpan(make.opened("1", 0.1), 0, 0), AttributedSpan(make.opened("2", 0.1), 0, 1)
+    one, two = (
+        Account(RequestInput(make.opened("1", 0.1), 0, 0)),
+        Account(RequestInput(make.opened("2", 0.1), 0, 1)),
+    )
     windows = [Window(i * 10**9, (i + 1) * 10**9, {A: 100 * (i + 1)}, {}) for i in range(3)]
-    found = Verdicts(
-        spans=[one, two],
-        rows=table([one, two]),
+    found = Allocation(
+        accounts=[one, two],
+        rows=table([one.request, two.request]),
         window=np.array([0, 0, 1, 2]),
         request=np.array([0, 1, 0, 1]),
         weight=np.array([1.0, 3.0, 2.0, 5.0]),
@@ -68,26 +83,24 @@ def test_what_a_request_draws_in_many_windows_adds_up(make: Any) -> None:
         foreign=np.zeros(3),
         method="model",
     )
-    books = book(windows, found, [0, 1])
+    books = book(windows, found, [0, 1], {0, 1})
 
     assert one.booked == {A: 25 + 200}
     assert one.static == {A: 12 + 200}
     assert (two.booked, two.wasted) == ({A: 75}, 37)
     assert one.alternatives == pytest.approx(np.full(6, 25e-6 + 100e-6))
     assert [books.requests for books in books] == [100, 200]
-    assert [window.final for window in windows] == [True, True, False]
 
 
 def test_no_verdict_loses_energy() -> None:
     """A window without any claim or weight is idle."""
-    assert [one.idle for one in book([window()], accounts(), [0])] == [1001, 10]
+    assert [one.idle for one in book([window()], accounts(), [0], {0, 1})] == [1001, 10]
 
 
 def test_a_figure_that_is_out_does_not_change(make: Any) -> None:
     """What comes for a request after its final figure is nobody's."""
-    late = AttributedSpan(make.opened("1", 0.1), 0, 0)
-    late.done = True
-    books = book([window()], accounts((late, 1.0)), [0])
+    late = Account(RequestInput(make.opened("1", 0.1), 0, 0))
+    books = book([window()], accounts((late, 1.0)), [0], set())
 
     assert late.booked == {}
     assert books[0].unattributed == (("meter", 1001),)
@@ -96,21 +109,21 @@ def test_a_figure_that_is_out_does_not_change(make: Any) -> None:
 
 def test_orphans_leave_their_energy_with_the_reason(make: Any) -> None:
     """A crash of the gate is an account of its own."""
-    orphan = AttributedSpan(make.opened("1", 0.1), 0, 0)
-    orphan.take(make.closed("1", 0.5, outcome=Outcome.ORPHANED))
+    orphan = Account(RequestInput(make.opened("1", 0.1), 0, 0))
+    orphan.request.take(make.closed("1", 0.5, outcome=Outcome.ORPHANED))
 
-    assert book([window()], accounts((orphan, 1.0)), [0])[0].unattributed == (("crash", 1001),)
+    assert book([window()], accounts((orphan, 1.0)), [0], {0, 1})[0].unattributed == (("crash", 1001),)
 
 
 def test_what_a_blind_window_leaves_is_not_idle() -> None:
     """If requests were given up in it, nobody knows what the rest was."""
-    assert book([window(blind=True)], accounts(idle=1.0), [0])[0].unattributed == (("meter", 1001),)
+    assert book([window(blind=True)], accounts(idle=1.0), [0], {0, 1})[0].unattributed == (("meter", 1001),)
 
 
 def test_a_preview_books_nothing(make: Any) -> None:
     """Provisional figures leave the accounts alone."""
-    one = AttributedSpan(make.opened("1", 0.1), 0, 0)
-    found, others = preview([window()], accounts((one, 1.0), idle=1.0))
+    one = Account(RequestInput(make.opened("1", 0.1), 0, 0))
+    found, others = preview([window()], accounts((one, 1.0), idle=1.0), set())
 
     assert found == pytest.approx([1011 / 2 / 1e6])
     assert others is None
@@ -119,12 +132,12 @@ def test_a_preview_books_nothing(make: Any) -> None:
 
 def test_what_is_drawn_after_the_client_left_is_wasted(make: Any) -> None:
     """By the part of the request's time in the window that lies after it."""
-    one = AttributedSpan(make.opened("1", 0.5), 0, 0)
-    one.take(replace(make.closed("1", 3.0), client_left=make.ns(1.5)))
+    one = Account(RequestInput(make.opened("1", 0.5), 0, 0))
+    one.request.take(replace(make.closed("1", 3.0), client_left=make.ns(1.5)))
     shares = Shares(
         Claims(np.arange(3), np.zeros(3, dtype=np.int64), np.ones(3)), np.zeros(3), np.zeros(3), "tokens"
     )
-    found = verdicts(scene(make, one), shares)
+    found = allocate(features(one), shares, [one])
 
     assert found.late == pytest.approx([0.0, 0.5, 1.0])
 
@@ -136,34 +149,38 @@ def test_what_is_drawn_for_being_awake_is_told_only_where_idle_power_is_known(ma
         static=np.full(3, 0.5),
     )  # fmt: skip
     for known, static in ((True, {A: 3}), (False, None)):
-        one = AttributedSpan(make.opened("1", 0.5), 0, 0)
-        looked = scene(make, one)
-        looked.idle_known = known
+        one = Account(RequestInput(make.opened("1", 0.5), 0, 0))
         book(
             [Window(i * 10**9, (i + 1) * 10**9, {A: 2}, {}) for i in range(3)],
-            verdicts(looked, shares),
+            allocate(features(one, idle_known=known), shares, [one]),
             [0, 1, 2],
+            {0},
         )
 
         assert one.booked == {A: 6}
         assert one.static == static
 
 
-def scene(make: Any, span: AttributedSpan) -> Scene:
+def features(account: Account, *, idle_known: bool = True) -> WindowFeatures:
     cells = Cells([0.0, 1.0, 2.0, 3.0])
-    return Scene(
+    edges = np.array([[0.0, 3.0], [0.0, 30.0]])
+    return WindowFeatures(
         cells,
-        np.full(3, 10.0),
-        {"img/image": ImageTrack(cells, [PlacedImage(span, 0.5, 3.0, 1, 1, 1)])},
-        idle_power=70.0,
-        idle_known=True,
-        devices=1,
-        starts=[0, 1, 2],
-        edges=np.array([[0.0, 3.0], [0.0, 30.0]]),
-        lag=0.03,
-        lags=(0.03,),
-        slow=False,
+        {"img/image": ImageTrack(cells, [PlacedImage(account.request, 0.5, 3.0, 1, 1, 1)])},
+        WindowReadings([Nanoseconds(i) for i in range(3)], np.full(3, 10.0), edges),
+        DeviceState(1, 70.0, idle_known),
+        CounterLag(),
     )
+
+
+def test_what_was_found_of_a_request_is_recorded_with_its_account(make: Any) -> None:
+    """Its error bar needs the time on the device and how far the rule is from the counter."""
+    one = Account(RequestInput(make.opened("1", 0.5), 0, 0))
+    nothing = np.empty(0, dtype=np.int64)
+    shares = Shares(Claims(nothing, nothing, np.empty(0)), np.zeros(3), np.zeros(3), "model", misfit=0.1)
+    describe(features(one), shares, [one])
+
+    assert (one.service, one.misfit, one.guessed_prompt) == (2.5, 0.1, False)
 
 
 def test_a_window_all_in_the_dark_is_not_known() -> None:

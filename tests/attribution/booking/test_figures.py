@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from joulegate.attribution.booking.account import Account
 from joulegate.attribution.booking.figures import final_figures, provisional_figures
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.model import DeviceId, Method, Settled
 from joulegate.units import MICRO
 
 
-def booked(make: Any, joules: float, method: str = "model", service: float = 3.0) -> AttributedSpan:
-    one = AttributedSpan(make.opened("a", 0.0), 0, 0)
+def booked(make: Any, joules: float, method: str = "model", service: float = 3.0) -> Account:
+    one = Account(RequestInput(make.opened("a", 0.0), 0, 0))
     one.booked[DeviceId("gpu0")] = round(joules * MICRO)
     one.methods[method] = round(joules * MICRO)
     one.alternatives = np.full(6, joules)
@@ -21,8 +22,8 @@ def booked(make: Any, joules: float, method: str = "model", service: float = 3.0
     return one
 
 
-def final_figure(span: AttributedSpan, rule: str) -> Settled:
-    return final_figures([span], rule)[0]
+def final_figure(account: Account, rule: str) -> Settled:
+    return final_figures([account], rule)[0]
 
 
 def test_the_energy_is_the_sum_of_what_was_booked(make: Any) -> None:
@@ -96,7 +97,7 @@ def test_the_method_is_the_one_that_booked_the_most(make: Any) -> None:
 
 def test_unknown_is_not_zero(make: Any) -> None:
     """Nothing measured, no figure; not even a zero."""
-    figure = final_figure(AttributedSpan(make.opened("a", 0.0), 0, 0), "tokens")
+    figure = final_figure(Account(RequestInput(make.opened("a", 0.0), 0, 0)), "tokens")
 
     assert figure.energy is None
     assert figure.method is Method.UNMEASURED
@@ -114,7 +115,7 @@ def test_a_provisional_figure_adds_what_lies_ahead(make: Any) -> None:
 
 def test_a_first_figure_says_how_it_was_got(make: Any) -> None:
     """Before anything is booked or fitted it is an estimate, and as unsure as one."""
-    fresh = AttributedSpan(make.opened("a", 0.0), 0, 0)
+    fresh = Account(RequestInput(make.opened("a", 0.0), 0, 0))
     fresh.service = 3.0
     (figure,) = provisional_figures([fresh], np.array([20.0]), np.full((1, 6), 20.0), "estimate")
 

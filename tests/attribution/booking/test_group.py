@@ -61,7 +61,10 @@ def test_nothing_is_kept_of_what_is_settled(bench: Any, make: Any) -> None:
         one.advance(t + 1)
     group = one.settler._groups[0]
 
-    assert len(group.spans) < 20
+    assert len(group._requests) < 20
+    assert len(group._accounts) < 20
+    assert len(group.unsettled) < 20
+    assert len(group._booked) < 60
     assert len(group._windows) < 60
     assert len(group.timelines[0].times) < 60
     assert len(one.run.settled) > 190
@@ -107,10 +110,10 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rule, name)
 
-    def share(self, scene: Any) -> Any:
-        self.shown.update(scene.starts)
-        self.most = max(self.most, len(scene.spans))
-        return self._rule.share(scene)
+    def share(self, features: Any, *, learn: bool) -> Any:
+        self.shown.update(features.readings.starts)
+        self.most = max(self.most, len(features.spans))
+        return self._rule.share(features, learn=learn)
 
 
 def test_a_crowd_is_looked_at_in_pieces_and_each_window_twice(bench: Any, make: Any) -> None:

@@ -11,7 +11,7 @@ from joulegate.attribution.features.cells import MOST, Cells, ImageTrack, TextTr
 from joulegate.attribution.features.images import PlacedImage
 from joulegate.attribution.features.placed_work import Curves, PlacedWork, joined
 from joulegate.attribution.features.step_clock import StepClock, Streams
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 
 
 def text(
@@ -28,7 +28,7 @@ def ridden(
     make: Any, start: float, prefilled: float, end: float, prompt: float = 100, out: float = 50, many: int = 1
 ) -> PlacedWork:
     """Requests that the engine's clock tells of."""
-    spans = [AttributedSpan(make.opened("a", start), 0, 0) for _ in range(many)]
+    spans = [RequestInput(make.opened("a", start), 0, 0) for _ in range(many)]
     placed: PlacedWork = make.placed(
         *spans, start=start, prefilled=prefilled, end=end, prompt=prompt, context=prompt, out=out, steps=out
     )
@@ -114,7 +114,7 @@ def test_parts_of_a_step_add_up_to_one(make: Any) -> None:
 
 def test_a_larger_batch_is_more_images(make: Any) -> None:
     """Megapixel-steps count every image."""
-    span = AttributedSpan(make.opened("a", 0.0, "img"), 0, 0)
+    span = RequestInput(make.opened("a", 0.0, "img"), 0, 0)
     track = ImageTrack(Cells([0.0, 5.0]), [PlacedImage(span, 1.0, 3.0, 0.25, 20.0, 4.0)])
 
     assert track.work.sum() == pytest.approx(20.0)

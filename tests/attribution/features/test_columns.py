@@ -16,8 +16,10 @@ from joulegate.attribution.features.columns import (
     tail_prior,
     unit,
 )
+from joulegate.attribution.features.counter_lag import CounterLag
 from joulegate.attribution.features.feature_builder import FeatureBuilder
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.features.window_features import DeviceState
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.windows import Window
 from joulegate.model import DeviceId, UpstreamSetup
 from joulegate.units import NANO
@@ -26,13 +28,12 @@ GPU = DeviceId("gpu0")
 
 
 def matrix(make: Any) -> Any:
-    one = AttributedSpan(make.opened("a", 1.0, stream=True), 0, 0)
+    one = RequestInput(make.opened("a", 1.0, stream=True), 0, 0)
     one.take(make.chunks("a", [1.1 + i / 100 for i in range(100)]))
     one.take(make.closed("a", 2.1, 400, 100))
     windows = [Window(i * NANO, (i + 1) * NANO, {GPU: 10**8}, {}) for i in range(6)]
-    watch = FeatureBuilder(0, {"llm": UpstreamSetup("llm", (GPU,))}, 1, queue_pays=False)
-    watch.lag = 0.0
-    return columns(watch.scene(windows, [one], 20 * NANO, 70.0))
+    builder = FeatureBuilder(0, {"llm": UpstreamSetup("llm", (GPU,))}, queue_pays=False)
+    return columns(builder.build(windows, [one], 20 * NANO, DeviceState(1, 70.0), CounterLag(0.0)))
 
 
 def test_windows_are_the_sums_of_their_claims_and_cells(make: Any) -> None:

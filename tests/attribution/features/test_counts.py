@@ -6,14 +6,12 @@ import pytest
 
 from joulegate.attribution.features.counts import count, encodes
 from joulegate.attribution.features.priors import Priors
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import table
 
 
-def whole(
-    make: Any, key: str, start: float, end: float, prompt: int | None, out: int | None
-) -> AttributedSpan:
-    one = AttributedSpan(make.opened(key, start, stream=False), 0, 0)
+def whole(make: Any, key: str, start: float, end: float, prompt: int | None, out: int | None) -> RequestInput:
+    one = RequestInput(make.opened(key, start, stream=False), 0, 0)
     one.take(make.closed(key, end, prompt, out))
     return one
 

@@ -6,7 +6,7 @@ import pytest
 
 from joulegate.attribution.features.images import ImagePlacer, image_work
 from joulegate.attribution.features.priors import Priors
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.model import (
     Asked,
     Fact,
@@ -26,7 +26,7 @@ def test_images_in_a_queue_are_drawn_one_after_the_other(make: Any) -> None:
     """Service starts when the one before has left."""
     spans = []
     for key, end in (("a", 3.0), ("b", 5.0)):
-        one = AttributedSpan(make.opened(key, 1.0, "img", width=512, height=512, steps=20), 0, 0)
+        one = RequestInput(make.opened(key, 1.0, "img", width=512, height=512, steps=20), 0, 0)
         one.take(make.closed(key, end))
         spans.append(one)
     found = {one.span.id: one for one in ImagePlacer(1, Priors(), 100.0).place(spans)}
@@ -39,7 +39,7 @@ def test_images_that_leave_together_share_a_batch(make: Any) -> None:
     """Up to the server's concurrency."""
     spans = []
     for key in "abc":
-        one = AttributedSpan(make.opened(key, 1.0, "img", width=512, height=512, steps=20), 0, ord(key))
+        one = RequestInput(make.opened(key, 1.0, "img", width=512, height=512, steps=20), 0, ord(key))
         one.take(make.closed(key, 3.0))
         spans.append(one)
     found = {one.span.id: one for one in ImagePlacer(2, Priors(), 100.0).place(spans)}
@@ -52,7 +52,7 @@ def test_a_jobs_energy_is_that_of_its_run(make: Any) -> None:
     """A job works from its first sign of running until the next one runs."""
     spans = []
     for key, running in (("a", 2.0), ("b", 4.0)):
-        one = AttributedSpan(make.opened(key, 1.0, "img"), 0, 0)
+        one = RequestInput(make.opened(key, 1.0, "img"), 0, 0)
         one.take(SpanJob(SpanId(key), make.ns(running), JobState.RUNNING))
         one.take(make.closed(key, running + 2.3))
         spans.append(one)
@@ -66,7 +66,7 @@ def test_a_job_of_which_nothing_says_that_it_runs_follows_the_one_before(make: A
     spans = {}
     times = {"a": (1.0, 2.0, 5.0), "b": (1.5, None, 9.0), "c": (1.6, None, None), "d": (1.7, None, None)}
     for key, (opened, running, ended) in times.items():
-        one = spans[key] = AttributedSpan(make.opened(key, opened, "img"), 0, ord(key))
+        one = spans[key] = RequestInput(make.opened(key, opened, "img"), 0, ord(key))
         one.take(SpanJob(SpanId(key), make.ns(opened), JobState.ACCEPTED))
         if running:
             one.take(SpanJob(SpanId(key), make.ns(running), JobState.RUNNING))
@@ -86,10 +86,10 @@ def test_an_image_that_is_not_ready_ends_when_it_usually_would(make: Any) -> Non
     """Its work is spread over the time that such images take."""
     habits, done = (
         Priors(),
-        AttributedSpan(make.opened("a", 1.0, "img", width=1024, height=1024, steps=10), 0, 0),
+        RequestInput(make.opened("a", 1.0, "img", width=1024, height=1024, steps=10), 0, 0),
     )
     done.take(make.closed("a", 11.005))
-    running = AttributedSpan(make.opened("b", 11.005, "img", width=1024, height=1024, steps=10), 0, 1)
+    running = RequestInput(make.opened("b", 11.005, "img", width=1024, height=1024, steps=10), 0, 1)
     ImagePlacer(1, habits, 100.0).place([done])
     found = ImagePlacer(1, habits, 12.0).place([running])[0]
 
@@ -97,8 +97,8 @@ def test_an_image_that_is_not_ready_ends_when_it_usually_would(make: Any) -> Non
     assert found.unsure
 
 
-def span(make: Any, **asked: Any) -> AttributedSpan:
-    return AttributedSpan(make.opened("a", 1.0, **asked), 0, 0)
+def span(make: Any, **asked: Any) -> RequestInput:
+    return RequestInput(make.opened("a", 1.0, **asked), 0, 0)
 
 
 def test_images_have_usual_sizes_where_nothing_is_said(make: Any) -> None:
@@ -111,7 +111,7 @@ def test_reported_pixels_beat_the_wish(make: Any) -> None:
     opened = SpanOpened(
         SpanId("a"), Nanoseconds(0), "img", "x", Task.IMAGE_GENERATION, asked=Asked(width=64, height=64)
     )
-    one = AttributedSpan(opened, 0, 0)
+    one = RequestInput(opened, 0, 0)
     facts = TaskFacts(images=Fact(2), pixels=Fact(2 * 2**20), steps=Fact(8))
     one.take(SpanClosed(SpanId("a"), Nanoseconds(5), Outcome.OK, facts=facts))
 
@@ -120,7 +120,7 @@ def test_reported_pixels_beat_the_wish(make: Any) -> None:
 
 def test_before_it_runs_a_job_is_not_there(make: Any) -> None:
     """Its time in the queue is nobody's work."""
-    one = AttributedSpan(make.opened("a", 1.0, "img"), 0, 0)
+    one = RequestInput(make.opened("a", 1.0, "img"), 0, 0)
     one.take(SpanJob(SpanId("a"), make.ns(1.0), JobState.ACCEPTED))
     one.take(SpanJob(SpanId("a"), make.ns(5.0), JobState.RUNNING))
     assert one.start == 5.0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from joulegate.attribution.features.placed_work import Curves, joined
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 
 
 @pytest.mark.parametrize(
@@ -14,17 +14,17 @@ from joulegate.attribution.input.request import AttributedSpan
 )
 def test_presence_ends_with_the_last_work(make: Any, prefilled: float, end: float, finish: float) -> None:
     """It covers the prefill and is never shorter than two milliseconds."""
-    one = make.placed(AttributedSpan(make.opened("a", 1.0), 0, 0), start=1.0, prefilled=prefilled, end=end)
+    one = make.placed(RequestInput(make.opened("a", 1.0), 0, 0), start=1.0, prefilled=prefilled, end=end)
 
     assert one.finish == pytest.approx([finish])
 
 
 def test_parts_are_joined_in_order(make: Any) -> None:
     """Columns and requests stay together, and the curves belong to the first part."""
-    one = make.placed(AttributedSpan(make.opened("a", 1.0), 0, 0), start=1.0, prefilled=1.1, end=2.0)
+    one = make.placed(RequestInput(make.opened("a", 1.0), 0, 0), start=1.0, prefilled=1.1, end=2.0)
     one.curves = Curves(np.array([1.1]), np.array([1.0]), np.array([0.0]), np.array([1]))
     both = joined(
-        [one, make.placed(AttributedSpan(make.opened("b", 3.0), 0, 1), start=3.0, prefilled=3.1, end=4.0)]
+        [one, make.placed(RequestInput(make.opened("b", 3.0), 0, 1), start=3.0, prefilled=3.1, end=4.0)]
     )
 
     assert [span.id for span in both.spans] == ["a", "b"]

@@ -10,14 +10,14 @@ from joulegate.attribution.features.counts import Answers, count, encodes
 from joulegate.attribution.features.placement import Placer
 from joulegate.attribution.features.priors import Priors
 from joulegate.attribution.features.step_rate import clock_of
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import table
 from joulegate.model import Outcome, ServerTimings, SpanClosed, SpanId
 from joulegate.units import NANO, Nanoseconds
 
 
-def stream(make: Any, key: str, start: float, first: float, tokens: int, prompt: int = 100) -> AttributedSpan:
-    one = AttributedSpan(make.opened(key, start, stream=True), 0, 0)
+def stream(make: Any, key: str, start: float, first: float, tokens: int, prompt: int = 100) -> RequestInput:
+    one = RequestInput(make.opened(key, start, stream=True), 0, 0)
     times = [first + 0.01 * i for i in range(tokens)]
     one.take(make.chunks(key, times))
     one.take(make.closed(key, times[-1] + 0.001, prompt, tokens))
@@ -26,8 +26,8 @@ def stream(make: Any, key: str, start: float, first: float, tokens: int, prompt:
 
 def whole(
     make: Any, key: str, start: float, end: float, prompt: int, out: int, **timings: float
-) -> AttributedSpan:
-    one = AttributedSpan(make.opened(key, start, stream=False), 0, 0)
+) -> RequestInput:
+    one = RequestInput(make.opened(key, start, stream=False), 0, 0)
     told = ServerTimings(**{name: Nanoseconds(round(t * NANO)) for name, t in timings.items()})
     one.take(replace(make.closed(key, end, prompt, out), timings=told))
     return one
@@ -44,7 +44,7 @@ class One(Struct):
     unsure: bool
 
 
-def place(spans: list[AttributedSpan], now: float = 100.0, habits: Priors | None = None) -> dict[str, One]:
+def place(spans: list[RequestInput], now: float = 100.0, habits: Priors | None = None) -> dict[str, One]:
     habits = habits or Priors()
     answers = Answers(spans, habits)
     placed = Placer(clock_of(answers, habits, 0.0, 20.0), habits, now).place(answers)
@@ -90,7 +90,7 @@ def test_timings_of_a_stream_give_its_prefill(make: Any) -> None:
 
 def test_who_runs_and_shows_nothing_is_unsure(make: Any) -> None:
     """Its work cannot be placed yet, and no fit shall learn from it."""
-    found = place([AttributedSpan(make.opened("a", 1.0, stream=False), 0, 0)], now=3.0)["a"]
+    found = place([RequestInput(make.opened("a", 1.0, stream=False), 0, 0)], now=3.0)["a"]
 
     assert found.unsure
     assert found.end == 3.0
@@ -98,7 +98,7 @@ def test_who_runs_and_shows_nothing_is_unsure(make: Any) -> None:
 
 def test_who_left_before_the_first_chunk_has_no_tokens(make: Any) -> None:
     """A stream that was aborted in its prefill did half of it on average."""
-    one = AttributedSpan(make.opened("a", 1.0, stream=True), 0, 0)
+    one = RequestInput(make.opened("a", 1.0, stream=True), 0, 0)
     one.take(SpanClosed(SpanId("a"), make.ns(2.0), Outcome.CANCELLED, streamed=True))
     found = place([one])["a"]
 
@@ -109,7 +109,7 @@ def test_who_left_before_the_first_chunk_has_no_tokens(make: Any) -> None:
 def test_an_aborted_whole_answer_decoded_until_then(make: Any) -> None:
     """Nobody saw its tokens: it made as many as the clock had steps, at most those asked for."""
     for limit, expected in ((1000, 200), (50, 50)):
-        one = AttributedSpan(make.opened("a", 4.0, stream=False, max_tokens=limit), 0, 0)
+        one = RequestInput(make.opened("a", 4.0, stream=False, max_tokens=limit), 0, 0)
         one.take(SpanClosed(SpanId("a"), make.ns(6.0), Outcome.CANCELLED))
         found = place([stream(make, "b", 0.0, 0.1, 1000), one])["a"]
         assert found.out == pytest.approx(expected, rel=0.05)
@@ -139,11 +139,11 @@ def test_a_prefill_that_was_far_too_fast_found_a_cached_prefix(make: Any, early:
     """Unless it had begun in the step before, which was a long one."""
     habits = Priors()
     ticks = [0.1 + 0.01 * i for i in range(400)] + [4.09 + 0.07, *(4.16 + 0.01 * (i + 1) for i in range(300))]
-    background = AttributedSpan(make.opened("b", 0.0, stream=True), 0, 0)
+    background = RequestInput(make.opened("b", 0.0, stream=True), 0, 0)
     background.take(make.chunks("b", ticks))
     background.take(make.closed("b", ticks[-1] + 0.001, 10, len(ticks)))
     for key in "uvwxyz":
-        habits.learn_prefill(AttributedSpan(make.opened(key, 0.0), 0, 0), 3e-5)
+        habits.learn_prefill(RequestInput(make.opened(key, 0.0), 0, 0), 3e-5)
     one = stream(make, "a", 4.155 - early, 4.17, 30, prompt=1900)
     found = place([background, one], habits=habits)["a"]
 

@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 
 from joulegate.attribution.features.priors import Priors
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.model import Outcome, SpanClosed, SpanId, SpanOpened, Task
 from joulegate.units import Nanoseconds
 
 
-def ended(make: Any, key: str, body: int, prompt: int, out: int = 10, took: float = 1.0) -> AttributedSpan:
-    one = AttributedSpan(
-        SpanOpened(SpanId(key), Nanoseconds(0), "llm", "x", Task.CHAT, body_bytes=body), 0, 0
-    )
+def ended(make: Any, key: str, body: int, prompt: int, out: int = 10, took: float = 1.0) -> RequestInput:
+    one = RequestInput(SpanOpened(SpanId(key), Nanoseconds(0), "llm", "x", Task.CHAT, body_bytes=body), 0, 0)
     one.take(make.closed(key, took, prompt, out))
     return one
 
@@ -36,7 +34,7 @@ def test_before_that_the_usual_line_holds() -> None:
 def test_bytes_a_token_are_learned(make: Any) -> None:
     """Answers with usage tell how many bytes a token has."""
     habits = Priors()
-    one = AttributedSpan(make.opened("a", 0.0), 0, 0)
+    one = RequestInput(make.opened("a", 0.0), 0, 0)
     one.take(make.closed("a", 1.0, 10, 100))
     habits.learn([one])
 
@@ -46,7 +44,7 @@ def test_bytes_a_token_are_learned(make: Any) -> None:
 def test_an_answer_that_was_cut_teaches_nothing(make: Any) -> None:
     """The bytes of an aborted answer do not belong to its tokens."""
     habits = Priors()
-    one = AttributedSpan(make.opened("a", 0.0), 0, 0)
+    one = RequestInput(make.opened("a", 0.0), 0, 0)
     one.take(SpanClosed(SpanId("a"), Nanoseconds(10**9), Outcome.CANCELLED, response_bytes=10**6))
     habits.learn([one])
 

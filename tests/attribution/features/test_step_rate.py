@@ -8,12 +8,12 @@ import pytest
 from joulegate.attribution.features.counts import Answers
 from joulegate.attribution.features.priors import Priors
 from joulegate.attribution.features.step_rate import clock_of
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 
 
-def lumpy(make: Any, key: str, start: float) -> AttributedSpan:
+def lumpy(make: Any, key: str, start: float) -> RequestInput:
     """A stream of 200 tokens at 10 ms, delivered every 120 ms."""
-    one = AttributedSpan(make.opened(key, start, stream=True), 0, 0)
+    one = RequestInput(make.opened(key, start, stream=True), 0, 0)
     times = [start + 0.12 * (i + 1) for i in range(17)]
     one.take(make.chunks(key, times))
     one.take(make.closed(key, times[-1] + 0.01, 10, 200))
@@ -35,7 +35,7 @@ def test_whole_answers_keep_time(make: Any) -> None:
     habits, spans = Priors(), []
     for i in range(12):
         out = 50 + 20 * i
-        one = AttributedSpan(make.opened(str(i), 0.1 * i, stream=False), 0, 0)
+        one = RequestInput(make.opened(str(i), 0.1 * i, stream=False), 0, 0)
         one.take(make.closed(str(i), 0.1 * i + 0.01 + 0.02 * out, 10, out))
         spans.append(one)
     habits.learn(spans)
@@ -46,6 +46,6 @@ def test_whole_answers_keep_time(make: Any) -> None:
 
 def test_nothing_known_is_the_usual_step(make: Any) -> None:
     """A first request has a clock too."""
-    clock = clock_of(Answers([AttributedSpan(make.opened("a", 0.0), 0, 0)], Priors()), Priors(), 0.0, 1.0)
+    clock = clock_of(Answers([RequestInput(make.opened("a", 0.0), 0, 0)], Priors()), Priors(), 0.0, 1.0)
 
     assert clock.step == pytest.approx(0.009)

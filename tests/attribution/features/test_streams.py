@@ -11,18 +11,18 @@ from joulegate.attribution.features.placed_work import PlacedWork
 from joulegate.attribution.features.priors import Priors
 from joulegate.attribution.features.step_rate import clock_of
 from joulegate.attribution.features.streams import StreamPlacer
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 
 
-def placed(spans: list[AttributedSpan], claimed: set[int]) -> list[PlacedWork]:
+def placed(spans: list[RequestInput], claimed: set[int]) -> list[PlacedWork]:
     habits = Priors()
     answers = Answers(spans, habits)
     clock = clock_of(answers, habits, 0.0, 20.0)
     return StreamPlacer(clock, habits, 2048, claimed).place(answers, answers.rows["end"])
 
 
-def stream(make: Any, key: str, times: list[float], tokens: int) -> AttributedSpan:
-    one = AttributedSpan(make.opened(key, 0.5, stream=True), 0, 0)
+def stream(make: Any, key: str, times: list[float], tokens: int) -> RequestInput:
+    one = RequestInput(make.opened(key, 0.5, stream=True), 0, 0)
     one.take(make.chunks(key, times))
     one.take(make.closed(key, times[-1] + 0.001, 100, tokens))
     return one

@@ -6,34 +6,30 @@ import numpy as np
 import pytest
 
 from joulegate.attribution.features.cells import Cells, ImageTrack
+from joulegate.attribution.features.counter_lag import CounterLag
 from joulegate.attribution.features.images import PlacedImage
-from joulegate.attribution.features.window_features import Claims, Scene
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.features.window_features import Claims, DeviceState, WindowFeatures, WindowReadings
+from joulegate.attribution.input.request import RequestInput
+from joulegate.units import Nanoseconds
 
 
-def scene(make: Any) -> Scene:
-    spans = [AttributedSpan(make.opened(key, 0.0), 0, place) for place, key in enumerate("ab")]
+def features(make: Any) -> WindowFeatures:
+    spans = [RequestInput(make.opened(key, 0.0), 0, place) for place, key in enumerate("ab")]
     cells = Cells([0.0, 1.0, 2.0, 3.0])
     placed = [PlacedImage(spans[0], 0.5, 1.5, 1, 1, 1), PlacedImage(spans[1], 1.2, 2.5, 1, 1, 1)]
     edges = np.array([[0.0, 1.0, 2.0, 3.0], [0.0, 10.0, 20.0, 30.0]])
-    return Scene(
+    return WindowFeatures(
         cells,
-        np.full(3, 10.0),
         {"img/image": ImageTrack(cells, placed)},
-        idle_power=70.0,
-        idle_known=True,
-        devices=1,
-        starts=[0, 1, 2],
-        edges=edges,
-        lag=0.03,
-        lags=(0.03,),
-        slow=False,
+        WindowReadings([Nanoseconds(i) for i in range(3)], np.full(3, 10.0), edges),
+        DeviceState(1, 70.0),
+        CounterLag(),
     )
 
 
 def test_gathering_keeps_the_sum(make: Any) -> None:
     """Values of pairs are added by window and request, none is lost."""
-    one = scene(make)
+    one = features(make)
     track = one.tracks["img/image"]
     claims = one.gather("img/image", track, track.present)
 
@@ -44,10 +40,10 @@ def test_gathering_keeps_the_sum(make: Any) -> None:
 
 def test_active_time_counts_company_once(make: Any) -> None:
     """Two requests at once do not make the device twice as busy."""
-    assert scene(make).active().sum() == pytest.approx(2.0)
+    assert features(make).active().sum() == pytest.approx(2.0)
 
 
 def test_no_claims_are_no_error() -> None:
-    """A scene without requests has claims of length 0."""
+    """A stretch without requests has claims of length 0."""
     assert Claims.none((3,)).value.shape == (0, 3)
     assert Claims.join([]).total(2).tolist() == [0.0, 0.0]

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulegate.attribution.features.window_overlap import WindowOverlap
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.windows import Window
 from joulegate.units import NANO
 
@@ -25,7 +25,7 @@ def test_waiting_is_touching_a_pending_window_or_time_to_come(
     """The fast answer is the plain one."""
     people = []
     for place, (a, b) in enumerate(spans):
-        one = AttributedSpan(make.opened(str(place), float(min(a, b))), 0, place)
+        one = RequestInput(make.opened(str(place), float(min(a, b))), 0, place)
         one.take(make.closed(str(place), float(max(a, b))))
         people.append(one)
     windows = [Window(3 * i * NANO, 3 * (i + 1) * NANO, {}, {}) for i in range(20) if chosen[i]]
@@ -41,7 +41,7 @@ def test_waiting_is_touching_a_pending_window_or_time_to_come(
 
 def test_who_runs_touches_all_that_comes(make: Any) -> None:
     """A request without an end is there until it has one."""
-    crowd = WindowOverlap([AttributedSpan(make.opened("a", 5.0), 0, 0)], 0, 0.1)
+    crowd = WindowOverlap([RequestInput(make.opened("a", 5.0), 0, 0)], 0, 0.1)
 
     assert not crowd.within(Window(0, 4 * NANO, {}, {}))
     assert crowd.within(Window(900 * NANO, 901 * NANO, {}, {}))

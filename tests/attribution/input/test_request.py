@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from joulegate.attribution.input.request import FEW, AttributedSpan, Kind
+from joulegate.attribution.input.request import FEW, Kind, RequestInput
 from joulegate.model import (
     JobState,
     SpanId,
@@ -13,8 +13,8 @@ from joulegate.model import (
 from joulegate.units import Nanoseconds
 
 
-def span(make: Any, **asked: Any) -> AttributedSpan:
-    return AttributedSpan(make.opened("a", 1.0, **asked), 0, 0)
+def span(make: Any, **asked: Any) -> RequestInput:
+    return RequestInput(make.opened("a", 1.0, **asked), 0, 0)
 
 
 def test_repeated_events_change_nothing(make: Any) -> None:
@@ -68,7 +68,7 @@ def test_usage_that_lies_is_not_believed(make: Any, count: int) -> None:
 
     assert one.prompt_tokens is None
     assert one.completion_tokens == 5
-    assert one.lies
+    assert one.impossible_usage
 
 
 def test_a_job_runs_from_its_first_sign(make: Any) -> None:

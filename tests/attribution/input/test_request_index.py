@@ -5,14 +5,14 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from joulegate.attribution.input.request import AttributedSpan
-from joulegate.attribution.input.request_index import BLOCK, SpanIndex
+from joulegate.attribution.input.request import RequestInput
+from joulegate.attribution.input.request_index import BLOCK, RequestIndex
 
 starts = st.floats(0, 100, allow_nan=False)
 
 
-def request(make: Any, place: int, start: float, length: float | None) -> AttributedSpan:
-    one = AttributedSpan(make.opened(str(place), start), 0, place)
+def request(make: Any, place: int, start: float, length: float | None) -> RequestInput:
+    one = RequestInput(make.opened(str(place), start), 0, place)
     if length is not None:
         one.take(make.closed(str(place), start + length))
     return one
@@ -24,64 +24,59 @@ def test_who_is_near_is_found_without_a_look_at_all(
     make: Any, seed: int, start: float, length: float
 ) -> None:
     """The answer is the plain one, in the order of arrival, whatever lies in blocks."""
-    roster, everyone = SpanIndex(), []
+    index, everyone = RequestIndex(), []
     for place in range(3 * BLOCK):
         came = place / 10 + (seed * (place + 1) % 7) / 10
         runs = (seed >> place % 30) % 40
         one = request(make, place, came, None if runs == 0 else runs / 3)
-        roster.add(one)
+        index.add(one)
         everyone.append(one)
-        roster.near(0.0, 0.0)
+        index.near(0.0, 0.0)
     plain = [s for s in everyone if s.start <= start + length and (s.end is None or s.end >= start)]
 
-    assert roster.near(start, start + length) == plain
-    assert len(plain) <= roster.about(start, start + length) <= len(plain) + 4 * BLOCK
+    assert index.near(start, start + length) == plain
+    assert len(plain) <= index.about(start, start + length) <= len(plain) + 4 * BLOCK
 
 
-def test_only_what_is_done_and_over_is_forgotten(make: Any) -> None:
+def test_only_what_is_settled_and_over_is_forgotten(make: Any) -> None:
     """A request that waits for its figure stays, whatever the time."""
-    roster = SpanIndex()
+    index = RequestIndex()
     for place in range(4 * BLOCK):
         one = request(make, place, place / 100, 0.5)
-        one.done = place < 2 * BLOCK + 10
-        roster.add(one)
-    roster.near(0.0, 0.0)
-    roster.forget(1e9)
-    kept = list(roster)
+        index.add(one)
+    index.near(0.0, 0.0)
+    unsettled = set(range(2 * BLOCK + 10, 4 * BLOCK))
+    gone = index.forget(1e9, unsettled)
+    kept = list(index)
 
     assert len(kept) <= 2 * BLOCK
     assert {span.id for span in kept} >= {str(place) for place in range(2 * BLOCK + 10, 4 * BLOCK)}
-    for span in kept:
-        span.done = True
-    roster.forget(1e9)
+    assert len(gone) + len(kept) == 4 * BLOCK
+    index.forget(1e9, set())
 
-    assert len(roster) == 0
-    assert roster.near(0.0, 1e9) == []
+    assert len(index) == 0
+    assert index.near(0.0, 1e9) == []
 
 
-def test_the_first_that_is_not_done_is_known_about(make: Any) -> None:
-    """Nobody who is not done began before it."""
-    roster = SpanIndex()
+def test_the_first_that_is_not_settled_is_known_about(make: Any) -> None:
+    """Nobody who is not settled began before it."""
+    index = RequestIndex()
     for place in range(4 * BLOCK):
         one = request(make, place, 10 + place / 100, 0.5)
-        one.done = place < BLOCK
-        roster.add(one)
-    roster.near(0.0, 0.0)
+        index.add(one)
+    index.near(0.0, 0.0)
 
-    assert roster.first_start() <= 10 + BLOCK / 100
-    for span in roster:
-        span.done = True
-    assert roster.first_start() == float("inf")
+    assert index.first_start(set(range(BLOCK, 4 * BLOCK))) <= 10 + BLOCK / 100
+    assert index.first_start(set()) == float("inf")
 
 
 def test_some_can_be_taken_out_at_once(make: Any) -> None:
     """Whether or not they lie in a block."""
-    roster = SpanIndex()
+    index = RequestIndex()
     spans = [request(make, place, place / 100, 0.5) for place in range(3 * BLOCK)]
     for one in spans:
-        roster.add(one)
-    roster.near(0.0, 0.0)
-    roster.remove([spans[0], spans[-1]])
+        index.add(one)
+    index.near(0.0, 0.0)
+    index.remove([spans[0], spans[-1]])
 
-    assert roster.get("0") is None
-    assert roster.near(0.0, 1e9) == spans[1:-1]
+    assert index.near(0.0, 1e9) == spans[1:-1]

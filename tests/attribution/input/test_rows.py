@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import (
     CHUNKED,
     ENCODES,
@@ -23,7 +23,7 @@ from joulegate.units import Nanoseconds
 
 def test_a_request_that_runs_has_no_end_and_tells_nothing(make: Any) -> None:
     """What is not known is no number, and never zero."""
-    row = table([AttributedSpan(make.opened("a", 1.0), 0, 7)])[0]
+    row = table([RequestInput(make.opened("a", 1.0), 0, 7)])[0]
 
     assert (row["start"], row["place"], row["body"]) == (1.0, 7.0, 400.0)
     assert row["end"] == row["left"] == row["limit"] == math.inf
@@ -32,7 +32,7 @@ def test_a_request_that_runs_has_no_end_and_tells_nothing(make: Any) -> None:
 
 def test_a_row_follows_its_request(make: Any) -> None:
     """Whatever is told changes it."""
-    one = AttributedSpan(make.opened("a", 1.0, max_tokens=64), 0, 0)
+    one = RequestInput(make.opened("a", 1.0, max_tokens=64), 0, 0)
     assert table([one])["response"][0] == 0
     one.take(make.chunks("a", [1.5, 1.6]))
     assert table([one])["response"][0] == 8
@@ -48,13 +48,13 @@ def test_a_row_follows_its_request(make: Any) -> None:
 
 def test_marks_say_what_fits_in_a_bit(make: Any) -> None:
     """Each for itself."""
-    stream = AttributedSpan(make.opened("a", 1.0, stream=True), 0, 0)
+    stream = RequestInput(make.opened("a", 1.0, stream=True), 0, 0)
     stream.take(make.chunks("a", [1.5]))
-    encoding = AttributedSpan(make.opened("b", 1.0), 0, 1)
+    encoding = RequestInput(make.opened("b", 1.0), 0, 1)
     encoding.take(make.closed("b", 2.0, 20, 0))
-    orphan = AttributedSpan(make.opened("c", 1.0), 0, 2)
+    orphan = RequestInput(make.opened("c", 1.0), 0, 2)
     orphan.take(make.closed("c", 2.0, outcome=Outcome.ORPHANED))
-    refused = AttributedSpan(make.opened("d", 1.0), 0, 3)
+    refused = RequestInput(make.opened("d", 1.0), 0, 3)
     refused.take(make.closed("d", 2.0, outcome=Outcome.UPSTREAM_REFUSED))
     rows = table([stream, encoding, orphan, refused])
 

@@ -34,6 +34,6 @@ def test_the_lag_of_a_counter_is_found(tmp_path: Path, lag_ms: int) -> None:
     for now, inputs in _ticks(moved, 0):
         _feed(settler, inputs)
         settler.advance(now)
-    found = 0.03 if rules[-1].lag is None else rules[-1].lag
+    found = rules[-1].fit(None, 0.0, Nanoseconds(0)) or 0.03
 
     assert found == pytest.approx(lag_ms / 1000, abs=0.045)

@@ -168,6 +168,6 @@ def test_rows_in_which_somebody_still_runs_teach_nothing() -> None:
         work = {"llm/llm:step": 100.0 + place, ":tail0": 0.0, ":tail1": 0.0, ":tail2": 0.0, ":tail3": 0.0}
         energy = (100 + place) * (9.0 if unsure else 2.0)
         rule._rows[place * NANO] = FitRow(work, energy, 1.0, 1.0, 0.0, float(unsure))
-    rule.learn(0.0, 60 * NANO)
+    rule.fit(None, 0.0, Nanoseconds(60 * NANO))
 
     assert rule._coefficients(["llm/llm:step"])[0] == pytest.approx([2.0], rel=0.02)

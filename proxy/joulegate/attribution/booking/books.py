@@ -2,18 +2,17 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
 
+from joulegate.attribution.booking.account import Account
 from joulegate.attribution.features.cells import ratio, sums
-from joulegate.attribution.features.window_features import Scene, Shares
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.features.window_features import Shares, WindowFeatures
 from joulegate.attribution.input.rows import ORPHANED, Table, marked, table
 from joulegate.attribution.input.windows import Window
-from joulegate.attribution.maths.arrays import Floats, Ints
+from joulegate.attribution.maths.arrays import Bools, Floats, Ints
 from joulegate.attribution.maths.shares import split
 from joulegate.model import DeviceId, WindowBooks
 from joulegate.units import MICRO, Microjoules, Nanoseconds
@@ -23,16 +22,16 @@ CRASH = "crash"
 METER = "meter"
 
 
-class Verdicts(Struct):
-    """The accounts of consecutive windows: claims as parallel arrays, by window and then by arrival."""
+class Allocation(Struct):
+    """How consecutive windows are shared: claims as parallel arrays, by window and then by arrival."""
 
-    spans: Sequence[AttributedSpan]
+    accounts: Sequence[Account]
     rows: Table
-    """Of ``spans``."""
+    """The requests of the accounts."""
     window: Ints
     """Place of each claim's window."""
     request: Ints
-    """Place of each claim's request in ``spans``."""
+    """Place of each claim's request in ``accounts``."""
     weight: Floats
     static: Floats | None
     """Of ``weight``: what the devices draw just for being awake."""
@@ -49,45 +48,55 @@ class Verdicts(Struct):
         return sums(self.window, self.weight, len(self.idle)) + self.idle + self.foreign
 
 
-def verdicts(scene: Scene, shares: Shares) -> Verdicts:
-    """Return the accounts of the windows of a scene."""
-    rows = table(scene.spans)
-    for span in scene.spans:
-        span.misfit = shares.misfit
+def allocate(features: WindowFeatures, shares: Shares, accounts: Sequence[Account]) -> Allocation:
+    """Return how a rule's shares fall to the accounts of the requests of these windows."""
+    rows = table(features.spans)
     claims = shares.claims
     order = np.lexsort((rows["place"][claims.request], claims.window))
     window, request = claims.window[order], claims.request[order]
-    return Verdicts(
-        spans=scene.spans,
+    return Allocation(
+        accounts=accounts,
         rows=rows,
         window=window,
         request=request,
         weight=claims.value[order],
-        static=None if shares.static is None or not scene.idle_known else shares.static[order],
+        static=None if shares.static is None or not features.devices.idle_known else shares.static[order],
         alternatives=None if shares.alternatives is None else shares.alternatives[order],
-        late=_late(rows[request], scene.cells.bounds[window], scene.cells.bounds[window + 1]),
+        late=_late(rows[request], features.cells.bounds[window], features.cells.bounds[window + 1]),
         idle=shares.idle,
         foreign=shares.unattributed,
         method=shares.method,
     )
 
 
-def book(windows: Sequence[Window], accounts: Verdicts, chosen: Collection[int]) -> list[WindowBooks]:
+def describe(features: WindowFeatures, shares: Shares, accounts: Sequence[Account]) -> None:
+    """Record with each account what was found of its request."""
+    first = 0
+    for track in features.tracks.values():
+        some = accounts[first : first + len(track.spans)]
+        found = zip(some, track.service.tolist(), track.guessed.tolist(), strict=True)
+        for account, service, guessed in found:
+            account.describe(service, guessed, track.hidden_cache, shares.misfit)
+        first += len(some)
+
+
+def book(
+    windows: Sequence[Window], allocation: Allocation, chosen: Collection[int], unsettled: Set[int]
+) -> list[WindowBooks]:
     """Fix the chosen windows for ever: every device's energy is split in integers and booked on the requests.
 
-    ``chosen`` are places in ``windows``.
+    ``chosen`` are places in ``windows``, ``unsettled`` those of the requests without a final figure.
     """
-    low = np.searchsorted(accounts.window, np.arange(len(windows) + 1)).tolist()
-    orphaned = marked(accounts.rows, ORPHANED)
-    done = np.array([span.done for span in accounts.spans], dtype=bool)
+    low = np.searchsorted(allocation.window, np.arange(len(windows) + 1)).tolist()
+    orphaned = marked(allocation.rows, ORPHANED)
+    done = np.array([one.request.place not in unsettled for one in allocation.accounts], dtype=bool)
     found, charges = [], defaultdict(list)
     for place in sorted(chosen):
         window, claims = windows[place], slice(low[place], low[place + 1])
-        window.final = True
-        _measure(accounts, claims, known=window.known)
+        _measure(allocation, claims, known=window.known)
         for device, energy in window.energy.items():
-            request = accounts.request[claims]
-            parts, still, foreign = _split(accounts, place, claims, energy)
+            request = allocation.request[claims]
+            parts, still, foreign = _split(allocation, place, claims, energy)
             crash = int(parts[orphaned[request]].sum())
             # a figure that is out must not change: what still comes is nobody's
             late = int(parts[done[request] & ~orphaned[request]].sum())
@@ -98,14 +107,14 @@ def book(windows: Sequence[Window], accounts: Verdicts, chosen: Collection[int])
             found.append(_window_books(window, device, requests, still, other))
             charges[device].append((claims, parts))
     for device, some in charges.items():
-        _charge(accounts, device, some, ~(orphaned | done))
+        _charge(allocation, device, some, ~(orphaned | done))
     return found
 
 
-def _split(accounts: Verdicts, place: int, claims: slice, energy: int) -> tuple[Ints, int, int]:
+def _split(allocation: Allocation, place: int, claims: slice, energy: int) -> tuple[Ints, int, int]:
     """Return the parts of the claims, of idle and of nobody."""
-    weights = accounts.weight[claims]
-    idle, foreign = float(accounts.idle[place]), float(accounts.foreign[place])
+    weights = allocation.weight[claims]
+    idle, foreign = float(allocation.idle[place]), float(allocation.foreign[place])
     idle = idle if float(weights.sum()) + idle + foreign > 0 else 1.0
     parts = split(energy, np.concatenate([weights, [idle, foreign]]))
     return parts[:-2], int(parts[-2]), int(parts[-1])
@@ -126,50 +135,58 @@ def _window_books(
     )
 
 
-def _measure(accounts: Verdicts, claims: slice, *, known: bool) -> None:
-    for request in accounts.request[claims].tolist() if known else ():
-        accounts.spans[request].measured = True
+def _measure(allocation: Allocation, claims: slice, *, known: bool) -> None:
+    for request in allocation.request[claims].tolist() if known else ():
+        allocation.accounts[request].measure()
 
 
 def _charge(
-    accounts: Verdicts, device: DeviceId, parts: Sequence[tuple[slice, Ints]], open_: npt.NDArray[np.bool_]
+    allocation: Allocation,
+    device: DeviceId,
+    parts: Sequence[tuple[slice, Ints]],
+    open_: Bools,
 ) -> None:
     """Book one device's parts of many windows, summed by request."""
     claims = np.concatenate([np.arange(one.start, one.stop) for one, _ in parts])
     part = np.concatenate([values for _, values in parts])
-    kept = open_[accounts.request[claims]]
+    kept = open_[allocation.request[claims]]
     claims, part = claims[kept], part[kept]
-    order = np.argsort(accounts.request[claims], kind="stable")
+    order = np.argsort(allocation.request[claims], kind="stable")
     claims, part = claims[order], part[order]
     if not len(claims):
         return
-    request = accounts.request[claims]
+    request = allocation.request[claims]
     bounds = np.concatenate([[0], np.flatnonzero(np.diff(request)) + 1])
-    scale = ratio(part.astype(np.float64), accounts.weight[claims])
-    wasted = (part * accounts.late[claims]).astype(np.int64)
+    scale = ratio(part.astype(np.float64), allocation.weight[claims])
+    wasted = (part * allocation.late[claims]).astype(np.int64)
     columns = (np.add.reduceat(values, bounds).tolist() for values in (part, wasted))
     statics: Iterable[int | None] = itertools.repeat(None)
-    if accounts.static is not None:
-        still = np.minimum(part, (accounts.static[claims] * scale).astype(np.int64))
+    if allocation.static is not None:
+        still = np.minimum(part, (allocation.static[claims] * scale).astype(np.int64))
         statics = np.add.reduceat(still, bounds).tolist()
     others: Iterable[Floats | None] = itertools.repeat(None)
-    if accounts.alternatives is not None:
-        others = np.add.reduceat(accounts.alternatives[claims] * (scale / MICRO)[:, None], bounds)
+    if allocation.alternatives is not None:
+        others = np.add.reduceat(allocation.alternatives[claims] * (scale / MICRO)[:, None], bounds)
     found = zip(request[bounds].tolist(), *columns, statics, others, strict=False)
     for place, energy, waste, static, other in found:
-        accounts.spans[place].charge(device, energy, static, waste, accounts.method, other)
+        allocation.accounts[place].charge(device, energy, static, waste, allocation.method, other)
 
 
-def preview(windows: Sequence[Window], accounts: Verdicts) -> tuple[Floats, Floats | None]:
-    """Give, by request, the energy in J of the windows not booked yet, and its alternatives."""
-    total = accounts.total()
-    energy = np.array([0 if window.final else window.total for window in windows]) / MICRO
-    scale = ratio(energy, total)[accounts.window]
-    count = len(accounts.spans)
-    ahead = sums(accounts.request, accounts.weight * scale, count)
-    if accounts.alternatives is None:
+def preview(
+    windows: Sequence[Window], allocation: Allocation, booked: Set[int]
+) -> tuple[Floats, Floats | None]:
+    """Return, by account, the energy in J of the windows not booked yet, and its alternatives.
+
+    ``booked`` are the starts of the windows that are booked.
+    """
+    total = allocation.total()
+    energy = np.array([0 if window.start in booked else window.total for window in windows]) / MICRO
+    scale = ratio(energy, total)[allocation.window]
+    count = len(allocation.accounts)
+    ahead = sums(allocation.request, allocation.weight * scale, count)
+    if allocation.alternatives is None:
         return ahead, None
-    columns = [sums(accounts.request, column * scale, count) for column in accounts.alternatives.T]
+    columns = [sums(allocation.request, column * scale, count) for column in allocation.alternatives.T]
     return ahead, np.stack(columns, axis=1)
 
 

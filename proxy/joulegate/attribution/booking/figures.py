@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.booking.account import Account
 from joulegate.attribution.maths.arrays import Floats
 from joulegate.model import DeviceEnergy, DeviceId, Method, Settled
 from joulegate.units import MICRO, Microjoules
@@ -33,59 +33,59 @@ START_UP = 0.35
 SHORTEST = 0.005
 
 
-def final_figures(spans: Sequence[AttributedSpan], rule: str) -> list[Settled]:
+def final_figures(accounts: Sequence[Account], rule: str) -> list[Settled]:
     """Return the figures of requests all of whose windows are booked."""
-    return _figures(spans, np.zeros(len(spans)), None, rule, final=True)
+    return _figures(accounts, np.zeros(len(accounts)), None, rule, final=True)
 
 
 def provisional_figures(
-    spans: Sequence[AttributedSpan], ahead: Floats, alternatives: Floats | None, method: str
+    accounts: Sequence[Account], ahead: Floats, alternatives: Floats | None, method: str
 ) -> list[Settled]:
     """Return the figures as they would be if the windows ahead gave ``ahead`` joules, got by a method."""
-    return _figures(spans, ahead, alternatives, method, final=False)
+    return _figures(accounts, ahead, alternatives, method, final=False)
 
 
 def _figures(
-    spans: Sequence[AttributedSpan], ahead: Floats, alternatives: Floats | None, rule: str, *, final: bool
+    accounts: Sequence[Account], ahead: Floats, alternatives: Floats | None, rule: str, *, final: bool
 ) -> list[Settled]:
-    if not spans:
+    if not accounts:
         return []
-    booked = [sum(span.booked.values()) for span in spans]
+    booked = [sum(account.booked.values()) for account in accounts]
     totals = [a + b for a, b in zip(booked, np.rint(ahead * MICRO).astype(np.int64).tolist(), strict=True)]
-    methods = [_method(span, rule) for span in spans]
-    others = np.concatenate([span.alternatives for span in spans]).reshape(len(spans), -1)
+    methods = [_method(account, rule) for account in accounts]
+    others = np.concatenate([account.alternatives for account in accounts]).reshape(len(accounts), -1)
     others = others if alternatives is None else others + alternatives
-    sigmas = _sigmas(spans, np.array(totals) / MICRO, others, methods)
+    sigmas = _sigmas(accounts, np.array(totals) / MICRO, others, methods)
     rounded = np.rint(sigmas * MICRO).astype(np.int64).tolist()
     return [
-        _figure(span, total, method, sigma, final=final)
-        for span, total, method, sigma in zip(spans, totals, methods, rounded, strict=True)
+        _figure(account, total, method, sigma, final=final)
+        for account, total, method, sigma in zip(accounts, totals, methods, rounded, strict=True)
     ]
 
 
-def _figure(span: AttributedSpan, total: int, method: Method, sigma: int, *, final: bool) -> Settled:
-    if (final and not span.measured) or (span.orphaned and not total):
-        return Settled(span.opened.id, None, None, Method.UNMEASURED, final)
+def _figure(account: Account, total: int, method: Method, sigma: int, *, final: bool) -> Settled:
+    if (final and not account.measured) or (account.request.orphaned and not total):
+        return Settled(account.request.id, None, None, Method.UNMEASURED, final)
     return Settled(
-        id=span.opened.id,
+        id=account.request.id,
         energy=Microjoules(total),
         sigma=Microjoules(sigma) if method in ERRORS else None,
         method=method,
         final=final,
-        by_device=_by_device(span) if final else (),
-        wasted=Microjoules(span.wasted),
+        by_device=_by_device(account) if final else (),
+        wasted=Microjoules(account.wasted),
     )
 
 
-def _by_device(span: AttributedSpan) -> tuple[DeviceEnergy, ...]:
-    static: Mapping[DeviceId, int] = span.static or {}
-    if len(span.booked) == 1:
-        ((device, energy),) = span.booked.items()
+def _by_device(account: Account) -> tuple[DeviceEnergy, ...]:
+    static: Mapping[DeviceId, int] = account.static or {}
+    if len(account.booked) == 1:
+        ((device, energy),) = account.booked.items()
         return (DeviceEnergy(device, Microjoules(energy), _still(static.get(device))),)
     return tuple(
         [
             DeviceEnergy(device, Microjoules(energy), _still(static.get(device)))
-            for device, energy in sorted(span.booked.items())
+            for device, energy in sorted(account.booked.items())
         ]
     )
 
@@ -94,9 +94,9 @@ def _still(energy: int | None) -> Microjoules | None:
     return None if energy is None else Microjoules(energy)
 
 
-def _method(span: AttributedSpan, rule: str) -> Method:
+def _method(account: Account, rule: str) -> Method:
     """Return the method that booked the most."""
-    methods = span.methods
+    methods = account.methods
     if not methods:
         return Method.MODEL if rule == "step-clock" else METHODS[rule]
     if len(methods) == 1:
@@ -104,29 +104,32 @@ def _method(span: AttributedSpan, rule: str) -> Method:
     return METHODS[max(methods, key=lambda method: (methods[method], method))]
 
 
-def _sigmas(
-    spans: Sequence[AttributedSpan], energy: Floats, others: Floats, methods: Sequence[Method]
-) -> Floats:
+def _sigmas(accounts: Sequence[Account], energy: Floats, others: Floats, methods: Sequence[Method]) -> Floats:
     """Return one standard deviation in J: the fit's own, the windows', and what had to be guessed."""
     blocks = others.shape[1]
     jackknife = (blocks - 1) / blocks * ((others - others.mean(axis=1)[:, None]) ** 2).sum(axis=1)
-    service = np.maximum([span.service for span in spans], SHORTEST)
+    service = np.maximum([account.service for account in accounts], SHORTEST)
     windows = WINDOW_NOISE / np.sqrt(np.maximum(service / WINDOW, 1.0))
-    jitter = np.where([span.is_job for span in spans], JOB_JITTER, EDGE_JITTER)
+    jitter = np.where([account.request.is_job for account in accounts], JOB_JITTER, EDGE_JITTER)
     edges = np.minimum(MOST_JITTER, jitter / service)
-    guessed = np.array([GUESSED_PROMPT * span.guessed + HIDDEN_CACHE * span.unsure_cache for span in spans])
-    model = np.maximum(
-        START_UP * np.array([_estimated(*one) for one in zip(spans, methods, strict=True)]), FLOOR
+    guessed = np.array(
+        [
+            GUESSED_PROMPT * account.guessed_prompt + HIDDEN_CACHE * account.hidden_cache
+            for account in accounts
+        ]
     )
-    misfit = MISFIT * np.array([span.misfit for span in spans])
+    model = np.maximum(
+        START_UP * np.array([_estimated(*one) for one in zip(accounts, methods, strict=True)]), FLOOR
+    )
+    misfit = MISFIT * np.array([account.misfit for account in accounts])
     parts = (windows + edges) ** 2 + guessed**2 + model**2 + misfit**2
     sigmas: Floats = np.sqrt(jackknife + parts * energy**2)
     return sigmas
 
 
-def _estimated(span: AttributedSpan, method: Method) -> float:
+def _estimated(account: Account, method: Method) -> float:
     """Return the part of the energy that is by assumed coefficients; before any is booked, by its method."""
-    if len(span.methods) < 2:
+    if len(account.methods) < 2:
         return float(method is Method.ESTIMATE)
-    booked = sum(span.methods.values())
-    return span.methods.get(Method.ESTIMATE, 0) / booked if booked else float(method is Method.ESTIMATE)
+    booked = sum(account.methods.values())
+    return account.methods.get(Method.ESTIMATE, 0) / booked if booked else float(method is Method.ESTIMATE)

@@ -10,20 +10,22 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from joulegate.attribution.booking import previews
-from joulegate.attribution.booking.books import Verdicts, book, verdicts
+from joulegate.attribution.booking.account import Account
+from joulegate.attribution.booking.books import Allocation, allocate, book, describe
 from joulegate.attribution.booking.deadlines import PATIENCE, Deadlines, stretch
 from joulegate.attribution.booking.figures import final_figures
 from joulegate.attribution.booking.idle import IdlePower
+from joulegate.attribution.features.counter_lag import CounterLag
 from joulegate.attribution.features.feature_builder import CONTEXT, FeatureBuilder
-from joulegate.attribution.features.window_features import Scene
+from joulegate.attribution.features.window_features import DeviceState, WindowFeatures
 from joulegate.attribution.features.window_overlap import WindowOverlap
-from joulegate.attribution.input.request import AttributedSpan
-from joulegate.attribution.input.request_index import SpanIndex
+from joulegate.attribution.input.request import RequestInput
+from joulegate.attribution.input.request_index import RequestIndex
 from joulegate.attribution.input.timeline import Timeline
 from joulegate.attribution.input.windows import Cutter, Window
 from joulegate.attribution.rules import Rule
 from joulegate.model import Settled, WindowBooks
-from joulegate.units import NANO
+from joulegate.units import NANO, Nanoseconds
 
 SWIFT = NANO
 """ns after the end of a request until its figure, for rules that learn nothing."""
@@ -57,10 +59,17 @@ class Group:
         self.observer = observer
         self.rule = rule
         self.idle = idle
-        self.spans = SpanIndex()
+        self.unsettled: dict[int, Account] = {}
+        """Accounts without a final figure, by the places of their requests, in the order of arrival."""
+        self._accounts: dict[int, Account] = {}
+        """Those of all requests in the index."""
+        self._requests = RequestIndex()
+        self._lag = CounterLag()
         self._windows: list[Window] = []
+        self._booked: set[int] = set()
+        """Starts of the windows that are booked."""
         self._settle = settle
-        self._terms = Deadlines(settle, SWIFT, observer.origin, learns=rule.learns)
+        self._deadlines = Deadlines(settle, SWIFT, observer.origin, learns=rule.learns)
         self._cutter = Cutter(timelines)
         self._seen_until = 0
         self._crowded_since: int | None = None
@@ -72,6 +81,12 @@ class Group:
         self._settled: list[Settled] = []
         self._books: list[WindowBooks] = []
 
+    def add(self, account: Account) -> None:
+        """Accept a request without a final figure."""
+        place = account.request.place
+        self._requests.add(account.request)
+        self._accounts[place] = self.unsettled[place] = account
+
     def take(self) -> tuple[list[Settled], list[WindowBooks]]:
         """Return what was settled since the last call."""
         settled, books = self._settled, self._books
@@ -81,7 +96,7 @@ class Group:
     def advance(self, now: int) -> None:
         """Close the windows that the counters have passed and settle what is due."""
         self._windows += self._cutter.closed(now)
-        self.observer.slow = self._cutter.by_power
+        self._lag = self._lag.updated(None, slow=self._cutter.by_power)
         self._mind_the_crowd()
         if self._time_to_look(now):
             if self._fits < SEASONED or now >= self._next_fit:
@@ -91,14 +106,14 @@ class Group:
         if self._crowded_since is None:
             self._preview(now)
         else:
-            self._glimpse(now)
-        if self._windows and self._windows[0].final:
+            self._estimate_new(now)
+        if self._windows and self._windows[0].start in self._booked:
             self._forget()
 
     def hand_over(self, now: int) -> None:
         """Book what is closed, because other groups take over from here."""
         self._learn(now)
-        self._book([window for window in self._windows if not window.final], now)
+        self._book(self._pending(), now)
         self._finish(self._ended(), now)
 
     def drain(self, now: int) -> None:
@@ -107,15 +122,19 @@ class Group:
         self._windows += self._cutter.rest()
         self._learn(now)
         self._mind_the_crowd()
-        while pending := [window for window in self._windows if not window.final]:
+        while pending := self._pending():
             self._book(self._piece(pending), now)
-        self._finalize(list(self.spans))
+        self._finalize(list(self.unsettled.values()))
         self._forget()
+
+    def _pending(self) -> list[Window]:
+        """Return the windows that are not booked."""
+        return [window for window in self._windows if window.start not in self._booked]
 
     # --- what is due
 
     def _mind_the_crowd(self) -> None:
-        if len(self.spans) <= CROWDED:
+        if len(self._requests) <= CROWDED:
             self._crowded_since = None
         elif self._crowded_since is None:
             self._crowded_since = self._windows[-1].end if self._windows else 0
@@ -126,7 +145,9 @@ class Group:
         if self._crowded_since is None or len(windows) < 2:
             return windows
         start, places = self._s(windows[0].start), range(1, min(len(windows), MOST) + 1)
-        few = bisect_right(places, PIECE, key=lambda n: self.spans.about(start, self._s(windows[n - 1].end)))
+        few = bisect_right(
+            places, PIECE, key=lambda n: self._requests.about(start, self._s(windows[n - 1].end))
+        )
         return windows[: max(few, 1)]
 
     def _time_to_look(self, now: int) -> bool:
@@ -140,13 +161,13 @@ class Group:
 
     def _due(self, now: int) -> list[Window]:
         """Return windows that are due: all, or of a crowd the first that are looked at in one go."""
-        old = now - self._terms.hasty + round(self.observer.reach * NANO)
-        pending = [window for window in self._windows if not window.final and window.start <= old]
+        old = now - self._deadlines.hasty + round(self._lag.reach * NANO)
+        pending = [window for window in self._pending() if window.start <= old]
         while pending:
             some = self._piece(pending)
             pending = pending[len(some) :]
-            crowd = self._crowd(self._near(some))
-            due = [w for w in some if now >= self._terms.due(w, crowd.ends[crowd.touching(w)])]
+            overlap = self._overlap(self._near(some))
+            due = [w for w in some if now >= self._deadlines.due(w, overlap.ends[overlap.touching(w)])]
             if due:
                 return due
         return []
@@ -159,10 +180,9 @@ class Group:
             return
         self._next_fit = now + REFIT - SWIFT
         self._fits += 1
-        if self._crowded_since is None and (scene := self._scene(self._windows, now)) is not None:
-            self.rule.look(scene)
-        self.rule.learn(self.idle.group(), now)
-        self.observer.lag = self.observer.lag if self.rule.lag is None else self.rule.lag
+        features = self._features(self._windows, now) if self._crowded_since is None else None
+        lag = self.rule.fit(features, self.idle.group(), Nanoseconds(now))
+        self._lag = self._lag.updated(lag, slow=self._lag.slow)
 
     def _book_due(self, now: int) -> None:
         """Book what was due at the last look, a piece at a time."""
@@ -171,45 +191,47 @@ class Group:
         due = self._due(self._due_at)
         self._book(due, now)
         if due and self._crowded_since is not None:
-            self._finish([span for span in self._near(due) if span.end is not None and not span.done], now)
+            near = [self.unsettled.get(request.place) for request in self._near(due)]
+            self._finish([one for one in near if one is not None and one.request.end is not None], now)
         else:
             self._due_at = None
             self._finish(self._ended(), now)
 
     def _book(self, due: Sequence[Window], now: int) -> None:
         windows = stretch(self._windows, due)
-        scene = self._scene(windows, now)
-        if scene is None:
+        features = self._features(windows, now)
+        if features is None:
             return
-        if self.rule.learns and self._crowded_since is not None:
-            self.rule.look(scene)
         chosen = {id(window) for window in due}
-        busy = scene.cells.sum_by_window(scene.active()) / np.diff(scene.cells.bounds)
-        accounts = self._shared(scene)
+        busy = features.cells.sum_by_window(features.active()) / np.diff(features.cells.bounds)
+        learn = self.rule.learns and self._crowded_since is not None
+        allocation = self._allocate(features, learn=learn)
         places = [place for place, window in enumerate(windows) if id(window) in chosen]
         for place in places:
             self.idle.learn(windows[place], float(busy[place]))
-        self._books.extend(book(windows, accounts, places))
+        self._books.extend(book(windows, allocation, places, self.unsettled.keys()))
+        self._booked.update(window.start for window in due)
         self._note_measured(due)
 
-    def _shared(self, scene: Scene) -> Verdicts:
-        scene.note()
-        return verdicts(scene, self.rule.share(scene))
+    def _allocate(self, features: WindowFeatures, *, learn: bool) -> Allocation:
+        shares = self.rule.share(features, learn=learn)
+        accounts = [self._accounts[request.place] for request in features.spans]
+        describe(features, shares, accounts)
+        return allocate(features, shares, accounts)
 
     def _note_measured(self, windows: Sequence[Window]) -> None:
         """Record who lies in time whose energy is known, even if it was charged nothing."""
-        new = [span for span in self._near(windows) if not span.measured]
-        crowd = WindowOverlap(new, self.observer.origin, 0.0)
+        new = [one for one in self._near(windows) if not self._accounts[one.place].measured]
+        overlap = WindowOverlap(new, self.observer.origin, 0.0)
         for window in windows:
-            for span in crowd.within(window) if window.known else ():
-                span.measured = True
+            for request in overlap.within(window) if window.known else ():
+                self._accounts[request.place].measure()
 
-    def _scene(self, windows: Sequence[Window], now: int) -> Scene | None:
+    def _features(self, windows: Sequence[Window], now: int) -> WindowFeatures | None:
         if not windows:
             return None
-        return self.observer.scene(
-            windows, self._near(windows), now, self.idle.group(), idle_known=self.idle.certain
-        )
+        devices = DeviceState(len(self.timelines), self.idle.group(), self.idle.certain)
+        return self.observer.build(windows, self._near(windows), now, devices, self._lag)
 
     # --- figures
 
@@ -219,84 +241,87 @@ class Group:
         if now < self._next_preview or cursor is None:
             return
         self._next_preview = now + SWIFT
-        spans = previews.fresh(self.spans, self._s(min(now - SWIFT, cursor)))
-        crowd = self._crowd(spans)
-        windows = stretch(
-            self._windows, [w for w in self._windows if not w.final and crowd.touching(w).any()]
-        )
-        scene = self._scene(windows, now)
-        accounts = None if scene is None else self._shared(scene)
-        self._settled += previews.expected(spans, windows, accounts, self.rule.name)
+        accounts = previews.fresh(self.unsettled.values(), self._s(min(now - SWIFT, cursor)))
+        overlap = self._overlap([account.request for account in accounts])
+        windows = stretch(self._windows, [w for w in self._pending() if overlap.touching(w).any()])
+        features = self._features(windows, now)
+        allocation = None if features is None else self._allocate(features, learn=False)
+        self._settled += previews.expected(accounts, windows, allocation, self.rule.name, self._booked)
 
-    def _glimpse(self, now: int) -> None:
+    def _estimate_new(self, now: int) -> None:
         """Look at windows of a crowd when they are new, once, and return out figures as far as they go."""
         new = [w for w in self._windows if w.start >= self._seen_until and w.end + SWIFT <= now]
         windows = self._piece(new)
         if len(windows) == len(new) < MANY:
             return
-        scene = self._scene(windows, now)
-        if scene is None:
+        features = self._features(windows, now)
+        if features is None:
             return
         self._seen_until = windows[-1].end
-        if self.rule.learns and self._fits < SEASONED:
-            self.rule.look(scene)
-        previews.glimpse(windows, self._shared(scene))
+        allocation = self._allocate(features, learn=self.rule.learns and self._fits < SEASONED)
+        previews.expect(windows, allocation, self._booked)
         since = self._s(self._crowded_since or 0)
-        whole = [span for span in scene.spans if span.start >= since]
-        spans = previews.fresh(whole, self._s(min(now - SWIFT, self._seen_until)))
-        self._settled += previews.glimpsed(spans, self.rule.name)
+        there = [self.unsettled.get(request.place) for request in features.spans if request.start >= since]
+        whole = [account for account in there if account is not None]
+        accounts = previews.fresh(whole, self._s(min(now - SWIFT, self._seen_until)))
+        self._settled += previews.first_estimates(accounts, self.rule.name)
 
-    def _ended(self) -> list[AttributedSpan]:
-        return [span for span in self.spans if span.end is not None and not span.done]
+    def _ended(self) -> list[Account]:
+        return [account for account in self.unsettled.values() if account.request.end is not None]
 
-    def _finish(self, spans: Sequence[AttributedSpan], now: int) -> None:
+    def _finish(self, accounts: Sequence[Account], now: int) -> None:
         """Settle those of these requests, which have ended, of which no energy is to come."""
-        crowd = self._crowd(spans)
-        pending = [window for window in self._windows if not window.final]
-        waits = crowd.waiting(pending, self._cutter.cursor)
-        late = waits & (now - crowd.ends * NANO - self.observer.origin > PATIENCE + self._settle)
-        self._finalize([crowd.spans[place] for place in np.flatnonzero(~waits | late).tolist()])
-        self._give_up([crowd.spans[place] for place in np.flatnonzero(late).tolist()])
+        overlap = self._overlap([account.request for account in accounts])
+        waits = overlap.waiting(self._pending(), self._cutter.cursor)
+        late = waits & (now - overlap.ends * NANO - self.observer.origin > PATIENCE + self._settle)
+        self._finalize([accounts[place] for place in np.flatnonzero(~waits | late).tolist()])
+        self._give_up([accounts[place].request for place in np.flatnonzero(late).tolist()])
 
-    def _give_up(self, spans: Sequence[AttributedSpan]) -> None:
+    def _give_up(self, requests: Sequence[RequestInput]) -> None:
         """Forget requests that were settled with what is known, because their counter does not come back."""
-        if not spans:
+        if not requests:
             return
-        self.spans.remove(spans)
-        ends = [self._ns(span.end or 0.0) for span in spans]
-        self._cutter.blind_until = max([self._cutter.blind_until, *ends])
+        self._requests.remove(requests)
+        for request in requests:
+            del self._accounts[request.place]
+        self._cutter.blind(max(self._ns(request.end or 0.0) for request in requests))
 
-    def _finalize(self, spans: Sequence[AttributedSpan]) -> None:
-        ready = [span for span in spans if span.closed is not None and not span.done]
-        for span in ready:
-            span.done = True
+    def _finalize(self, accounts: Sequence[Account]) -> None:
+        ready = [account for account in accounts if account.request.closed is not None]
+        for account in ready:
+            del self.unsettled[account.request.place]
         self._settled += final_figures(ready, self.rule.name)
 
     def _forget(self) -> None:
         """Drop booked windows and the requests that no open window or request can need."""
         taught = (self._cutter.cursor or 0) - (TAUGHT if self.rule.learns else 0)
-        over = (at for at, w in enumerate(self._windows) if not w.final or w.end > taught)
-        del self._windows[: next(over, len(self._windows))]
+        kept = (at for at, w in enumerate(self._windows) if w.start not in self._booked or w.end > taught)
+        first = next(kept, len(self._windows))
+        self._booked.difference_update([window.start for window in self._windows[:first]])
+        del self._windows[:first]
         oldest = self._windows[0].start if self._windows else self._cutter.cursor
         if oldest is not None:
-            self.spans.trim(self._s(oldest) - self.observer.reach - CONTEXT)
-            self.spans.forget(min(self._s(oldest), self.spans.first_start()))
+            self._requests.trim(self._s(oldest) - self._lag.reach - CONTEXT)
+            unsettled = self.unsettled.keys()
+            horizon = min(self._s(oldest), self._requests.first_start(unsettled))
+            for request in self._requests.forget(horizon, unsettled):
+                del self._accounts[request.place]
 
     # --- who is there
 
-    def _near(self, windows: Sequence[Window]) -> list[AttributedSpan]:
+    def _near(self, windows: Sequence[Window]) -> list[RequestInput]:
         """Return the requests that matter for consecutive windows; images queue behind earlier ones."""
         if not windows:
             return []
-        start = self._s(windows[0].start) - self.observer.reach - CONTEXT
+        start = self._s(windows[0].start) - self._lag.reach - CONTEXT
         end = self._s(windows[-1].end)
-        there = self.spans.near(start, end)
+        there = self._requests.near(start, end)
         queues = there if self._crowded_since is None else self.observer.drawn(there)
         queued = min((span.start for span in queues if not span.times), default=start)
-        return there if queued >= start else self.spans.near(queued, end)
+        return there if queued >= start else self._requests.near(queued, end)
 
-    def _crowd(self, spans: Iterable[AttributedSpan]) -> WindowOverlap:
-        return WindowOverlap(spans, self.observer.origin, self.observer.reach)
+    def _overlap(self, requests: Iterable[RequestInput]) -> WindowOverlap:
+        return WindowOverlap(requests, self.observer.origin, self._lag.reach)
 
     def _ns(self, t: float) -> int:
         return self.observer.origin + round(t * NANO)

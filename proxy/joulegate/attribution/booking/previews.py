@@ -1,63 +1,70 @@
 """Provisional figures: of requests that have ended and whose windows are not all booked."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import numpy as np
 
-from joulegate.attribution.booking.books import Verdicts, preview
+from joulegate.attribution.booking.account import Account
+from joulegate.attribution.booking.books import Allocation, preview
 from joulegate.attribution.booking.figures import provisional_figures
-from joulegate.attribution.input.request import AttributedSpan
 from joulegate.attribution.input.windows import Window
+from joulegate.attribution.maths.arrays import Seconds
 from joulegate.attribution.maths.fit import BLOCKS
 from joulegate.model import Settled
 from joulegate.units import MICRO
 
 
-def fresh(spans: Iterable[AttributedSpan], until: float) -> list[AttributedSpan]:
-    """Return those that had ended by an instant, in s, and of which no figure was given out."""
+def fresh(accounts: Iterable[Account], until: Seconds) -> list[Account]:
+    """Return those of the unsettled that had ended by an instant and of which no figure was given out."""
     return [
-        span
-        for span in spans
-        if not span.previewed and not span.done and span.end is not None and span.end <= until
+        account
+        for account in accounts
+        if not account.previewed and account.request.end is not None and account.request.end <= until
     ]
 
 
 def expected(
-    spans: Sequence[AttributedSpan], windows: Sequence[Window], accounts: Verdicts | None, rule: str
+    accounts: Sequence[Account],
+    windows: Sequence[Window],
+    allocation: Allocation | None,
+    rule: str,
+    booked: Set[int],
 ) -> list[Settled]:
     """Return figures by what is booked and by what all windows that are not booked are thought to hold."""
-    ahead, others = np.zeros(len(spans)), np.zeros((len(spans), BLOCKS))
-    method = rule if accounts is None else accounts.method
-    if accounts is not None:
-        energy, alternatives = preview(windows, accounts)
-        places = {id(span): place for place, span in enumerate(accounts.spans)}
-        there = np.array([places.get(id(span), -1) for span in spans], dtype=np.int64)
+    ahead, others = np.zeros(len(accounts)), np.zeros((len(accounts), BLOCKS))
+    method = rule if allocation is None else allocation.method
+    if allocation is not None:
+        energy, alternatives = preview(windows, allocation, booked)
+        places = {id(account): place for place, account in enumerate(allocation.accounts)}
+        there = np.array([places.get(id(account), -1) for account in accounts], dtype=np.int64)
         known = there >= 0
         ahead[known] = energy[there[known]]
         if alternatives is not None:
             others[known] = alternatives[there[known]]
-    return _given_out(spans, provisional_figures(spans, ahead, others, method))
+    return _given_out(accounts, provisional_figures(accounts, ahead, others, method))
 
 
-def glimpse(windows: Sequence[Window], accounts: Verdicts) -> None:
-    """Keep with each request what these windows are thought to hold of it at first sight."""
-    energy, alternatives = preview(windows, accounts)
+def expect(windows: Sequence[Window], allocation: Allocation, booked: Set[int]) -> None:
+    """Keep with each request what these windows are thought to hold of it when they are new."""
+    energy, alternatives = preview(windows, allocation, booked)
     others = [None] * len(energy) if alternatives is None else list(alternatives)
-    for span, joules, other in zip(accounts.spans, energy.tolist(), others, strict=True):
-        span.glimpse(joules, other)
+    for account, joules, other in zip(allocation.accounts, energy.tolist(), others, strict=True):
+        account.expect(joules, other)
 
 
-def glimpsed(spans: Sequence[AttributedSpan], rule: str) -> list[Settled]:
-    """Return figures by the first sight of every window, booked since then or not."""
-    ahead = np.array([span.ahead - sum(span.booked.values()) / MICRO for span in spans])
-    if not spans:
+def first_estimates(accounts: Sequence[Account], rule: str) -> list[Settled]:
+    """Return figures by the first estimate of every window, booked since then or not."""
+    ahead = np.array([account.first_estimate - sum(account.booked.values()) / MICRO for account in accounts])
+    if not accounts:
         return []
-    others = np.concatenate([span.ahead_alternatives for span in spans])
-    others -= np.concatenate([span.alternatives for span in spans])
-    return _given_out(spans, provisional_figures(spans, ahead, others.reshape(len(spans), BLOCKS), rule))
+    others = np.concatenate([account.first_alternatives for account in accounts])
+    others -= np.concatenate([account.alternatives for account in accounts])
+    return _given_out(
+        accounts, provisional_figures(accounts, ahead, others.reshape(len(accounts), BLOCKS), rule)
+    )
 
 
-def _given_out(spans: Sequence[AttributedSpan], figures: list[Settled]) -> list[Settled]:
-    for span in spans:
-        span.previewed = True
+def _given_out(accounts: Sequence[Account], figures: list[Settled]) -> list[Settled]:
+    for account in accounts:
+        account.preview()
     return figures

@@ -3,12 +3,13 @@
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
+from joulegate.attribution.booking.account import Account
 from joulegate.attribution.booking.figures import final_figures
 from joulegate.attribution.booking.group import Group
 from joulegate.attribution.booking.idle import IdlePower
 from joulegate.attribution.features.feature_builder import FeatureBuilder
 from joulegate.attribution.input.foreign import ForeignLoad
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.timeline import Timeline
 from joulegate.attribution.rules import Rule
 from joulegate.model import (
@@ -26,14 +27,14 @@ from joulegate.model import (
     WindowBooks,
 )
 from joulegate.ports import DeviceHealth
-from joulegate.units import NANO, Microwatts, Nanoseconds
+from joulegate.units import Microwatts, Nanoseconds, nanoseconds
 
 EARLY = 10_000
 """Events of requests that are not known yet: kept so many, for the channel may reorder them."""
 REMEMBERED = 100_000
 """Settled requests whose repeated events are still known as such."""
-HOMELESS = 5 * NANO
-"""ns that a request waits for its upstream to be found on a device."""
+UNMAPPED_WAIT = nanoseconds(5)
+"""How long a request waits for its upstream to be found on a device."""
 
 
 class Settler:
@@ -55,12 +56,14 @@ class Settler:
         self._timelines = {device.id: Timeline(device) for device in devices}
         self._strangers = ForeignLoad()
         self._groups: list[Group] = []
-        self._homes: dict[str, Group] = {}
+        self._group_of: dict[str, Group] = {}
         self._origin: int | None = None
         self._now = 0
         self._opened = 0
-        self._homeless: dict[SpanId, AttributedSpan] = {}
-        self._owners: dict[SpanId, Group] = {}
+        self._accounts: dict[SpanId, Account] = {}
+        """Those without a final figure."""
+        self._unmapped: list[Account] = []
+        """Those whose upstream is not known to work on a device."""
         self._early: OrderedDict[SpanId, list[SpanEvent]] = OrderedDict()
         self._done: OrderedDict[SpanId, None] = OrderedDict()
         self._settled: list[Settled] = []
@@ -87,8 +90,8 @@ class Settler:
             return
         if isinstance(event, SpanOpened):
             self._open(event)
-        elif (span := self._span(event.id)) is not None:
-            self._take(span, event)
+        elif (account := self._accounts.get(event.id)) is not None:
+            self._take(account.request, event)
         else:
             self._keep(event)
 
@@ -98,7 +101,7 @@ class Settler:
         self._now = max(self._now, now)
         for group in self._groups:
             group.advance(now)
-        self._settle_homeless(now, HOMELESS)
+        self._settle_unmapped(now, UNMAPPED_WAIT)
         return self._collect()
 
     def drain(self, now: Nanoseconds) -> tuple[Sequence[Settled], Sequence[WindowBooks]]:
@@ -106,7 +109,7 @@ class Settler:
         self._start(now)
         for group in self._groups:
             group.drain(now)
-        self._settle_homeless(now, 0)
+        self._settle_unmapped(now, Nanoseconds(0))
         return self._collect()
 
     def assign(self, upstream: str, setup: UpstreamSetup) -> None:
@@ -122,50 +125,49 @@ class Settler:
         line = self._timelines[device]
         group = next((group for group in self._groups if line in group.timelines), None)
         idle = group.idle.known(device) if group is not None else self._given_idle.get(device)
-        rejected = line.rejected + Counter(usage=group.observer.lies if group is not None else 0)
+        rejected = line.rejected + Counter(usage=group.observer.impossible_usage if group is not None else 0)
         return DeviceHealth(idle, line.resets, Nanoseconds(line.gap), tuple(sorted(rejected.items())))
 
     # --- requests
 
     def _open(self, event: SpanOpened) -> None:
-        if self._span(event.id) is not None:
+        if event.id in self._accounts:
             return
         self._start(event.t)
-        span = AttributedSpan(event, self._origin or 0, self._opened)
+        account = Account(RequestInput(event, self._origin or 0, self._opened))
         self._opened += 1
-        self._house(span)
+        self._accounts[event.id] = account
+        self._add(account)
         for late in self._early.pop(event.id, []):
-            self._take(span, late)
+            self._take(account.request, late)
 
-    def _house(self, span: AttributedSpan) -> None:
-        home = self._homes.get(span.opened.upstream)
-        if home is None:
-            self._homeless[span.opened.id] = span
+    def _add(self, account: Account) -> None:
+        group = self._group_of.get(account.request.opened.upstream)
+        if group is None:
+            self._unmapped.append(account)
         else:
-            home.spans.add(span)
-            self._owners[span.opened.id] = home
+            group.add(account)
 
-    def _take(self, span: AttributedSpan, event: SpanEvent) -> None:
-        fresh = isinstance(event, SpanClosed) and span.closed is None
-        span.take(event)
-        home = self._owners.get(span.opened.id)
-        if fresh and home is not None:
-            home.observer.ended(span)
-
-    def _span(self, key: SpanId) -> AttributedSpan | None:
-        home = self._owners.get(key)
-        return self._homeless.get(key) if home is None else home.spans.get(key)
+    def _take(self, request: RequestInput, event: SpanEvent) -> None:
+        ends = isinstance(event, SpanClosed) and request.closed is None
+        request.take(event)
+        if ends and (group := self._group_of.get(request.opened.upstream)) is not None:
+            group.observer.ended(request)
 
     def _keep(self, event: SpanEvent) -> None:
         self._early.setdefault(event.id, []).append(event)
         while len(self._early) > EARLY:
             self._early.popitem(last=False)
 
-    def _settle_homeless(self, now: int, patience: int) -> None:
-        for key, span in list(self._homeless.items()):
-            if span.closed is not None and now - span.closed.t >= patience:
-                del self._homeless[key]
-                self._settled += final_figures([span], "unmeasured")
+    def _settle_unmapped(self, now: Nanoseconds, wait: Nanoseconds) -> None:
+        waiting: list[Account] = []
+        for account in self._unmapped:
+            closed = account.request.closed
+            if closed is not None and now - closed.t >= wait:
+                self._settled += final_figures([account], "unmeasured")
+            else:
+                waiting.append(account)
+        self._unmapped = waiting
 
     # --- groups
 
@@ -177,19 +179,18 @@ class Settler:
 
     def _regroup(self) -> None:
         """Put devices that share an upstream together; what was open in the old groups goes on in the new."""
-        old, self._groups, self._homes = self._groups, [], {}
+        old, self._groups, self._group_of = self._groups, [], {}
         for devices in _joined(list(self._timelines), self._upstreams):
             self._groups.append(self._group(devices, old))
-        homeless, self._homeless = list(self._homeless.values()), {}
+        moving, self._unmapped = self._unmapped, []
         for group in old:
             group.hand_over(self._now)
             settled, books = group.take()
             self._settled += settled
             self._books += books
-            homeless += [span for span in group.spans if not span.done]
-        self._owners.clear()
-        for span in sorted(homeless, key=lambda span: span.place):
-            self._house(span)
+            moving += group.unsettled.values()
+        for account in sorted(moving, key=lambda account: account.request.place):
+            self._add(account)
 
     def _group(self, devices: Sequence[DeviceId], old: Sequence[Group]) -> Group:
         upstreams = {
@@ -200,7 +201,7 @@ class Settler:
         rule = self._rule()
         lines = [self._timelines[device] for device in devices]
         observer = FeatureBuilder(
-            self._origin or 0, upstreams, len(devices), queue_pays=rule.queue_pays, strangers=self._strangers
+            self._origin or 0, upstreams, queue_pays=rule.queue_pays, strangers=self._strangers
         )
         for group in old:
             known = {
@@ -211,7 +212,7 @@ class Settler:
             observer.habits.update(known)
         idle = IdlePower([line.device for line in lines], self._idle_now(old))
         group = Group(lines, observer, rule, idle, self._settle)
-        self._homes.update(dict.fromkeys(upstreams, group))
+        self._group_of.update(dict.fromkeys(upstreams, group))
         return group
 
     def _idle_now(self, old: Sequence[Group]) -> dict[DeviceId, Microwatts]:
@@ -232,7 +233,7 @@ class Settler:
         books, self._books = self._books, []
         for figure in settled:
             if figure.final:
-                self._owners.pop(figure.id, None)
+                self._accounts.pop(figure.id, None)
                 self._done[figure.id] = None
         while len(self._done) > REMEMBERED:
             self._done.popitem(last=False)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from joulegate.attribution.features.images import PlacedImage
 from joulegate.attribution.features.placed_work import Curves, PlacedWork
 from joulegate.attribution.features.step_clock import apart
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.maths.arrays import Floats, Ints
 
 CELL = 0.010
@@ -81,7 +81,7 @@ class Track:
     def __init__(
         self,
         cells: Cells,
-        spans: Sequence[AttributedSpan],
+        spans: Sequence[RequestInput],
         starts: Floats,
         ends: Floats,
         unsure: npt.NDArray[np.bool_],

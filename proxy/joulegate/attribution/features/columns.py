@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Struct
 
 from joulegate.attribution.features.cells import Track
-from joulegate.attribution.features.window_features import Claims, Scene
+from joulegate.attribution.features.window_features import Claims, WindowFeatures
 from joulegate.attribution.maths.arrays import Floats
 
 TEXT_SHAPE = {"step": 90.0, "tok": 1.5, "kv": 1 / 1000, "pf": 1.0, "pfx": 1 / 50_000}
@@ -36,7 +36,7 @@ USUAL_TAIL = 0.2
 
 
 class Matrix(Struct):
-    """The work of a scene, by request and window."""
+    """The work in some windows, by request and window."""
 
     names: list[str]
     """Of the columns: track and feature, for example ``llm/llm:step``."""
@@ -62,40 +62,42 @@ class Matrix(Struct):
     """``unsure`` by cell."""
 
 
-def columns(scene: Scene) -> Matrix:
-    """Return the columns of a scene."""
-    names = [f"{name}:{feature}" for name, track in scene.tracks.items() for feature in features(track)]
-    total, parts, first = scene.present(), [], 0
-    active = scene.active()
+def columns(features: WindowFeatures) -> Matrix:
+    """Return the columns of some windows' features."""
+    names = [
+        f"{name}:{feature}" for name, track in features.tracks.items() for feature in feature_names(track)
+    ]
+    total, parts, first = features.present(), [], 0
+    active = features.active()
     share = np.divide(active, total, out=np.zeros_like(total), where=total > 0)
-    for name, track in scene.tracks.items():
+    for name, track in features.tracks.items():
         values = np.zeros((len(track.cell), len(names) + 1))
         for place, column in enumerate(_values(track), start=first):
             values[:, place] = column
         values[:, -1] = track.present * share[track.cell]
-        parts.append(scene.gather(name, track, values))
-        first += len(features(track))
+        parts.append(features.gather(name, track, values))
+        first += len(feature_names(track))
     claims = Claims.join(parts) if parts else Claims.none((1,))
-    sums = np.zeros((scene.cells.windows, len(names) + 1))
+    sums = np.zeros((features.cells.windows, len(names) + 1))
     np.add.at(sums, claims.window, claims.value)
-    doubt = sum((track.doubt for track in scene.tracks.values()), np.zeros(len(scene.cells)))
-    unsure = sum((track.unsure for track in scene.tracks.values()), np.zeros(len(scene.cells)))
+    doubt = sum((track.doubt for track in features.tracks.values()), np.zeros(len(features.cells)))
+    unsure = sum((track.unsure for track in features.tracks.values()), np.zeros(len(features.cells)))
     return Matrix(
         names=names,
         claims=claims,
         windows=sums[:, :-1],
-        active=scene.cells.sum_by_window(active),
-        seconds=np.diff(scene.cells.bounds),
-        doubt=scene.cells.sum_by_window(doubt),
-        unsure=scene.cells.sum_by_window(unsure),
-        tails=np.column_stack([scene.cells.sum_by_window(tail) for tail in _tails(scene, active)]),
-        cells=_by_cell(scene),
-        fixed=scene.idle_power * (scene.cells.width + CLOCKS_UP * active),
+        active=features.cells.sum_by_window(active),
+        seconds=np.diff(features.cells.bounds),
+        doubt=features.cells.sum_by_window(doubt),
+        unsure=features.cells.sum_by_window(unsure),
+        tails=np.column_stack([features.cells.sum_by_window(tail) for tail in _tails(features, active)]),
+        cells=_by_cell(features),
+        fixed=features.devices.idle_power * (features.cells.width + CLOCKS_UP * active),
         unsure_cells=unsure,
     )
 
 
-def features(track: Track) -> list[str]:
+def feature_names(track: Track) -> list[str]:
     """Return the names of a track's features."""
     return ["step", *track.columns]
 
@@ -128,9 +130,9 @@ def unit(name: str) -> float:
     return shape(name) * (IMAGE_UNIT if track.endswith("/image") else TEXT_UNIT)
 
 
-def _tails(scene: Scene, active: Floats) -> list[Floats]:
+def _tails(features: WindowFeatures, active: Floats) -> list[Floats]:
     """Return the idle seconds of each cell by the time since somebody was present."""
-    edges, width = scene.cells.edges, scene.cells.width
+    edges, width = features.cells.edges, features.cells.width
     busy = np.where(active > 0.5 * width, edges[1:], -np.inf)
     since = edges[:-1] - np.maximum.accumulate(busy)
     return [np.where((since >= low) & (since < high), width - active, 0.0) for low, high in TAILS]
@@ -141,13 +143,13 @@ def tail_prior(idle_power: float) -> Floats:
     return np.array([CLOCKS_UP * idle_power if high <= USUAL_TAIL else 0.0 for _, high in TAILS])
 
 
-def _by_cell(scene: Scene) -> Floats:
+def _by_cell(features: WindowFeatures) -> Floats:
     found = [
         column
-        for track in scene.tracks.values()
+        for track in features.tracks.values()
         for column in (track.steps(), *(track.per_cell(values) for values in track.columns.values()))
     ]
-    return np.column_stack(found) if found else np.zeros((len(scene.cells), 0))
+    return np.column_stack(found) if found else np.zeros((len(features.cells), 0))
 
 
 def _values(track: Track) -> list[Floats]:

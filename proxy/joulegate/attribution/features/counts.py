@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from joulegate.attribution.features.priors import Priors
 from joulegate.attribution.features.step_clock import Streams
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import CHUNKED, ENCODES, Table, marked, table
 from joulegate.attribution.maths.arrays import Bools, Floats, Ints
 
@@ -40,7 +40,7 @@ class Counts(Struct, frozen=True):
 class Answers:
     """The text requests of one engine that are looked at together."""
 
-    def __init__(self, spans: Sequence[AttributedSpan], habits: Priors) -> None:
+    def __init__(self, spans: Sequence[RequestInput], habits: Priors) -> None:
         self.spans = spans
         self.rows = table(spans)
         self.counts = count(self.rows, habits)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from joulegate.attribution.features.priors import Priors
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.sanitize import possible
 
 IMAGE_DELAY = 0.005
@@ -21,7 +21,7 @@ SHORTEST = 0.002
 class PlacedImage(Struct):
     """The work of one image request."""
 
-    span: AttributedSpan
+    span: RequestInput
     start: float
     end: float
     megapixels: float
@@ -38,7 +38,7 @@ class PlacedImage(Struct):
         return self.end
 
 
-def image_work(span: AttributedSpan) -> tuple[float, float, float]:
+def image_work(span: RequestInput) -> tuple[float, float, float]:
     """Return megapixels of one image, steps and images; usual values where the request does not say."""
     asked, facts = span.opened.asked, span.closed.facts if span.closed else None
     images = (possible(facts.images) if facts else None) or asked.images or 1
@@ -58,7 +58,7 @@ class ImagePlacer:
         self._habits = habits
         self._now = now
 
-    def place(self, spans: Sequence[AttributedSpan]) -> list[PlacedImage]:
+    def place(self, spans: Sequence[RequestInput]) -> list[PlacedImage]:
         """Place all of them."""
         jobs = [span for span in spans if span.is_job]
         plain = [span for span in spans if not span.is_job]
@@ -70,10 +70,10 @@ class ImagePlacer:
                 )
         return placed
 
-    def _end(self, span: AttributedSpan) -> float:
+    def _end(self, span: RequestInput) -> float:
         return self._now if span.end is None else span.end - IMAGE_DELAY
 
-    def _place_jobs(self, jobs: Sequence[AttributedSpan]) -> list[PlacedImage]:
+    def _place_jobs(self, jobs: Sequence[RequestInput]) -> list[PlacedImage]:
         known = sorted(
             (job for job in jobs if job.running is not None), key=lambda job: (job.running, job.place)
         )
@@ -89,7 +89,7 @@ class ImagePlacer:
             placed.append(self._image(span, self._began(span, placed), self._end(span)))
         return placed
 
-    def _began(self, span: AttributedSpan, others: Sequence[PlacedImage]) -> float:
+    def _began(self, span: RequestInput, others: Sequence[PlacedImage]) -> float:
         """Return when a job began of which nothing says that it ran.
 
         A server that does one job after the other is never idle while one waits: it began when the one before
@@ -101,7 +101,7 @@ class ImagePlacer:
             return span.start
         return min(max(span.start, *before), end) if span.end is not None else max(span.start, *before)
 
-    def _place_batches(self, spans: Sequence[AttributedSpan]) -> list[PlacedImage]:
+    def _place_batches(self, spans: Sequence[RequestInput]) -> list[PlacedImage]:
         placed: list[PlacedImage] = []
         free = -math.inf
         for batch in self._batches(sorted(spans, key=lambda span: (self._end(span), span.place))):
@@ -112,8 +112,8 @@ class ImagePlacer:
             free = max(one.end for one in done)
         return placed
 
-    def _batches(self, spans: Sequence[AttributedSpan]) -> list[list[AttributedSpan]]:
-        batches: list[list[AttributedSpan]] = []
+    def _batches(self, spans: Sequence[RequestInput]) -> list[list[RequestInput]]:
+        batches: list[list[RequestInput]] = []
         for span in spans:
             head = batches[-1][0] if batches else None
             near = head is not None and self._end(span) - self._end(head) <= BATCH_APART
@@ -123,7 +123,7 @@ class ImagePlacer:
                 batches.append([span])
         return batches
 
-    def _image(self, span: AttributedSpan, start: float, end: float) -> PlacedImage:
+    def _image(self, span: RequestInput, start: float, end: float) -> PlacedImage:
         """Return an image drawn from start to end; one that is not ready yet ends when it usually would."""
         megapixels, steps, images = image_work(span)
         if span.end is None:

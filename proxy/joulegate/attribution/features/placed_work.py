@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Struct
 
 from joulegate.attribution.features.step_clock import StepClock
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.maths.arrays import Bools, Floats, Ints
 
 SHORTEST = 0.002
@@ -35,7 +35,7 @@ NO_CURVES = Curves(np.empty(0), np.empty(0), np.empty(0), np.empty(0, dtype=np.i
 class PlacedWork(Struct):
     """The work of text requests, a place for each of them in every column."""
 
-    spans: list[AttributedSpan]
+    spans: list[RequestInput]
     start: Floats
     """Prefill starts: s."""
     prefilled: Floats

@@ -15,7 +15,7 @@ from joulegate.attribution.features.placed_work import SHORTEST, PlacedWork, joi
 from joulegate.attribution.features.priors import Priors
 from joulegate.attribution.features.step_clock import StepClock
 from joulegate.attribution.features.streams import StreamPlacer
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import CHUNKED, FINISHED, STREAMED, Table, marked
 from joulegate.attribution.maths.arrays import Bools, Floats, Ints
 
@@ -189,7 +189,7 @@ class Placer:
         return starts
 
     def _ridden(
-        self, spans: list[AttributedSpan], counts: Counts, *, start: Floats, prefilled: Floats, end: Floats,
+        self, spans: list[RequestInput], counts: Counts, *, start: Floats, prefilled: Floats, end: Floats,
         steps: Floats, doubtful: Bools,
     ) -> PlacedWork:  # fmt: skip
         """Place requests whose decoding shows only at its ends: tokens run evenly between them."""

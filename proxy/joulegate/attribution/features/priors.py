@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import CHUNKED, FINISHED, Table, marked, table
 from joulegate.attribution.maths.arrays import Floats
 from joulegate.attribution.maths.latency import KEPT as LATENCIES
@@ -43,7 +43,7 @@ class Priors:
         self._hidden: OrderedDict[str, bool] = OrderedDict()
         self._paces: OrderedDict[str, float] = OrderedDict()
 
-    def learn(self, spans: Sequence[AttributedSpan]) -> None:
+    def learn(self, spans: Sequence[RequestInput]) -> None:
         """Accept requests that have ended."""
         rows = table(spans)
         told = rows[rows["prompt"] > 0]
@@ -57,19 +57,19 @@ class Priors:
         self._bytes = FADE ** len(texts) * self._bytes + float(weights @ texts["response"])
         self._tokens = FADE ** len(texts) * self._tokens + float(weights @ texts["out"])
 
-    def _learn_latencies(self, rows: Table, spans: Sequence[AttributedSpan]) -> None:
+    def _learn_latencies(self, rows: Table, spans: Sequence[RequestInput]) -> None:
         took = (rows["end"] - rows["start"]).tolist()
         out, prompt = rows["out"] - 1, np.maximum(rows["prompt"] - rows["cached"], 1.0)
         for span, *found in zip(spans, took, out.tolist(), prompt.tolist(), strict=True):
             self.latency.learn(span.id, *found)
 
-    def learn_prefill(self, span: AttributedSpan, per_token: float) -> None:
+    def learn_prefill(self, span: RequestInput, per_token: float) -> None:
         """Accept the seconds that each prompt token of a request took, once a request."""
         if span.id not in self._tau_ids:
             self._tau_ids.append(span.id)
             self._tau.append(per_token)
 
-    def learn_cache(self, span: AttributedSpan, *, hidden: bool) -> None:
+    def learn_cache(self, span: RequestInput, *, hidden: bool) -> None:
         """Accept whether a prompt's prefix was cached and the server did not say so."""
         self._hidden[span.id] = hidden
         while len(self._hidden) > TAU_SAMPLES:
@@ -80,7 +80,7 @@ class Priors:
         """Whether prompts are often cached without a word: then no prompt's work is sure."""
         return sum(self._hidden.values()) > OFTEN * len(self._hidden)
 
-    def learn_image(self, span: AttributedSpan, took: float, work: float) -> None:
+    def learn_image(self, span: RequestInput, took: float, work: float) -> None:
         """Accept the seconds that an image's megapixel-steps took."""
         if work > 0 and took > 0:
             self._paces[span.id] = took / work

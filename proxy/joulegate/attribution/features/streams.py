@@ -7,7 +7,7 @@ from joulegate.attribution.features.counts import CHUNK_DELAY, Answers, Counts
 from joulegate.attribution.features.placed_work import NO_CURVES, SHORTEST, Curves, PlacedWork, prefill_steps
 from joulegate.attribution.features.priors import Priors
 from joulegate.attribution.features.step_clock import StepClock, Streams
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import FINISHED, Table, marked
 from joulegate.attribution.maths.arrays import Bools, Floats, Ints
 
@@ -183,7 +183,7 @@ class StreamPlacer:
 class Some(Struct, frozen=True):
     """Some of the streams, a place for each of them in every column."""
 
-    spans: list[AttributedSpan]
+    spans: list[RequestInput]
     rows: Table
     counts: Counts
     streams: Streams

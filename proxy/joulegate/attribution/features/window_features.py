@@ -6,62 +6,63 @@ import numpy as np
 from msgspec import Struct
 
 from joulegate.attribution.features.cells import Cells, Track, sums
+from joulegate.attribution.features.counter_lag import CounterLag
 from joulegate.attribution.input.foreign import Load
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.maths.arrays import Floats, Ints
+from joulegate.units import Nanoseconds
 
 
-class Scene:
-    """One stretch of time of one GPU group."""
+class WindowReadings(Struct, frozen=True):
+    """What the counters said of consecutive windows."""
+
+    starts: Sequence[Nanoseconds]
+    """Identity of each window."""
+    energy: Floats
+    """Measured energy of each window in J, summed over the group's devices."""
+    edges: Floats
+    """Counter edges: times in s, lag taken off, and energy in J since the first."""
+
+
+class DeviceState(Struct, frozen=True):
+    """What is known of the devices of a group."""
+
+    count: int
+    idle_power: float
+    """W of the whole group with nobody present."""
+    idle_known: bool = True
+    """It was learned or given, not assumed."""
+
+
+class WindowFeatures:
+    """Consecutive windows of one GPU group with their energy, and the work in them. Nobody changes it."""
 
     def __init__(
         self,
         cells: Cells,
-        energy: Floats,
         tracks: dict[str, Track],
-        *,
-        idle_power: float,
-        idle_known: bool,
-        devices: int,
-        starts: Sequence[int],
-        edges: Floats,
-        lag: float,
-        lags: Sequence[float],
-        slow: bool,
+        readings: WindowReadings,
+        devices: DeviceState,
+        lag: CounterLag,
         load: Load | None = None,
     ) -> None:
         self.cells = cells
-        self.energy = energy
-        """Measured energy of each window in J, summed over the group's devices."""
         self.tracks = tracks
         """By upstream and kind, for example ``llm/llm``."""
-        self.idle_power = idle_power
-        """W of the whole group with nobody present."""
-        self.idle_known = idle_known
-        """It was learned or given, not assumed."""
+        self.readings = readings
         self.devices = devices
-        self.starts = starts
-        """Identity of each window: its start in ns."""
-        self.edges = edges
-        """Counter edges: times in s, lag taken off, and energy in J since the first."""
         self.lag = lag
         self.load = load or Load.none(cells.windows)
         """What is known of processes on the devices."""
-        self.slow = slow
-        """The readings are means over a second."""
-        self.lags = lags
-        """Lags in s that the counters can have."""
-        self.spans: list[AttributedSpan] = [span for track in tracks.values() for span in track.spans]
+        self.spans: list[RequestInput] = [span for track in tracks.values() for span in track.spans]
         self.offsets = dict(
             zip(tracks, np.cumsum([0, *(len(t.spans) for t in tracks.values())]), strict=False)
         )
 
-    def note(self) -> None:
-        """Keep with each request what its error bar needs."""
-        for track in self.tracks.values():
-            service, guessed = track.service.tolist(), track.guessed.tolist()
-            for span, seconds, guess in zip(track.spans, service, guessed, strict=True):
-                span.service, span.guessed, span.unsure_cache = seconds, guess, track.hidden_cache
+    @property
+    def energy(self) -> Floats:
+        """Return the measured energy of each window in J."""
+        return self.readings.energy
 
     def present(self) -> Floats:
         """Return the seconds of presence in each cell, summed over all requests."""
@@ -76,7 +77,7 @@ class Scene:
 
     def cell_energy(self) -> Floats:
         """Return the energy of each cell in J, less the strangers' part; even between counter edges."""
-        found = np.diff(np.interp(self.cells.edges, self.edges[0], self.edges[1]))
+        found = np.diff(np.interp(self.cells.edges, self.readings.edges[0], self.readings.edges[1]))
         total = self.cells.sum_by_window(found)
         ours = self.energy - self.foreign_energy()
         scale = np.divide(ours, total, out=np.zeros_like(total), where=total > 0)
@@ -104,7 +105,7 @@ class Claims(Struct):
 
     window: Ints
     request: Ints
-    """Place in ``Scene.spans``."""
+    """Place in ``WindowFeatures.spans``."""
     value: Floats
 
     @classmethod

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from joulegate.attribution.input.request import AttributedSpan
+from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import table
 from joulegate.attribution.input.windows import Window
 from joulegate.attribution.maths.arrays import Floats
@@ -15,8 +15,8 @@ from joulegate.units import NANO
 class WindowOverlap:
     """The times of many requests, in s after the origin. A request that runs has no end yet."""
 
-    def __init__(self, spans: Iterable[AttributedSpan], origin: int, reach: float) -> None:
-        self.spans: Sequence[AttributedSpan] = list(spans)
+    def __init__(self, spans: Iterable[RequestInput], origin: int, reach: float) -> None:
+        self.spans: Sequence[RequestInput] = list(spans)
         self._origin = origin
         rows = table(self.spans)
         self._starts, self.ends = rows["start"], rows["end"]
@@ -29,7 +29,7 @@ class WindowOverlap:
         )
         return found
 
-    def within(self, window: Window) -> Sequence[AttributedSpan]:
+    def within(self, window: Window) -> Sequence[RequestInput]:
         """Return the requests that touch a window."""
         return [self.spans[place] for place in np.flatnonzero(self.touching(window)).tolist()]
 

@@ -1,4 +1,4 @@
-"""What settlement keeps of one request, in float seconds after the settler's origin."""
+"""What is told of one request, in float seconds after the settler's origin."""
 
 import math
 from array import array
@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from enum import StrEnum
 
-import numpy as np
 from msgspec import Struct
 
 from joulegate.attribution.input.rows import (
@@ -20,11 +19,8 @@ from joulegate.attribution.input.rows import (
     packed,
 )
 from joulegate.attribution.input.sanitize import phase, possible
-from joulegate.attribution.maths.arrays import Floats
-from joulegate.attribution.maths.fit import BLOCKS
 from joulegate.model import (
     WORKLESS,
-    DeviceId,
     JobState,
     Outcome,
     ServerTimings,
@@ -43,7 +39,6 @@ FEW, MANY = 16, 1024
 """Chunks of a stream that are always kept, and those that are dropped at once."""
 MOST_BYTES = 2**32 - 1
 """Content bytes of one chunk that count."""
-NO_ENERGY: Floats = np.zeros(BLOCKS)
 NO_TIMES, NO_SIZES = array("d"), array("I")
 NO_TIMINGS = ServerTimings()
 
@@ -55,8 +50,8 @@ class Kind(StrEnum):
     IMAGE = "image"
 
 
-class AttributedSpan(Struct, eq=False, gc=False):
-    """One request as it becomes known. Every fact is ``None`` until then.
+class RequestInput(Struct, eq=False, gc=False):
+    """One request as its events tell it. Only events change it; every fact is ``None`` until it is told.
 
     A struct holds so many fields in half the room of an object with a dictionary. It is in no cycle.
     """
@@ -91,36 +86,12 @@ class AttributedSpan(Struct, eq=False, gc=False):
     """The server did the whole work."""
     orphaned: bool = False
     """The gate died while the request was open."""
-    lies: bool = False
+    impossible_usage: bool = False
     """The server reported counts that cannot be true."""
     prompt_tokens: int | None = None
     """As the server reported them, as far as that can be true; so too the next two."""
     completion_tokens: int | None = None
     cached_tokens: int = 0
-    booked: dict[DeviceId, int] = {}
-    static: dict[DeviceId, int] | None = {}
-    """What the devices drew just for being awake; ``None`` where a part of the energy was not split."""
-    methods: dict[str, int] = {}
-    """Microjoules booked by each method."""
-    wasted: int = 0
-    measured: bool = False
-    alternatives: Floats = NO_ENERGY
-    """Energy by the fits that leave out a block of the past each, in J."""
-    ahead: float = 0.0
-    """Energy in J of all its windows at the first sight of each."""
-    ahead_alternatives: Floats = NO_ENERGY
-    service: float = 0.0
-    """Time on the device in s, as last seen."""
-    guessed: bool = False
-    """Its prompt tokens were estimated."""
-    unsure_cache: bool = False
-    """Its server often caches prompts without saying so."""
-    misfit: float = 0.0
-    """How far the rule is from the counter in a usual second, as part of the energy; as last seen."""
-    previewed: bool = False
-    """A provisional figure was given out."""
-    done: bool = False
-    """The final figure was given out."""
     known_row: bytes | None = None
 
     def __post_init__(self) -> None:
@@ -151,32 +122,6 @@ class AttributedSpan(Struct, eq=False, gc=False):
         self.gone += old
         self.gone_bytes += sum(self.sizes[:old])
         self.times, self.sizes = self.times[old:], self.sizes[old:]
-
-    def charge(
-        self,
-        device: DeviceId,
-        energy: int,
-        static: int | None,
-        wasted: int,
-        method: str,
-        others: Floats | None,
-    ) -> None:
-        """Book energy of a device, in microjoules; ``others`` by the fits that leave out a block, in J."""
-        self.booked[device] = self.booked.get(device, 0) + energy
-        if static is None:
-            self.static = None
-        elif self.static is not None:
-            self.static[device] = self.static.get(device, 0) + static
-        self.methods[method] = self.methods.get(method, 0) + energy
-        self.wasted += wasted
-        if others is not None:
-            self.alternatives = self.alternatives + others
-
-    def glimpse(self, energy: float, others: Floats | None) -> None:
-        """Add what a window is thought to hold of it at first sight, in J."""
-        self.ahead += energy
-        if others is not None:
-            self.ahead_alternatives = self.ahead_alternatives + others
 
     def row(self) -> bytes:
         """Return the request as a row of numbers, as it is known now."""
@@ -257,7 +202,7 @@ class AttributedSpan(Struct, eq=False, gc=False):
         believed = [possible(fact) for fact in told]
         self.prompt_tokens, self.completion_tokens, cached = believed
         self.cached_tokens = cached or 0
-        self.lies = believed.count(None) > told.count(None)
+        self.impossible_usage = believed.count(None) > told.count(None)
 
     def _packed(self) -> bytes:
         closed, asked = self.closed, self.opened.asked

@@ -16,7 +16,7 @@ STALLED = 10 * NANO
 """ns: a device silent for this long does not hold up the others."""
 
 
-class Window(Struct):
+class Window(Struct, frozen=True):
     """A stretch of time between two counter edges, with the energy of each device in it."""
 
     start: int
@@ -25,7 +25,6 @@ class Window(Struct):
     gaps: dict[DeviceId, int]
     inner: list[tuple[int, int]] = []
     """Counter edges within it: instant, and energy since its start of all devices."""
-    final: bool = False
     blind: bool = False
     """Requests that had run in it were given up before its energy became known."""
 
@@ -47,8 +46,7 @@ class Cutter:
         self._lines = timelines
         self.cursor: int | None = None
         """End of the last window in ns."""
-        self.blind_until = 0
-        """ns: requests until then were given up before their energy was known."""
+        self._blind_until = 0
 
     @property
     def by_power(self) -> bool:
@@ -73,6 +71,10 @@ class Cutter:
             found.append(self._close(self.cursor, min([*breaks, max(ends)])))
         return found
 
+    def blind(self, until: int) -> None:
+        """Record that requests until then were given up before their energy was known."""
+        self._blind_until = max(self._blind_until, until)
+
     def _begin(self, now: int) -> None:
         starts = [line.known_from() for line in self._lines]
         known = [start for start in starts if start is not None]
@@ -89,7 +91,7 @@ class Cutter:
             gaps[line.device.id] = int(line.gap_within(start, cut))
             line.cut(cut)
         self.cursor = cut
-        return Window(start, cut, energy, gaps, inner, blind=start < self.blind_until)
+        return Window(start, cut, energy, gaps, inner, blind=start < self._blind_until)
 
     def _next_cut(self, start: int) -> int | None:
         waiting = [until for line in self._lines if (until := self._waits_for(line)) is not None]

@@ -2,11 +2,13 @@
 
 from typing import Protocol
 
-from joulegate.attribution.features.window_features import Scene, Shares
+from joulegate.attribution.features.window_features import Shares, WindowFeatures
+from joulegate.attribution.maths.arrays import Seconds
+from joulegate.units import Nanoseconds
 
 
 class Rule(Protocol):
-    """Shares energy among the requests of a scene."""
+    """Shares energy among the requests of some windows."""
 
     name: str
     learns: bool
@@ -14,19 +16,13 @@ class Rule(Protocol):
     queue_pays: bool
     """It looks at requests from arrival to end, not at their work."""
 
-    @property
-    def lag(self) -> float | None:
-        """Return the lag of the counters in s, if the rule found one."""
+    def fit(self, features: WindowFeatures | None, idle_power: float, now: Nanoseconds) -> Seconds | None:
+        """Learn from these windows, fit to all that was learned, and return the counters' lag if it is found.
+
+        Idle power in W. Only rules that learn are asked.
+        """
         ...
 
-    def look(self, scene: Scene) -> None:
-        """Record what happened in a scene."""
-        ...
-
-    def learn(self, idle_power: float, now: int) -> None:
-        """Fit to all that was noted; idle power in W, time in ns."""
-        ...
-
-    def share(self, scene: Scene) -> Shares:
-        """Return each window's energy to the requests in it, to idle and to nobody."""
+    def share(self, features: WindowFeatures, *, learn: bool) -> Shares:
+        """Share each window's energy among its requests, idle and nobody; learn from the windows before."""
         ...

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from joulegate.attribution.features.columns import Matrix
-from joulegate.attribution.features.window_features import Scene
+from joulegate.attribution.features.window_features import WindowFeatures
 from joulegate.attribution.maths.arrays import Floats
 from joulegate.attribution.maths.fit import nonnegative
 
@@ -28,18 +28,18 @@ class LagScan:
         self.lag: float | None = None
         self._scores: dict[float, float] = {}
 
-    def look(self, scene: Scene, matrix: Matrix, x: Floats) -> None:
-        """Try all lags on a scene with coefficients near those given."""
-        times, energy = scene.edges
-        if len(times) < PAIR * LEAST_ROWS or (np.median(np.diff(times)) > COARSE and not scene.slow):
+    def update(self, features: WindowFeatures, matrix: Matrix, x: Floats) -> None:
+        """Try all lags on some windows with coefficients near those given."""
+        times, energy = features.readings.edges
+        if len(times) < PAIR * LEAST_ROWS or (np.median(np.diff(times)) > COARSE and not features.lag.slow):
             return
         work = _running(np.column_stack([matrix.cells, matrix.fixed, matrix.unsure_cells]))
-        for lag in scene.lags:
-            score = _score(times + scene.lag - lag, energy, scene.cells.edges, work, x)
+        for lag in features.lag.candidates:
+            score = _score(times + features.lag.used - lag, energy, features.cells.edges, work, x)
             if score is not None:
                 before = self._scores.get(lag, score)
                 self._scores[lag] = FADE * before + (1 - FADE) * score if lag in self._scores else score
-        self._choose(scene.lag)
+        self._choose(features.lag.used)
 
     def _choose(self, now: float) -> None:
         if not self._scores:

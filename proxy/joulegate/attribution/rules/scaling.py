@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from joulegate.attribution.features.cells import sums
 from joulegate.attribution.features.columns import Matrix
-from joulegate.attribution.features.window_features import Claims, Scene, Shares
+from joulegate.attribution.features.window_features import Claims, Shares, WindowFeatures
 from joulegate.attribution.maths.arrays import Floats
 
 SPARE_IDLE = 1.9
@@ -25,7 +25,7 @@ AROUND = 7
 
 
 def scaled(
-    scene: Scene,
+    features: WindowFeatures,
     matrix: Matrix,
     modelled: Floats,
     others: Floats,
@@ -35,19 +35,23 @@ def scaled(
     alien: Floats,
 ) -> Shares:
     """Scale modelled shares to the counter, window by window."""
-    windows, window = scene.cells.windows, matrix.claims.window
+    windows, window = features.cells.windows, matrix.claims.window
     total = sums(window, modelled, windows)
-    idle = np.where(total > 0, np.minimum(quiet, scene.energy), scene.energy)
-    spare = np.maximum(scene.energy - SPARE_IDLE * quiet, 0.0) if scene.idle_known else np.zeros(windows)
+    idle = np.where(total > 0, np.minimum(quiet, features.energy), features.energy)
+    spare = (
+        np.maximum(features.energy - SPARE_IDLE * quiet, 0.0)
+        if features.devices.idle_known
+        else np.zeros(windows)
+    )
     foreign = np.where(total > 0, 0.0, spare)
-    excess = scene.energy - np.minimum(quiet, scene.energy)
+    excess = features.energy - np.minimum(quiet, features.energy)
     foreign = np.where(alien > 0, _beside(excess, total, alien), foreign)
-    foreign += _surplus(scene.energy - idle - foreign, total) if method == "model" else 0.0
-    idle = np.where(total > 0, idle, scene.energy - foreign)
+    foreign += _surplus(features.energy - idle - foreign, total) if method == "model" else 0.0
+    idle = np.where(total > 0, idle, features.energy - foreign)
     if method == "model":
-        swift = sums(window, np.where(_swift(scene)[matrix.claims.request], modelled, 0.0), windows)
-        idle = _evened(scene.energy - foreign, idle, total, swift * _quiet_part(matrix))
-    measured = np.maximum(scene.energy - idle - foreign, 0.0)
+        swift = sums(window, np.where(_swift(features)[matrix.claims.request], modelled, 0.0), windows)
+        idle = _evened(features.energy - foreign, idle, total, swift * _quiet_part(matrix))
+    measured = np.maximum(features.energy - idle - foreign, 0.0)
     factor = np.divide(measured, total, out=np.zeros(windows), where=total > 0)[window]
     totals = np.zeros((windows, others.shape[1]))
     np.add.at(totals, window, others)
@@ -62,11 +66,13 @@ def scaled(
     )
 
 
-def _swift(scene: Scene) -> npt.NDArray[np.bool_]:
-    """Return of each request of a scene whether it was over in much less than a window."""
-    if not scene.tracks:
+def _swift(features: WindowFeatures) -> npt.NDArray[np.bool_]:
+    """Return of each request whether it was over in much less than a window."""
+    if not features.tracks:
         return np.zeros(0, dtype=bool)
-    found: npt.NDArray[np.bool_] = np.concatenate([track.service for track in scene.tracks.values()]) < SWIFT
+    found: npt.NDArray[np.bool_] = (
+        np.concatenate([track.service for track in features.tracks.values()]) < SWIFT
+    )
     return found
 
 

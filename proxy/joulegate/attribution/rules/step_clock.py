@@ -21,13 +21,13 @@ from joulegate.attribution.features.columns import (
     tail_prior,
     unit,
 )
-from joulegate.attribution.features.window_features import Scene, Shares
-from joulegate.attribution.maths.arrays import Floats
+from joulegate.attribution.features.window_features import Shares, WindowFeatures
+from joulegate.attribution.maths.arrays import Floats, Seconds
 from joulegate.attribution.maths.fit import BLOCKS, Fit, fit, scales, trust
 from joulegate.attribution.rules.lag import LagScan
 from joulegate.attribution.rules.scaling import scaled
 from joulegate.attribution.rules.tokens import Rule as Tokens
-from joulegate.units import NANO
+from joulegate.units import NANO, Nanoseconds
 
 ROW = NANO
 """ns of one row of the fit."""
@@ -74,60 +74,52 @@ class Rule:
         self._fit: Fit | None = None
         self._scan = LagScan()
         self._plain = Tokens()
-        self._looked_at: tuple[Scene, Matrix] | None = None
-        """What is shared next has often been looked at just before."""
         self._misfit = 0.0
         """Median residual of a row, as part of the energy of a usual one."""
         self._off = 0.0
         """Median residual of a busy row, as part of its own energy."""
 
-    @property
-    def lag(self) -> float | None:
-        """Return the lag of the counters in s, once it is found."""
+    def fit(self, features: WindowFeatures | None, idle_power: float, now: Nanoseconds) -> Seconds | None:
+        """Learn from these windows, fit to all that was learned, and return the counters' lag if found."""
+        if features is not None:
+            self._learn(features, columns(features))
+        self._refit(idle_power, now)
         return self._scan.lag
 
-    def look(self, scene: Scene) -> None:
-        """Record what happened in each window; a later look knows more and replaces an earlier one."""
-        matrix = columns(scene)
-        self._looked_at = scene, matrix
-        self._note(scene, matrix)
-        self._scan.look(scene, matrix, self._coefficients(matrix.names)[0])
-
-    def learn(self, idle_power: float, now: int) -> None:
-        """Fit to all windows that were looked at."""
-        self._refit(idle_power, now)
-
-    def share(self, scene: Scene) -> Shares:
+    def share(self, features: WindowFeatures, *, learn: bool) -> Shares:
         """Return each window's energy by the modelled cost of the work in it, scaled to the counter."""
-        looked, self._looked_at = self._looked_at, None
-        if self._misfit > MISFIT:
-            return self._plain.share(scene)
-        matrix = looked[1] if looked is not None and looked[0] is scene else columns(scene)
+        if not learn and self._misfit > MISFIT:
+            return self._plain.share(features, learn=False)
+        matrix = columns(features)
+        if learn:
+            self._learn(features, matrix)
+            if self._misfit > MISFIT:
+                return self._plain.share(features, learn=False)
         x, without = self._coefficients(matrix.names)
-        fixed = (1 + CLOCKS_UP) * scene.idle_power
+        fixed = (1 + CLOCKS_UP) * features.devices.idle_power
         work, presence = matrix.claims.value[:, :-1], matrix.claims.value[:, -1]
-        ours = 1 - scene.load.taken
+        ours = 1 - features.load.taken
         static = fixed * presence * ours[matrix.claims.window]
         modelled = work @ x + static
         others = work @ without.T + static[:, None]
-        quiet = scene.idle_power * np.maximum(matrix.seconds - matrix.active, 0.0)
-        quiet += matrix.tails @ self._tail_power(scene.idle_power)
-        alien = self._alien(scene, matrix, quiet)
-        shares = scaled(scene, matrix, modelled, others, static, quiet * ours, self._method, alien)
+        quiet = features.devices.idle_power * np.maximum(matrix.seconds - matrix.active, 0.0)
+        quiet += matrix.tails @ self._tail_power(features.devices.idle_power)
+        alien = self._alien(features, matrix, quiet)
+        shares = scaled(features, matrix, modelled, others, static, quiet * ours, self._method, alien)
         shares.misfit = self._off
         return shares
 
     def _tail_power(self, idle_power: float) -> Floats:
         return tail_prior(idle_power) if self._fit is None else self._fit.x[-len(EXTRA_NAMES) : -1]
 
-    def _alien(self, scene: Scene, matrix: Matrix, quiet: Floats) -> Floats:
+    def _alien(self, features: WindowFeatures, matrix: Matrix, quiet: Floats) -> Floats:
         """Return what strangers draw in each window, by the time that they had the devices."""
-        load = scene.load
+        load = features.load
         if self._fit is not None:
-            awake = (1 + CLOCKS_UP) * scene.idle_power * matrix.active + quiet
+            awake = (1 + CLOCKS_UP) * features.devices.idle_power * matrix.active + quiet
             power: Floats = self._fit.x[-1] * load.foreign
             return power * matrix.seconds + load.taken * awake
-        return scene.foreign_energy()
+        return features.foreign_energy()
 
     @property
     def _method(self) -> str:
@@ -143,22 +135,23 @@ class Rule:
         columns = [self._fit.without[:, place[n]] if n in place else np.full(BLOCKS, unit(n)) for n in names]
         return x, np.array(columns).reshape(len(names), BLOCKS).T
 
-    def _note(self, scene: Scene, matrix: Matrix) -> None:
-        """Keep each window's row; later looks at the same window know more and replace it."""
-        for place, start in enumerate(scene.starts):
+    def _learn(self, features: WindowFeatures, matrix: Matrix) -> None:
+        """Keep each window's row, in place of an earlier one that knew less, and try the lags."""
+        for place, start in enumerate(features.readings.starts):
             self._rows[start] = FitRow(
                 dict(zip(matrix.names, matrix.windows[place].tolist(), strict=True))
                 | dict(zip(TAIL_NAMES, matrix.tails[place].tolist(), strict=True))
-                | {FOREIGN: float(scene.load.foreign[place] * matrix.seconds[place])},
-                float(scene.energy[place]),
+                | {FOREIGN: float(features.load.foreign[place] * matrix.seconds[place])},
+                float(features.energy[place]),
                 float(matrix.seconds[place]),
                 float(matrix.active[place]),
                 float(matrix.doubt[place]),
                 float(matrix.unsure[place]),
-                float((scene.load.own + scene.load.foreign)[place] * matrix.seconds[place]),
+                float((features.load.own + features.load.foreign)[place] * matrix.seconds[place]),
             )
         while len(self._rows) > KEPT_ROWS:
             self._rows.popitem(last=False)
+        self._scan.update(features, matrix, self._coefficients(matrix.names)[0])
 
     def _refit(self, idle_power: float, now: int) -> None:
         names = sorted({name for row in self._rows.values() for name in row.work} - set(EXTRA_NAMES))

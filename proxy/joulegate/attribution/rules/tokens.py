@@ -4,9 +4,10 @@ The first rule and the fall-back of the model. If several upstreams work in a ce
 first, since their units differ. Its known fault: a prefilled token costs far less than a decoded one.
 """
 
-from joulegate.attribution.features.window_features import Scene, Shares
+from joulegate.attribution.features.window_features import Shares, WindowFeatures
 from joulegate.attribution.maths.arrays import Floats
 from joulegate.attribution.rules.overlap import by_cell, normalized
+from joulegate.units import Nanoseconds
 
 
 class Rule:
@@ -14,19 +15,15 @@ class Rule:
 
     name = "tokens"
     learns = False
-    lag: float | None = None
     queue_pays = False
 
-    def look(self, scene: Scene) -> None:
-        """Record nothing."""
-
-    def learn(self, idle_power: float, now: int) -> None:
+    def fit(self, features: WindowFeatures | None, idle_power: float, now: Nanoseconds) -> None:
         """Learn nothing."""
 
-    def share(self, scene: Scene) -> Shares:
+    def share(self, features: WindowFeatures, *, learn: bool) -> Shares:  # noqa: ARG002
         """Return each cell's energy to the work in it; to idle if there is none."""
-        return by_cell(scene, self.weights(scene), self.name)
+        return by_cell(features, self.weights(features), self.name)
 
-    def weights(self, scene: Scene) -> dict[str, Floats]:
+    def weights(self, features: WindowFeatures) -> dict[str, Floats]:
         """Return the weight of each pair, by upstream."""
-        return {name: normalized(track) for name, track in scene.tracks.items()}
+        return {name: normalized(track) for name, track in features.tracks.items()}

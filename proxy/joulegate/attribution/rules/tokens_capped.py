@@ -3,9 +3,10 @@
 import numpy as np
 
 from joulegate.attribution.features.cells import ratio
-from joulegate.attribution.features.window_features import Claims, Scene, Shares
+from joulegate.attribution.features.window_features import Claims, Shares, WindowFeatures
 from joulegate.attribution.maths.arrays import Floats
 from joulegate.attribution.rules.tokens import Rule as Tokens
+from joulegate.units import Nanoseconds
 
 CAP_ONE_DEVICE = 0.25
 CAP_SEVERAL = 0.10
@@ -16,32 +17,28 @@ class Rule:
 
     name = "tokens-capped"
     learns = False
-    lag: float | None = None
     queue_pays = False
 
-    def look(self, scene: Scene) -> None:
-        """Record nothing."""
-
-    def learn(self, idle_power: float, now: int) -> None:
+    def fit(self, features: WindowFeatures | None, idle_power: float, now: Nanoseconds) -> None:
         """Learn nothing."""
 
-    def share(self, scene: Scene) -> Shares:
+    def share(self, features: WindowFeatures, *, learn: bool) -> Shares:  # noqa: ARG002
         """Return each request at most its cap of each cell's energy."""
-        cap = CAP_ONE_DEVICE if scene.devices == 1 else CAP_SEVERAL
-        return cap_cells(scene, cap, Tokens().weights(scene), self.name)
+        cap = CAP_ONE_DEVICE if features.devices.count == 1 else CAP_SEVERAL
+        return cap_cells(features, cap, Tokens().weights(features), self.name)
 
 
-def cap_cells(scene: Scene, cap: float, weights: dict[str, Floats], method: str) -> Shares:
+def cap_cells(features: WindowFeatures, cap: float, weights: dict[str, Floats], method: str) -> Shares:
     """Split each cell's energy by min(share, cap); the rest is unattributed, or idle if nobody worked."""
-    total = np.zeros(len(scene.cells))
-    for name, track in scene.tracks.items():
+    total = np.zeros(len(features.cells))
+    for name, track in features.tracks.items():
         total += track.per_cell(weights[name])
-    energy, claims, taken = scene.cell_energy(), [], np.zeros(len(scene.cells))
-    for name, track in scene.tracks.items():
+    energy, claims, taken = features.cell_energy(), [], np.zeros(len(features.cells))
+    for name, track in features.tracks.items():
         share = ratio(weights[name], total[track.cell])
         part = np.minimum(share, cap) * energy[track.cell]
         taken += track.per_cell(part)
-        claims.append(scene.gather(name, track, part))
-    rest = scene.cells.sum_by_window(np.where(total > 0, np.maximum(energy - taken, 0.0), 0.0))
-    idle = scene.cells.sum_by_window(np.where(total > 0, 0.0, energy))
-    return Shares(Claims.join(claims), idle, rest + scene.foreign_energy(), method)
+        claims.append(features.gather(name, track, part))
+    rest = features.cells.sum_by_window(np.where(total > 0, np.maximum(energy - taken, 0.0), 0.0))
+    idle = features.cells.sum_by_window(np.where(total > 0, 0.0, energy))
+    return Shares(Claims.join(claims), idle, rest + features.foreign_energy(), method)
