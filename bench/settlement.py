@@ -19,7 +19,7 @@ from joulegate import plugins
 from joulegate.app.memory import collect_seldom
 from joulegate.attribution import build
 from joulegate.budgets.windows import Budgets
-from joulegate.channel.frames import Events, Hello, pack_event
+from joulegate.channel.frames import VERSION, Events, Hello, pack_event
 from joulegate.channel.gathering import Gathering
 from joulegate.channel.register import GateRegister
 from joulegate.ledger.sqlite import Ledger
@@ -194,7 +194,7 @@ class Books:
 def meter(events: Sequence[Told], settle: float, until: float, method: str) -> Cost:
     """Run the frames of a gate through all that a meter does with them."""
     books = Books(build(method, SETUP, [DEVICE], settle=ns(settle), idle_power={}))
-    gate = books.register.hello(Hello("bench", GateReport("gate-0", 1)), bytes)
+    gate = books.register.hello(Hello("bench", GateReport("gate-0", 1), VERSION), bytes)
     waiting = iter([*parcels(events), (until + TICK, None)])
     t, batch = next(waiting)
 

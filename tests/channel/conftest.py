@@ -5,11 +5,11 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from joulegate.channel.receiver import EventServer
-from joulegate.channel.retained import Bounds
 from joulegate.channel.sender import EventSender
 from joulegate.channel.unix import unix_connector
 from joulegate.model import GateReport, Outcome, SpanChunks, SpanClosed, SpanEvent, SpanId, SpanOpened, Task
@@ -93,11 +93,9 @@ class Bench:
             await server.stop()
 
     @asynccontextmanager
-    async def gate(
-        self, name: str = "gate-0", *, bounds: Bounds | None = None, pid: int = 1
-    ) -> AsyncIterator[EventSender]:
+    async def gate(self, name: str = "gate-0", *, pid: int = 1, **options: Any) -> AsyncIterator[EventSender]:
         """A running sender that ends with the block."""
-        sender = EventSender(unix_connector(self.path), lambda: GateReport(name, pid), bounds=bounds)
+        sender = EventSender(unix_connector(self.path), lambda: GateReport(name, pid), **options)
         task = asyncio.get_running_loop().create_task(sender.run())
         try:
             yield sender

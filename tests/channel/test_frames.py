@@ -1,8 +1,9 @@
 """Frames survive any cutting, and garbage is found, never believed."""
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,11 +15,15 @@ from joulegate.channel.frames import (
     MAX_FRAME,
     MAX_TEXT,
     SETTLED_IDS,
+    VERSION,
     Events,
     FrameError,
     FrameSplitter,
     Goodbye,
     Hello,
+    Ping,
+    Pong,
+    RefusedConnection,
     ReportFrame,
     SettledSpans,
     Welcome,
@@ -26,24 +31,31 @@ from joulegate.channel.frames import (
 )
 from joulegate.model import (
     Asked,
+    BudgetLease,
     Fact,
+    Figures,
     GateReport,
     JobNote,
     JobSign,
     JobState,
+    Limits,
     Node,
     Outcome,
     Phase,
     SpanChunks,
     SpanClosed,
+    SpanFigure,
     SpanFirstByte,
     SpanId,
     SpanJob,
     SpanOpened,
     Task,
     TaskFacts,
+    Tier,
+    UpstreamPrices,
+    WorkPrice,
 )
-from joulegate.units import Nanoseconds
+from joulegate.units import Micrograms, Microjoules, Microwatts, Nanoseconds
 
 ID, T = SpanId("r-1"), Nanoseconds(5)
 OPENED = SpanOpened(ID, T, "llm", "openai", Task.CHAT, asked=Asked(model="gemma", stream=True))
@@ -75,14 +87,31 @@ def test_every_event_comes_out_as_it_went_in(event: Any) -> None:
     assert frames.unpack_event(frames.pack_event(event)) == event
 
 
-@pytest.mark.parametrize("frame", [Hello("i", REPORT), ReportFrame(REPORT), Goodbye()])
+@pytest.mark.parametrize("frame", [Hello("i", REPORT, VERSION), ReportFrame(REPORT), Goodbye(), Pong(T, T)])
 def test_every_frame_of_a_gate_comes_out_as_it_went_in(frame: Any) -> None:
     """What a gate says is what the meter reads."""
     [body] = bodies(frames.pack(frame))
     assert frames.unpack_gate(body) == frame
 
 
-@pytest.mark.parametrize("frame", [Welcome("m"), SettledSpans([ID])])
+METER_FRAMES = [
+    Welcome("m", VERSION, T),
+    RefusedConnection("why"),
+    Ping(T),
+    SettledSpans([ID]),
+    Figures(
+        (
+            UpstreamPrices(
+                "llm", (WorkPrice("steps", 1.5, 0.1),), Microwatts(3), Microwatts(4), Micrograms(5), 1.2
+            ),
+        ),
+        (SpanFigure(ID, Microjoules(5), Microjoules(1), Micrograms(2), "step-clock", Tier.COUNTER, True),),
+    ),
+    Limits((BudgetLease("b", 1, 2, T, 4, 5, T),), ("gone",)),
+]
+
+
+@pytest.mark.parametrize("frame", METER_FRAMES)
 def test_every_frame_of_a_meter_comes_out_as_it_went_in(frame: Any) -> None:
     """What a meter says is what the gate reads."""
     [body] = bodies(frames.pack(frame))
@@ -118,18 +147,49 @@ def test_garbage_is_refused_or_waited_for_and_nothing_else(garbage: bytes) -> No
     for body in found:
         with pytest.raises(FrameError):
             frames.unpack_gate(body)
+        with pytest.raises(FrameError):
+            frames.unpack_meter(body)
 
 
 @given(st.binary(max_size=60), st.integers(0, 100))
 def test_a_damaged_frame_is_read_whole_or_refused(noise: bytes, at: int) -> None:
     """Damage inside a frame never raises anything but FrameError."""
-    [body] = bodies(frames.pack(Hello("i", REPORT)))
+    [body] = bodies(frames.pack(Hello("i", REPORT, VERSION)))
     damaged = body[:at] + noise + body[at + len(noise) :]
     try:
         read = frames.unpack_gate(damaged)
     except FrameError:
         return
-    assert isinstance(read, Hello | ReportFrame | Goodbye | Events)
+    assert read is None or isinstance(read, get_args(frames.GateFrame))
+
+
+NAMES = st.text(st.characters(codec="ascii", categories=["L"]), min_size=1, max_size=8)
+
+
+@given(st.dictionaries(NAMES.map("x_".__add__), st.integers(0, 2**40) | st.text(max_size=9), max_size=20))
+def test_fields_of_a_newer_version_are_passed_over_and_counted(more: dict[str, Any]) -> None:
+    """What a newer end adds to a frame costs an older one nothing but its count."""
+    body = msgspec.msgpack.encode({"type": "ping", "t": 7, **more})
+    read = frames.unpack_meter(body)
+    assert read == Ping(Nanoseconds(7))
+    assert frames.unknown_parts(body, read) == len(more)
+
+
+@given(NAMES.map("x_".__add__), st.dictionaries(NAMES, st.integers(0, 9), max_size=20))
+def test_a_kind_of_frame_of_a_newer_version_is_passed_over_and_counted(
+    kind: str, rest: dict[str, int]
+) -> None:
+    """So that a gate and a meter of neighbouring versions work together."""
+    body = msgspec.msgpack.encode({**rest, "type": kind})
+    for unpack in (frames.unpack_gate, frames.unpack_meter):
+        assert unpack(body) is None
+    assert frames.unknown_parts(body, None) == 1
+
+
+def test_a_known_kind_with_wrong_content_is_refused() -> None:
+    """It is no newer version: it is garbage."""
+    with pytest.raises(FrameError):
+        frames.unpack_meter(msgspec.msgpack.encode({"type": "ping", "t": "now"}))
 
 
 @pytest.mark.parametrize("length", [0, MAX_FRAME + 1, 2**32 - 1])

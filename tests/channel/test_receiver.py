@@ -7,11 +7,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
-from joulegate.channel.frames import Hello, ReportFrame, pack
+from joulegate.channel.frames import (
+    VERSION,
+    FrameSplitter,
+    Hello,
+    Ping,
+    RefusedConnection,
+    ReportFrame,
+    pack,
+    unpack_meter,
+)
 from joulegate.channel.receiver import EventServer
+from joulegate.channel.stream import SILENT_BEATS
 from joulegate.errors import ConfigError
 from joulegate.model import GateReport, SpanId
 
@@ -29,10 +40,10 @@ asyncio.run(sender.run())
 """
 
 
-async def test_a_killed_gate_is_lost_exactly_once_and_at_once(bench: Any, make_notes: Any) -> None:
-    """Open requests of a gate that was killed are closed by the meter, without waiting."""
+async def test_a_killed_gate_is_lost_exactly_once(bench: Any, make_notes: Any) -> None:
+    """Open requests of a gate that was killed are closed by the meter."""
     notes = make_notes()
-    async with bench.meter(notes, come_back_within=600) as meter:
+    async with bench.meter(notes, come_back_within=0.1) as meter:
         process = subprocess.Popen([sys.executable, "-c", GATE, str(bench.path)])
         await notes.until(lambda: len(notes.events) == 1)
         process.kill()
@@ -45,7 +56,7 @@ async def test_a_killed_gate_is_lost_exactly_once_and_at_once(bench: Any, make_n
 async def test_a_gate_that_comes_back_in_time_is_not_lost(bench: Any, make_notes: Any) -> None:
     """A broken connection of a living gate closes none of its requests."""
     notes = make_notes()
-    hello = pack(Hello("i", REPORT))
+    hello = pack(Hello("i", REPORT, VERSION))
     async with bench.meter(notes, come_back_within=0.3) as meter:
         reader, writer = await asyncio.open_unix_connection(bench.path)
         writer.write(hello)
@@ -61,13 +72,13 @@ async def test_a_gate_that_comes_back_in_time_is_not_lost(bench: Any, make_notes
         writer.close()
 
 
-async def test_a_gate_that_stays_away_is_lost_although_its_process_lives(bench: Any, make_notes: Any) -> None:
+async def test_a_gate_that_stays_away_is_lost(bench: Any, make_notes: Any) -> None:
     """A gate that hangs for good does not keep its requests open for ever."""
     notes = make_notes()
     loop = asyncio.get_running_loop()
     async with bench.meter(notes, come_back_within=0.5):
         _, writer = await asyncio.open_unix_connection(bench.path)
-        writer.write(pack(Hello("i", REPORT)))
+        writer.write(pack(Hello("i", REPORT, VERSION)))
         await notes.until(lambda: bool(notes.connected))
         writer.close()
         left = loop.time()
@@ -121,8 +132,10 @@ async def test_alone_waits_for_the_last_gate(bench: Any, make_notes: Any) -> Non
         b"\x00\x00\x00\x00",
         b"\x00\x00\x00\x02ab",
         pack(ReportFrame(REPORT)),
-        pack(Hello("i", REPORT)) * 2,
-        pack(Hello("i", REPORT)) + b"\xff\xff\xff\xff",
+        pack(Hello("i", REPORT, VERSION)) * 2,
+        pack(Hello("i", REPORT, VERSION)) + b"\xff\xff\xff\xff",
+        pack(Hello("i", REPORT, VERSION)) + b"\x40\x00\x00\x00",
+        pack(Hello("i", REPORT)),
     ],
 )
 async def test_garbage_ends_its_connection_and_no_other(
@@ -150,8 +163,66 @@ async def test_a_connection_that_says_nothing_is_closed(bench: Any, make_notes: 
     async with bench.meter(make_notes(), hello_within=0.01):
         reader, writer = await asyncio.open_unix_connection(bench.path)
         async with asyncio.timeout(5):
-            assert await reader.read() == b""
+            assert b"said nothing for 0.01 s" in await reader.read()
         writer.close()
+
+
+async def test_a_silent_gate_is_lost_although_its_connection_stands(bench: Any, make_notes: Any) -> None:
+    """A cut cable says nothing: three seconds of silence end the connection, and its grace begins."""
+    notes = make_notes()
+    async with bench.meter(notes, beat=0.02, come_back_within=0.01):
+        reader, writer = await asyncio.open_unix_connection(bench.path)
+        writer.write(pack(Hello("i", REPORT, VERSION)))
+        await notes.until(lambda: bool(notes.lost))
+        async with asyncio.timeout(5):
+            heard = await reader.read()
+        writer.close()
+    frames = [unpack_meter(body) for body in FrameSplitter().feed(heard)]
+    assert sum(isinstance(frame, Ping) for frame in frames) == SILENT_BEATS
+    assert notes.lost == ["gate-0"]
+
+
+async def test_a_gate_without_traffic_stays_connected(bench: Any, make_notes: Any) -> None:
+    """Heartbeats both ways keep a connection over which nothing else passes."""
+    notes = make_notes()
+    loop = asyncio.get_running_loop()
+    async with bench.meter(notes, beat=0.02), bench.gate(beat=0.02) as gate:
+        await notes.until(lambda: bool(notes.connected))
+        until = loop.time() + 0.02 * SILENT_BEATS * 3
+        while loop.time() < until:
+            await asyncio.sleep(0)
+        assert gate.connected
+    assert len(notes.connected) == 1
+
+
+async def test_a_frame_of_another_version_is_passed_over_and_counted(
+    bench: Any, make_notes: Any, words: Any
+) -> None:
+    """A newer gate may say more than this meter knows: the rest of what it says counts."""
+    notes = make_notes()
+    newer = msgspec.msgpack.encode({"type": "goodbye", "why": "upgrade", "when": 3})
+    unknown = msgspec.msgpack.encode({"type": "teleport", "to": "mars"})
+    frames = [len(body).to_bytes(4, "big") + body for body in (unknown, newer)]
+    async with bench.meter(notes, come_back_within=600) as meter:
+        _, writer = await asyncio.open_unix_connection(bench.path)
+        writer.write(pack(Hello("i", REPORT, VERSION)) + b"".join(frames))
+        writer.close()
+        await notes.until(lambda: bool(notes.lost))
+        assert meter.ignored_parts == 3
+        assert meter.refused_connections == 0
+
+
+async def test_a_refused_gate_hears_why(bench: Any, make_notes: Any) -> None:
+    """The reason stands in the gate's log too, not only in the meter's."""
+    async with bench.meter(make_notes()):
+        reader, writer = await asyncio.open_unix_connection(bench.path)
+        writer.write(pack(Hello("i", REPORT)))
+        async with asyncio.timeout(5):
+            heard = await reader.read()
+        writer.close()
+    [frame] = [unpack_meter(body) for body in FrameSplitter().feed(heard)]
+    assert isinstance(frame, RefusedConnection)
+    assert "run the same joulegate on both" in frame.reason
 
 
 async def test_settled_spans_leave_the_gate(bench: Any, make_notes: Any, words: Any) -> None:

@@ -1,14 +1,13 @@
 """Every event is handed on once per gate process, in order; spans are settled where they came from."""
 
 import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 from msgspec import Raw
 
 from joulegate.channel.frames import (
+    VERSION,
     Events,
     FrameError,
     FrameSplitter,
@@ -18,8 +17,8 @@ from joulegate.channel.frames import (
     pack_event,
     unpack_meter,
 )
-from joulegate.channel.register import ConnectedGate, GateRegister, process_lives
-from joulegate.model import GateReport, SpanId
+from joulegate.channel.register import LOST_GATES, ConnectedGate, GateRegister
+from joulegate.model import Figures, GateReport, Limits, SpanId
 from joulegate.units import Nanoseconds
 
 
@@ -32,8 +31,11 @@ class Wire:
     def send(self, data: bytes) -> None:
         self.written += data
 
+    def frames(self) -> list[Any]:
+        return [unpack_meter(body) for body in FrameSplitter().feed(self.written)]
+
     def settled(self) -> list[str]:
-        frames = [unpack_meter(body) for body in FrameSplitter().feed(self.written)]
+        frames = self.frames()
         assert isinstance(frames[0], Welcome)
         return [id_ for frame in frames if isinstance(frame, SettledSpans) for id_ in frame.ids]
 
@@ -49,7 +51,7 @@ def register(notes: Any) -> GateRegister:
 
 
 def join(register: GateRegister, wire: Wire, name: str = "gate-0", instance: str = "one") -> ConnectedGate:
-    return register.hello(Hello(instance, GateReport(name, os.getpid())), wire.send)
+    return register.hello(Hello(instance, GateReport(name, os.getpid()), VERSION), wire.send)
 
 
 def batch(events: list[Any], first: int = 1) -> Events:
@@ -196,16 +198,69 @@ def test_a_gate_that_came_back_can_die_again(register: GateRegister, notes: Any)
 
 def test_gates_that_are_gone_are_forgotten(register: GateRegister, notes: Any, words: Any) -> None:
     """Gates that are restarted again and again under new names take no memory, and their spans settle."""
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    gate = register.hello(Hello("i", GateReport("gate-0", child.pid)), Wire().send)
-    register.events(gate, batch([words.opened("a")]))
-    register.left(gate, gate.connections)
-    child.communicate(b"\n")
-    register.lose(gate)
-    register.settled([SpanId("a")])
-    assert notes.lost == ["gate-0"]
-    assert register._gates == {}
+    for number in range(3 * LOST_GATES):
+        name = f"gate-{number}"
+        gate = join(register, Wire(), name, name)
+        register.events(gate, batch([words.opened(name)]))
+        register.left(gate, gate.connections)
+        register.lose(gate)
+        register.settled([SpanId(name)])
+    assert notes.lost == [f"gate-{number}" for number in range(3 * LOST_GATES)]
+    assert len(register._gates) == LOST_GATES
     assert register._owners == {}
+
+
+def test_a_gate_that_said_goodbye_is_forgotten_at_once(register: GateRegister, notes: Any) -> None:
+    """It cannot come back."""
+    gate = join(register, Wire())
+    gate.leaving = True
+    register.left(gate, gate.connections)
+    register.lose(gate)
+    assert (register._gates, notes.lost) == ({}, ["gate-0"])
+
+
+def test_a_gate_that_comes_back_after_its_death_counts_nothing_twice(
+    register: GateRegister, notes: Any, words: Any
+) -> None:
+    """A cable that was out for longer than the grace costs its open requests, and no figure counts twice."""
+    gate = join(register, Wire())
+    register.events(gate, batch(words.span("a")))
+    register.left(gate, gate.connections)
+    register.lose(gate)
+    register.events(join(register, Wire()), batch([*words.span("a"), *words.span("b")]))
+    assert [event.id for _, event in notes.events] == ["a"] * 3 + ["b"] * 3
+
+
+@pytest.mark.parametrize("second", [1, 2, 3])
+def test_numbers_that_do_not_rise_within_a_connection_are_refused(
+    register: GateRegister, notes: Any, words: Any, second: int
+) -> None:
+    """A gate that mixes up its events would lose some as known: it is told, and begins again."""
+    gate = join(register, Wire())
+    register.events(gate, batch(words.span("a")))
+    with pytest.raises(FrameError, match=f"'gate-0' sent event {second} after event 3: numbers must rise"):
+        register.events(gate, batch(words.span("b"), first=second))
+    register.left(gate, gate.connections)
+    register.events(join(register, Wire()), batch([*words.span("a"), *words.span("b")]))
+    assert [event.id for _, event in notes.events] == ["a"] * 3 + ["b"] * 3
+
+
+def test_another_version_is_refused_with_the_remedy(register: GateRegister, notes: Any) -> None:
+    """A gate of before a change of language is not misread."""
+    with pytest.raises(FrameError, match=r"gate 'gate-0' speaks version 1 .* run the same joulegate on both"):
+        register.hello(Hello("i", GateReport("gate-0", 1)), Wire().send)
+    assert notes.connected == []
+
+
+def test_a_frame_goes_to_all_gates_or_to_one(register: GateRegister) -> None:
+    """Figures and limits reach those that are there."""
+    wires = [Wire() for _ in range(3)]
+    gates = [join(register, wire, f"gate-{number}", f"{number}") for number, wire in enumerate(wires)]
+    register.left(gates[2], gates[2].connections)
+    register.send(Figures())
+    register.send(Limits(), "gate-1")
+    register.send(Limits(), "unknown")
+    assert [wire.frames()[1:] for wire in wires] == [[Figures()], [Figures(), Limits()], []]
 
 
 def test_the_end_of_an_older_connection_changes_nothing(register: GateRegister) -> None:
@@ -215,21 +270,3 @@ def test_the_end_of_an_older_connection_changes_nothing(register: GateRegister) 
     join(register, Wire())
     assert not register.left(gate, older)
     assert gate.send is not None
-
-
-def test_a_process_that_cannot_be_seen_is_not_taken_for_dead(register: GateRegister) -> None:
-    """The pid of a gate in another container means nothing here."""
-    gate = register.hello(Hello("i", GateReport("gate-0", 2**30)), Wire().send)
-    assert gate.pid is None
-    assert gate.lives()
-
-
-def test_a_zombie_does_not_live() -> None:
-    """A killed gate counts as dead before its parent has reaped it."""
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    assert process_lives(child.pid)
-    child.kill()
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert not process_lives(child.pid)
-    child.communicate()
-    assert not process_lives(child.pid)

@@ -11,7 +11,7 @@ import pytest
 import structlog
 from msgspec import Raw
 
-from joulegate.channel.frames import SettledSpans, Welcome, pack, unpack_gate
+from joulegate.channel.frames import VERSION, SettledSpans, Welcome, pack, unpack_gate
 from joulegate.channel.retained import Bounds
 from joulegate.channel.sender import EventSender
 from joulegate.channel.stream import FrameReader
@@ -188,7 +188,7 @@ async def test_a_meter_that_does_not_read_holds_nothing_up(socket_path: Any, wor
 
     async def welcome_and_stop_reading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await FrameReader(reader, unpack_gate).next()
-        writer.write(pack(Welcome("m")))
+        writer.write(pack(Welcome("m", VERSION)))
         writer.transport.pause_reading()
         stuck.set()
         await over.wait()
@@ -236,7 +236,7 @@ async def test_flushed_means_that_the_kernel_has_it(socket_path: Any, words: Any
 
     async def never_read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.pause_reading()
-        writer.write(pack(Welcome("m")))
+        writer.write(pack(Welcome("m", VERSION)))
         await over.wait()
         writer.close()
 
@@ -356,14 +356,14 @@ async def test_a_fault_in_the_report_does_not_end_the_channel(socket_path: Any) 
     [
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         pack(SettledSpans([SpanId("a")])),
-        pack(Welcome("m")) + pack(Welcome("m")),
+        pack(Welcome("m", VERSION)) + pack(Welcome("m", VERSION)),
         b"\x00\x00\x00\x01\xc1",
     ],
 )
 async def test_what_is_no_meter_is_left_and_tried_again(socket_path: Any, words: Any, answer: bytes) -> None:
     """Garbage from the other end costs a reconnection, never an event."""
     batches: asyncio.Queue[Raw] = asyncio.Queue()
-    answers = [pack(Welcome("m")), answer]
+    answers = [pack(Welcome("m", VERSION)), answer]
     seen: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from joulegate.channel.frames import FrameError, Goodbye, SettledSpans, Welcome, pack, unpack_meter
+from joulegate.channel.frames import VERSION, FrameError, Goodbye, SettledSpans, Welcome, pack, unpack_meter
 from joulegate.channel.stream import FrameReader
 from joulegate.model import SpanId
 
@@ -12,10 +12,10 @@ from joulegate.model import SpanId
 async def test_frames_come_one_by_one_and_then_the_end() -> None:
     """Each frame is given once, in order, and the end of the stream is an EOFError."""
     stream = asyncio.StreamReader()
-    stream.feed_data(pack(Welcome("m")) + pack(SettledSpans([SpanId("a")])))
+    stream.feed_data(pack(Welcome("m", VERSION)) + pack(SettledSpans([SpanId("a")])))
     stream.feed_eof()
     frames = FrameReader(stream, unpack_meter)
-    assert [await frames.next(), await frames.next()] == [Welcome("m"), SettledSpans([SpanId("a")])]
+    assert [await frames.next(), await frames.next()] == [Welcome("m", VERSION), SettledSpans([SpanId("a")])]
     with pytest.raises(EOFError):
         await frames.next()
 

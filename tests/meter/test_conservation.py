@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from joulegate.attribution import build
 from joulegate.budgets.windows import Budgets
-from joulegate.channel.frames import Events, Hello
+from joulegate.channel.frames import VERSION, Events, Hello
 from joulegate.channel.gathering import Gathering
 from joulegate.channel.register import ConnectedGate as Peer
 from joulegate.channel.register import GateRegister
@@ -155,7 +155,7 @@ class Meter:
 
     def welcome(self, gate: ConnectedGate) -> None:
         self.peers[gate.name] = self.register.hello(
-            Hello(f"{gate.name}-{gate.life}", GateReport(gate.name, 1)), bytes
+            Hello(f"{gate.name}-{gate.life}", GateReport(gate.name, 1), VERSION), bytes
         )
 
     def hear(self, gate: ConnectedGate, events: Events) -> None:

@@ -1,7 +1,6 @@
 """Builds one gate process."""
 
 import asyncio
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from joulegate.app.ending import told_to_stop
 from joulegate.app.memory import collect_seldom
 from joulegate.app.problems import port_taken
 from joulegate.app.protocols import protocols
+from joulegate.channel.identity import clock_id, gate_name
 from joulegate.channel.sender import EventSender
 from joulegate.channel.unix import unix_connector
 from joulegate.config import Config
@@ -30,8 +30,8 @@ def run(config: Config, socket: Path) -> int:
 
 
 async def _serve(settings: GateSettings, address: str, socket: Path) -> None:
-    sender = EventSender(unix_connector(socket), lambda: gate.report())
-    gate = Gate(settings, protocols(), sender, gate_id=f"gate-{os.getpid()}")
+    sender = EventSender(unix_connector(socket), lambda: gate.report(), clock_id=clock_id())
+    gate = Gate(settings, protocols(), sender, gate_id=gate_name())
     with port_taken("listen.address", address, "--listen"):
         await gate.start(settings.host, settings.port, reuse_port=True)
     gate.attend()

@@ -16,6 +16,7 @@ from joulegate.app.mapping import Mapper
 from joulegate.app.memory import collect_seldom
 from joulegate.app.problems import port_taken
 from joulegate.budgets.windows import Budgets
+from joulegate.channel.identity import boot
 from joulegate.channel.receiver import EventServer
 from joulegate.config import CarbonConfig, Config
 from joulegate.config.addresses import address
@@ -35,19 +36,17 @@ from joulegate.units import Microwatts
 
 YIELDING = 10
 """Niceness: where gates and meter share a processor, traffic comes first. Readings carry their own time."""
-BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def run(config: Config, socket: Path) -> int:
     """Run until told to stop; return the exit code."""
-    boot = BOOT.read_text().strip() if BOOT.exists() else ""
     collect_seldom()
     os.nice(YIELDING)
-    uvloop.run(_serve(config, socket, boot))
+    uvloop.run(_serve(config, socket))
     return 0
 
 
-async def _serve(config: Config, socket: Path, boot: str) -> None:
+async def _serve(config: Config, socket: Path) -> None:
     energy = await asyncio.to_thread(opened, config)
     chosen = [device.id for device in energy.devices]
     logger("meter").info(
@@ -63,7 +62,7 @@ async def _serve(config: Config, socket: Path, boot: str) -> None:
         method=config.attribution.method if config.attribution.method != "auto" else attribution.BEST,
         pue=config.carbon.pue,
         degraded=energy.problem,
-        boot=boot,
+        boot=boot(),
         models=config.model,
     )
     setups = {one.name: mapper.setup(one) for one in served}

@@ -1,21 +1,36 @@
 """The frames between a gate and a meter, as bytes: no transport, no clock, no meaning of the events.
 
-A frame is a big-endian u32 length and that many bytes of MessagePack. The gate says ``Hello``, then
-``Events`` and ``ReportFrame``, at last ``Goodbye``; the meter says ``Welcome``, then ``SettledSpans``.
+A frame is a big-endian u32 length and that many bytes of MessagePack. The gate says ``Hello``; the meter
+answers ``Welcome`` or ``RefusedConnection``. Then the gate sends ``Events`` and ``ReportFrame``, at last
+``Goodbye``, and the meter ``SettledSpans``, ``Figures`` and ``Limits``. Every half second the meter sends
+``Ping`` and the gate answers ``Pong``: by that each end knows that the other lives. Frames and fields that an
+end does not know are passed over and counted, so a new one needs no new version.
 """
 
 import struct
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar, cast, get_args
 
 import msgspec
 from msgspec import Raw, Struct
 
 from joulegate.channel.packing import PackedChunks, packed_chunks
 from joulegate.errors import JoulegateError
-from joulegate.model import GateReport, SpanChunks, SpanClosed, SpanEvent, SpanId, SpanOpened
+from joulegate.model import (
+    Figures,
+    GateReport,
+    Limits,
+    SpanChunks,
+    SpanClosed,
+    SpanEvent,
+    SpanId,
+    SpanOpened,
+)
+from joulegate.units import Nanoseconds
 
+VERSION = 2
+"""Version of this language. It rises only where an older end would misread what a newer one says."""
 MAX_FRAME = 1 << 20
 """Longest body in bytes. A length beyond it is garbage: honest gates batch far below."""
 MAX_EVENT = MAX_FRAME // 2
@@ -38,6 +53,10 @@ class Hello(Struct, frozen=True, tag="hello"):
 
     instance: str
     report: GateReport
+    version: int = 1
+    """The first version did not say it."""
+    clock: str = ""
+    """Identity of the clock that its times are read from; empty if it is not known."""
 
 
 class Whole(Struct, frozen=True, tag="whole", gc=False):
@@ -64,6 +83,15 @@ class ReportFrame(Struct, frozen=True, tag="report"):
     report: GateReport
 
 
+class Pong(Struct, frozen=True, tag="pong", gc=False):
+    """The gate's answer, at once, to ``Welcome`` and to each ``Ping``."""
+
+    asked: Nanoseconds
+    """What the meter's clock said, as the meter sent it."""
+    answered: Nanoseconds
+    """What the gate's clock says."""
+
+
 class Goodbye(Struct, frozen=True, tag="goodbye"):
     """The gate ends of its own accord and has no open spans."""
 
@@ -72,6 +100,21 @@ class Welcome(Struct, frozen=True, tag="welcome"):
     """The meter's answer to ``Hello``; ``instance`` is new for each meter process."""
 
     instance: str
+    version: int = 1
+    t: Nanoseconds = Nanoseconds(0)
+    """The meter's clock: a welcome is the first ping."""
+
+
+class RefusedConnection(Struct, frozen=True, tag="refused"):
+    """Why the meter closes the connection."""
+
+    reason: str
+
+
+class Ping(Struct, frozen=True, tag="ping", gc=False):
+    """The meter lives, and asks what the gate's clock says."""
+
+    t: Nanoseconds
 
 
 class SettledSpans(Struct, frozen=True, tag="settled"):
@@ -80,8 +123,8 @@ class SettledSpans(Struct, frozen=True, tag="settled"):
     ids: list[SpanId]
 
 
-GateFrame: TypeAlias = Hello | Events | ReportFrame | Goodbye
-MeterFrame: TypeAlias = Welcome | SettledSpans
+GateFrame: TypeAlias = Hello | Events | ReportFrame | Pong | Goodbye
+MeterFrame: TypeAlias = Welcome | RefusedConnection | Ping | SettledSpans | Figures | Limits
 
 _ENCODER = msgspec.msgpack.Encoder()
 _GATE_FRAMES: msgspec.msgpack.Decoder[GateFrame] = msgspec.msgpack.Decoder(GateFrame)
@@ -97,14 +140,32 @@ def pack(frame: GateFrame | MeterFrame) -> bytes:
     return _HEAD.pack(len(body)) + body
 
 
-def unpack_gate(body: bytes) -> GateFrame:
-    """Read the body of a frame that a gate sent. Raises ``FrameError``."""
-    return _unpack(_GATE_FRAMES, body)
+def unpack_gate(body: bytes) -> GateFrame | None:
+    """Return the frame that a gate sent, ``None`` if it is of an unknown kind. Raises ``FrameError``."""
+    return _unpack_known(_GATE_FRAMES, body)
 
 
-def unpack_meter(body: bytes) -> MeterFrame:
-    """Read the body of a frame that a meter sent. Raises ``FrameError``."""
-    return _unpack(_METER_FRAMES, body)
+def unpack_meter(body: bytes) -> MeterFrame | None:
+    """Return the frame that a meter sent, ``None`` if it is of an unknown kind. Raises ``FrameError``."""
+    return _unpack_known(_METER_FRAMES, body)
+
+
+def unknown_parts(body: bytes, frame: Struct | None) -> int:
+    """Return what was passed over in reading a frame: the frame itself, or so many of its fields."""
+    if frame is None:
+        return 1
+    known = len(frame.__struct_fields__) + 1  # its kind is a field too
+    return max(0, _fields_in(body) - known)
+
+
+def version_problem(version: int, other: str) -> str | None:
+    """Return why one cannot talk with an end of this version, ``None`` if one can."""
+    if version == VERSION:
+        return None
+    return (
+        f"the {other} speaks version {version} of the channel and this end version {VERSION}: "
+        f"run the same joulegate on both"
+    )
 
 
 def pack_event(event: SpanEvent | Whole) -> bytes:
@@ -170,6 +231,37 @@ class FrameSplitter:
 
 
 T = TypeVar("T")
+
+
+class _Kind(Struct):
+    """What every frame says of itself."""
+
+    type: str
+
+
+_KIND = msgspec.msgpack.Decoder(_Kind)
+_KINDS = frozenset(frame.__struct_config__.tag for frame in get_args(GateFrame | MeterFrame))
+"""Of both ends: what only the other one may say is refused."""
+
+
+def _unpack_known(decoder: msgspec.msgpack.Decoder[T], body: bytes) -> T | None:
+    try:
+        return _unpack(decoder, body)
+    except FrameError:
+        if _unpack(_KIND, body).type in _KINDS:
+            raise
+        return None
+
+
+def _fields_in(body: bytes) -> int:
+    """Return how many fields a map in MessagePack begins with."""
+    if body[0] == _MAP16:
+        return int.from_bytes(body[1:3], "big")
+    return body[0] & 0x0F
+
+
+_MAP16 = 0xDE
+"""First byte of a map of 16 to 65,535 fields; one of fewer carries their number in its first byte."""
 
 
 def _unpack(decoder: msgspec.msgpack.Decoder[T], body: Raw | bytes) -> T:

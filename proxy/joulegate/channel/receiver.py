@@ -5,20 +5,35 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import assert_never
 
-from joulegate.channel.frames import Events, FrameError, GateFrame, Goodbye, Hello, ReportFrame, unpack_gate
+from joulegate import clock
+from joulegate.channel.frames import (
+    Events,
+    FrameError,
+    GateFrame,
+    Goodbye,
+    Hello,
+    Ping,
+    Pong,
+    RefusedConnection,
+    ReportFrame,
+    pack,
+    unpack_gate,
+)
 from joulegate.channel.register import ConnectedGate, GateRegister
-from joulegate.channel.stream import FrameReader
+from joulegate.channel.stream import BEAT_SECONDS, FrameReader, until_one_fails, until_silent
 from joulegate.channel.unix import bind_private
 from joulegate.log import logger
-from joulegate.model import SpanId
+from joulegate.model import Figures, Limits, SpanId
 from joulegate.ports import EventHandler
 from joulegate.units import Nanoseconds
 
 COME_BACK_WITHIN = 2.0
-"""Seconds that a gate whose process lives has for a new connection before it counts as dead."""
+"""Seconds that a gate has for a new connection before it counts as dead and its requests are closed."""
 LOOK_EVERY = 0.05
 HELLO_WITHIN = 5.0
 BACKLOG = 128
+REASONS = 16
+"""Different reasons of refusals that are logged; later ones are counted only."""
 
 
 class EventServer:
@@ -39,13 +54,18 @@ class EventServer:
         began: Nanoseconds | None = None,
         come_back_within: float = COME_BACK_WITHIN,
         hello_within: float = HELLO_WITHIN,
+        beat: float = BEAT_SECONDS,
     ) -> None:
         self.refused_connections = 0
         """Connections that were closed because of what came over them."""
+        self.ignored_parts = 0
+        """Frames of gates, and fields of them, that this version does not know."""
         self._path = path
         self._register = GateRegister(handler, is_settled, began=began)
         self._come_back_within = come_back_within
         self._hello_within = hello_within
+        self._beat = beat
+        self._reasons: set[str] = set()
         self._server: asyncio.Server | None = None
         self._stopping = False
         self._open: set[asyncio.StreamWriter] = set()
@@ -83,11 +103,15 @@ class EventServer:
         """Let the gates forget these spans; call it on the loop, once they are safe in the ledger."""
         self._register.settled(ids)
 
+    def send(self, frame: Figures | Limits, gate: str | None = None) -> None:
+        """Send a frame to one gate by its name, or to all; one that is away does not get it."""
+        self._register.send(frame, gate)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
         self._alone.clear()
         try:
-            gate = await self._converse(FrameReader(reader, unpack_gate), writer)
+            gate = await self._converse(FrameReader(reader, unpack_gate, self._ignored), writer)
             if gate is not None:
                 await self._see_off(gate, gate.connections)
         finally:
@@ -104,10 +128,13 @@ class EventServer:
         try:
             gate = await self._greeted(frames, writer)
             connection = gate.connections
-            while True:
-                self._take(gate, await frames.next())
+            await until_one_fails(
+                self._listen(gate, connection, frames),
+                until_silent(frames, lambda: writer.write(pack(Ping(clock.monotonic()))), beat=self._beat),
+            )
         except FrameError as error:
             self._refuse(error)
+            writer.write(pack(RefusedConnection(str(error))))
         except (OSError, EOFError):
             pass  # how every connection ends; what it means is found out in _see_off
         finally:
@@ -115,11 +142,21 @@ class EventServer:
         return gate if gate is not None and self._register.left(gate, connection) else None
 
     async def _greeted(self, frames: FrameReader[GateFrame], writer: asyncio.StreamWriter) -> ConnectedGate:
-        async with asyncio.timeout(self._hello_within):
-            hello = await frames.next()
+        try:
+            async with asyncio.timeout(self._hello_within):
+                hello = await frames.next()
+        except TimeoutError:
+            raise FrameError(f"what connected said nothing for {self._hello_within:g} s") from None
         if not isinstance(hello, Hello):
             raise FrameError("a gate did not begin with hello")
         return self._register.hello(hello, writer.write)
+
+    async def _listen(self, gate: ConnectedGate, connection: int, frames: FrameReader[GateFrame]) -> None:
+        while True:
+            frame = await frames.next()
+            if gate.connections != connection:
+                raise EOFError("the gate has a newer connection")
+            self._take(gate, frame)
 
     def _take(self, gate: ConnectedGate, frame: GateFrame) -> None:
         match frame:
@@ -127,24 +164,33 @@ class EventServer:
                 self._register.events(gate, frame)
             case ReportFrame(report=report):
                 self._register.reported(report)
+            case Pong():
+                pass
             case Goodbye():
                 gate.leaving = True
             case Hello():
-                raise FrameError("a gate said hello twice")
+                raise FrameError(f"gate {gate.id!r} said hello twice")
             case _:
                 assert_never(frame)
 
     async def _see_off(self, gate: ConnectedGate, connection: int) -> None:
-        """Wait for a gate to come back; report it dead if its process is gone or it does not come."""
+        """Wait for a gate to come back; report it dead if it said goodbye or does not come."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._come_back_within
         while gate.connections == connection and not self._stopping:
-            if gate.leaving or not gate.lives() or loop.time() >= deadline:
+            if gate.leaving or loop.time() >= deadline:
                 self._register.lose(gate)
                 return
             await asyncio.sleep(LOOK_EVERY)
 
     def _refuse(self, error: FrameError) -> None:
         self.refused_connections += 1
-        if self.refused_connections == 1:
+        if str(error) not in self._reasons and len(self._reasons) < REASONS:
+            self._reasons.add(str(error))
             self._log.error("channel.refused", reason=str(error))
+
+    def _ignored(self, parts: int) -> None:
+        """Count what a newer gate says and this meter does not know; say so the first time."""
+        if not self.ignored_parts:
+            self._log.warning("channel.ignored", parts=parts, note="a gate is of a newer version")
+        self.ignored_parts += parts

@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from uuid import uuid4
 
-import psutil
 from msgspec import Raw, Struct
 
+from joulegate import clock
 from joulegate.channel.frames import (
+    VERSION,
     Events,
     FrameError,
     Hello,
@@ -16,11 +17,15 @@ from joulegate.channel.frames import (
     pack,
     settled_frames,
     unpack_event,
+    version_problem,
 )
 from joulegate.log import logger
-from joulegate.model import GateReport, SpanEvent, SpanId, SpanOpened
+from joulegate.model import Figures, GateReport, Limits, SpanEvent, SpanId, SpanOpened
 from joulegate.ports import EventHandler
 from joulegate.units import Nanoseconds
+
+LOST_GATES = 64
+"""Lost gates of which the meter still knows how far they had come, should one come back after all."""
 
 
 class ConnectedGate(Struct, eq=False):
@@ -28,22 +33,20 @@ class ConnectedGate(Struct, eq=False):
 
     id: str
     instance: str
-    pid: int | None
-    """``None`` if it is not to be seen from here, for example in another container."""
+    pid: int
+    """On its own host: for people only."""
     send: Callable[[bytes], None] | None
     """Writes to its present connection; ``None`` without one."""
     connections: int = 0
     """How often it connected: the number of its present connection."""
+    latest: int = 0
+    """Sequence number of the last event of its present connection."""
     received: int = 0
     """Highest sequence number that was handed on."""
     leaving: bool = False
     """It said goodbye."""
     lost: bool = False
     """The handler was told that it is gone."""
-
-    def lives(self) -> bool:
-        """Whether its process may still be running."""
-        return self.pid is None or process_lives(self.pid)
 
 
 class GateRegister:
@@ -59,12 +62,14 @@ class GateRegister:
         is_settled: Callable[[SpanId], bool],
         *,
         began: Nanoseconds | None = None,
+        now: Callable[[], Nanoseconds] = clock.monotonic,
     ) -> None:
         self.rejected_events = 0
         """Events that could not be read or that the handler refused with an error."""
         self._handler = handler
         self._is_settled = is_settled
         self._began = began
+        self._now = now
         self._instance = uuid4().hex
         self._gates: dict[str, ConnectedGate] = {}
         self._owners: dict[SpanId, str] = {}
@@ -75,8 +80,13 @@ class GateRegister:
         return sum(gate.send is not None for gate in self._gates.values())
 
     def hello(self, hello: Hello, send: Callable[[bytes], None]) -> ConnectedGate:
-        """Accept a gate in. Raises ``FrameError`` if another process of this name is connected."""
+        """Let a gate in and return it.
+
+        Raises ``FrameError`` if it speaks another version, or if another process of its name is connected.
+        """
         report = hello.report
+        if problem := version_problem(hello.version, f"gate {report.id!r}"):
+            raise FrameError(problem)
         gate = self._gates.get(report.id)
         if gate is not None and gate.instance != hello.instance:
             if gate.send is not None:
@@ -84,11 +94,11 @@ class GateRegister:
             self.lose(gate)
             gate = None
         if gate is None:
-            pid = report.pid if process_lives(report.pid) else None
-            gate = self._gates[report.id] = ConnectedGate(report.id, hello.instance, pid, send)
-        gate.send, gate.lost = send, False
+            gate = ConnectedGate(report.id, hello.instance, report.pid, send)
+        self._gates[report.id] = gate
+        gate.send, gate.lost, gate.leaving, gate.latest = send, False, False, 0
         gate.connections += 1
-        send(pack(Welcome(self._instance)))
+        send(pack(Welcome(self._instance, VERSION, self._now())))
         self._handler.gate_connected(report)
         self._log.info("channel.connected", gate=report.id, pid=report.pid)
         return gate
@@ -105,9 +115,17 @@ class GateRegister:
         self._handler.gate_reported(report)
 
     def events(self, gate: ConnectedGate, events: Events) -> None:
-        """Accept a batch: hand on what is new, and answer for spans that were settled long ago."""
+        """Hand on what is new in a batch, and answer for spans that were settled long ago.
+
+        Raises ``FrameError`` where the sequence numbers do not rise; what came before is handed on.
+        """
         settled: dict[SpanId, None] = {}
         for sequence, packed in events.items:
+            if sequence <= gate.latest:
+                raise FrameError(
+                    f"gate {gate.id!r} sent event {sequence} after event {gate.latest}: numbers must rise"
+                )
+            gate.latest = sequence
             self._event(gate, sequence, packed, settled)
         self._tell(gate, settled)
 
@@ -122,6 +140,13 @@ class GateRegister:
             if name in self._gates:
                 self._tell(self._gates[name], own)
 
+    def send(self, frame: Figures | Limits, gate: str | None = None) -> None:
+        """Send a frame to one gate by its name, or to all; one that is away does not get it."""
+        packed = pack(frame)
+        for one in self._gates.values() if gate is None else filter(None, [self._gates.get(gate)]):
+            if one.send is not None:
+                one.send(packed)
+
     def lose(self, gate: ConnectedGate) -> None:
         """Tell the handler, once, that this process is gone."""
         if gate.lost:
@@ -129,9 +154,16 @@ class GateRegister:
         gate.lost = True
         if not gate.leaving:
             self._log.warning("channel.lost", gate=gate.id, pid=gate.pid)
-        if not gate.lives():  # it cannot come back: forget it, or each restart of a gate would leave one
-            self._gates.pop(gate.id, None)
+        self._forget(gate)
         self._handler.gate_lost(gate.id)
+
+    def _forget(self, gate: ConnectedGate) -> None:
+        """Forget a gate that ended, and the oldest of too many lost ones: each restart makes a new gate."""
+        if gate.leaving:
+            self._gates.pop(gate.id, None)
+        lost = [one.id for one in self._gates.values() if one.lost]
+        for id_ in lost[: max(len(lost) - LOST_GATES, 0)]:
+            del self._gates[id_]
 
     def _event(self, gate: ConnectedGate, sequence: int, packed: Raw, settled: dict[SpanId, None]) -> None:
         try:
@@ -170,11 +202,3 @@ class GateRegister:
                 reason="an event could not be used; later ones are counted only",
                 exc_info=True,
             )
-
-
-def process_lives(pid: int) -> bool:
-    """Whether a process is running here; one that ended and is not reaped yet is not."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except (psutil.Error, ValueError):
-        return False

@@ -2,29 +2,37 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias, assert_never
 from uuid import uuid4
 
 from msgspec import Raw, structs
 
+from joulegate import clock
 from joulegate.channel.frames import (
+    VERSION,
     Events,
     FrameError,
     Goodbye,
     Hello,
     MeterFrame,
+    Ping,
+    Pong,
+    RefusedConnection,
     ReportFrame,
     SettledSpans,
     Welcome,
     pack,
     unpack_meter,
+    version_problem,
 )
 from joulegate.channel.gathering import GatheredEvent, Gathering
 from joulegate.channel.retained import Bounds, Retained
-from joulegate.channel.stream import FrameReader
+from joulegate.channel.stream import BEAT_SECONDS, FrameReader, until_one_fails, until_silent
 from joulegate.log import logger
-from joulegate.model import GateReport, SpanEvent
+from joulegate.model import Figures, GateReport, Limits, SpanEvent
+from joulegate.ports import GateControl
+from joulegate.units import Nanoseconds
 
 Connector: TypeAlias = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 """Makes a connection to the meter. Raises ``OSError`` if there is none now."""
@@ -46,10 +54,24 @@ class EventSender:
     """
 
     def __init__(
-        self, connect: Connector, report: Callable[[], GateReport], *, bounds: Bounds | None = None
+        self,
+        connect: Connector,
+        report: Callable[[], GateReport],
+        *,
+        control: GateControl | None = None,
+        bounds: Bounds | None = None,
+        beat: float = BEAT_SECONDS,
+        now: Callable[[], Nanoseconds] = clock.monotonic,
+        clock_id: str = "",
     ) -> None:
+        self.ignored_parts = 0
+        """Frames of meters, and fields of them, that this version does not know."""
         self._connect = connect
         self._report = report
+        self._control = control
+        self._beat = beat
+        self._now = now
+        self._clock_id = clock_id
         self._instance = uuid4().hex
         self._retained = Retained(bounds or Bounds())
         self._gathering = Gathering()
@@ -108,6 +130,8 @@ class EventSender:
                 self._lost(
                     error, news=self._connected or wait >= LAST_RETRY or not isinstance(error, OSError)
                 )
+                if isinstance(error, FrameError):
+                    wait = LAST_RETRY  # the same would come of it at once
             await asyncio.sleep(wait)
             wait = min(wait * 2, LAST_RETRY)
 
@@ -123,24 +147,54 @@ class EventSender:
 
     async def _welcomed(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Report hello, then converse until the connection ends, always with an error."""
-        # With a limit of 0, drain() returns when the kernel has every byte: no second, unbounded buffer.
-        writer.transport.set_write_buffer_limits(high=0)
-        writer.write(pack(Hello(self._instance, self._figures())))
-        frames = FrameReader(reader, unpack_meter)
-        async with asyncio.timeout(WELCOME_WITHIN):
-            welcome = await frames.next()
+        # With a limit of 1, drain() returns when the kernel has every byte: no second, unbounded buffer.
+        # With 0 a TLS transport pauses while it is empty, until something comes from the meter.
+        writer.transport.set_write_buffer_limits(high=1, low=0)
+        writer.write(pack(Hello(self._instance, self._figures(), VERSION, self._clock_id)))
+        frames: FrameReader[MeterFrame] = FrameReader(reader, unpack_meter, self._ignored)
+        self._found(await self._welcome(frames), writer)
+        await until_one_fails(
+            self._listen(frames, writer),
+            self._send_events(writer),
+            self._send_reports(writer),
+            until_silent(frames, lambda: None, beat=self._beat),
+        )
+
+    async def _welcome(self, frames: FrameReader[MeterFrame]) -> Welcome:
+        try:
+            async with asyncio.timeout(WELCOME_WITHIN):
+                welcome = await frames.next()
+        except TimeoutError:
+            raise FrameError(f"what is there did not answer within {WELCOME_WITHIN:g} s") from None
+        if isinstance(welcome, RefusedConnection):
+            raise FrameError(f"refused by the meter: {welcome.reason}")
         if not isinstance(welcome, Welcome):
             raise FrameError("the meter did not begin with a welcome")
-        self._found(welcome)
-        await _until_one_fails(self._listen(frames), self._send_events(writer), self._send_reports(writer))
+        if problem := version_problem(welcome.version, "meter"):
+            raise FrameError(problem)
+        return welcome
 
-    async def _listen(self, frames: FrameReader[MeterFrame]) -> None:
+    async def _listen(self, frames: FrameReader[MeterFrame], writer: asyncio.StreamWriter) -> None:
         while True:
             frame = await frames.next()
-            if not isinstance(frame, SettledSpans):
-                raise FrameError("the meter welcomed this gate twice")
-            self._retained.settle(frame.ids)
-            self._watch_overflow()
+            match frame:
+                case SettledSpans(ids=ids):
+                    self._retained.settle(ids)
+                    self._watch_overflow()
+                case Ping(t=asked):
+                    writer.write(pack(Pong(asked, self._now())))
+                case Figures():
+                    if self._control:
+                        self._control.figures(frame)
+                case Limits():
+                    if self._control:
+                        self._control.limits(frame)
+                case RefusedConnection(reason=reason):
+                    raise FrameError(f"refused by the meter: {reason}")
+                case Welcome():
+                    raise FrameError("the meter welcomed this gate twice")
+                case _:
+                    assert_never(frame)
 
     async def _send_events(self, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -173,7 +227,8 @@ class EventSender:
                 size += len(packed)
         return batch
 
-    def _found(self, welcome: Welcome) -> None:
+    def _found(self, welcome: Welcome, writer: asyncio.StreamWriter) -> None:
+        writer.write(pack(Pong(welcome.t, self._now())))  # before any event: the meter dates them by it
         self._unsent = deque(self._retained.sequences())
         self._connected = True
         self._lost_said = False
@@ -191,7 +246,15 @@ class EventSender:
             self._log.warning("channel.lost", reason=str(error) or type(error).__name__)
 
     def _figures(self) -> GateReport:
-        return structs.replace(self._report(), dropped_events=self._retained.dropped)
+        return structs.replace(
+            self._report(), dropped_events=self._retained.dropped, ignored_parts=self.ignored_parts
+        )
+
+    def _ignored(self, parts: int) -> None:
+        """Count what a newer meter says and this gate does not know; say so the first time."""
+        if not self.ignored_parts:
+            self._log.warning("channel.ignored", parts=parts, note="the meter is of a newer version")
+        self.ignored_parts += parts
 
     def _watch_overflow(self) -> None:
         """Report once that events are dropped, and once that there is room again."""
@@ -205,26 +268,3 @@ class EventSender:
         if self._overflowing and not self._retained.full:
             self._overflowing = False
             self._log.info("channel.recovered", dropped_events=self._retained.dropped)
-
-
-async def _until_one_fails(*conversations: Coroutine[None, None, None]) -> None:
-    """Run them side by side, end them all with the first error, and raise that.
-
-    An error is passed by a future, because a task group that ends by an error of its task forgets a
-    cancellation of its own that comes meanwhile, up to Python 3.12.
-    """
-    failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-
-    async def watch(conversation: Coroutine[None, None, None]) -> None:
-        try:
-            await conversation
-        except Exception as error:
-            if not failure.done():
-                failure.set_result(error)
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(watch(conversation)) for conversation in conversations]
-        error = await failure
-        for task in tasks:
-            task.cancel()
-    raise error

@@ -5,6 +5,7 @@ what each request is charged, ``status`` what the meter shows. Nothing here comp
 that is not known is ``None``, never zero.
 """
 
+from joulegate.model.control import BudgetLease, Figures, Limits, SpanFigure, UpstreamPrices, WorkPrice
 from joulegate.model.energy import (
     Component,
     Device,
@@ -78,6 +79,7 @@ __all__ = [
     "Asked",
     "Balance",
     "BudgetCharge",
+    "BudgetLease",
     "BudgetStatus",
     "CarbonStatus",
     "Component",
@@ -90,6 +92,7 @@ __all__ = [
     "EnergySample",
     "Fact",
     "FactSource",
+    "Figures",
     "GateReport",
     "GateStatus",
     "JobNote",
@@ -97,6 +100,7 @@ __all__ = [
     "JobState",
     "Labels",
     "LedgerStatus",
+    "Limits",
     "MeterStatus",
     "Method",
     "Node",
@@ -116,6 +120,7 @@ __all__ = [
     "SpanChunks",
     "SpanClosed",
     "SpanEvent",
+    "SpanFigure",
     "SpanFirstByte",
     "SpanId",
     "SpanJob",
@@ -125,12 +130,14 @@ __all__ = [
     "TaskFacts",
     "TaskTotals",
     "Tier",
+    "UpstreamPrices",
     "UpstreamReport",
     "UpstreamSetup",
     "UpstreamStatus",
     "WindowBooks",
     "Work",
     "WorkClass",
+    "WorkPrice",
     "WorkTotals",
     "alike",
     "work_of",

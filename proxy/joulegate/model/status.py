@@ -125,6 +125,8 @@ class GateReport(Struct, frozen=True):
     loop_lag: Nanoseconds = Nanoseconds(0)
     """Longest stall of the event loop since the last report."""
     upstreams: tuple[UpstreamReport, ...] = ()
+    ignored_parts: int = 0
+    """Frames, and fields of frames, that its meter sent and that it does not know."""
 
 
 class GateStatus(Struct, frozen=True):

@@ -6,7 +6,7 @@ Every plug-in module has one class ``Plugin`` and, if it takes settings, a froze
 
 from joulegate.ports.attribution import Attributor, DeviceHealth
 from joulegate.ports.carbon import CarbonSource, Intensity
-from joulegate.ports.channel import EventHandler, EventSink
+from joulegate.ports.channel import EventHandler, EventSink, GateControl
 from joulegate.ports.exporters import Continuous, Exporter
 from joulegate.ports.jobs import JobObserver, JobProtocol, WebsocketObserver
 from joulegate.ports.protocols import (
@@ -37,6 +37,7 @@ __all__ = [
     "EventSink",
     "Exporter",
     "Fields",
+    "GateControl",
     "Headers",
     "InferenceProtocol",
     "Intensity",

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from joulegate.model import GateReport, SpanEvent
+from joulegate.model import Figures, GateReport, Limits, SpanEvent
 
 
 class EventSink(Protocol):
@@ -10,6 +10,18 @@ class EventSink(Protocol):
 
     def emit(self, event: SpanEvent) -> None:
         """Accept one event. Never blocks and never raises; what overflows its bound is counted."""
+        ...
+
+
+class GateControl(Protocol):
+    """Who listens to the meter: the gate. Both are called on its loop and must be quick."""
+
+    def figures(self, figures: Figures) -> None:
+        """Accept price lists and figures of requests that are new or have changed."""
+        ...
+
+    def limits(self, limits: Limits) -> None:
+        """Accept leases of budgets that are new or have changed."""
         ...
 
 
