@@ -26,6 +26,10 @@ class SourceInvalid(JoulegateError):
     """A reading makes no sense: drop it and count it."""
 
 
+class LedgerUnavailable(JoulegateError):
+    """The ledger cannot be read now: answer 503 and try again later. The message says why."""
+
+
 class TraceError(JoulegateError):
     """A recorded trace is malformed. The message names the file, the line and the field."""
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.errors import ConfigError, SourceUnavailable
+from joulegate.errors import ConfigError, LedgerUnavailable
 from joulegate.ledger.backlog import Backlog
 from joulegate.ledger.reader import LedgerReader
 from joulegate.ledger.rows import Batch, LedgerEntry
@@ -111,5 +111,5 @@ def test_a_file_that_fails_says_so() -> None:
     """A caller can answer that the ledger is away."""
     reader = written()
     reader.close()
-    with pytest.raises(SourceUnavailable, match="cannot be read"):
+    with pytest.raises(LedgerUnavailable, match="cannot be read"):
         reader.count()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from joulegate.errors import ConfigError, SourceUnavailable
+from joulegate.errors import ConfigError, LedgerUnavailable
 from joulegate.ledger.rows import BooksTotal, StoredReading
 from joulegate.ledger.schema import check
 from joulegate.model import Balance, BudgetCharge, DeviceId, ReportRow, RequestRecord, SpanId
@@ -43,7 +43,7 @@ FROM chosen LEFT JOIN means ON {same} GROUP BY {chosen} ORDER BY {chosen}
 
 
 class LedgerReader:
-    """Read access. Methods block for the time of a query; ``SourceUnavailable`` if the file fails."""
+    """Read access. Methods block for the time of a query; ``LedgerUnavailable`` if the file fails."""
 
     def __init__(
         self, connection: sqlite3.Connection, lock: AbstractContextManager[object] | None = None
@@ -138,7 +138,7 @@ class LedgerReader:
             with self._lock:
                 return ask()
         except sqlite3.Error as problem:
-            raise SourceUnavailable(f"the ledger cannot be read: {problem}", code="ledger") from problem
+            raise LedgerUnavailable(f"the ledger cannot be read: {problem}") from problem
 
 
 def _record(text: str) -> RequestRecord:

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Condition, Event, Lock, Thread
 
 from joulegate import clock
-from joulegate.errors import ConfigError, SourceUnavailable
+from joulegate.errors import ConfigError, LedgerUnavailable
 from joulegate.ledger.backlog import LIMIT, Backlog
 from joulegate.ledger.reader import LedgerReader
 from joulegate.ledger.rows import Batch, BooksTotal, unfinished
@@ -74,7 +74,7 @@ class Ledger:
         except BaseException as problem:
             if lock_file is not None:
                 os.close(lock_file)
-            if isinstance(problem, SourceUnavailable):
+            if isinstance(problem, LedgerUnavailable):
                 raise ConfigError(damaged(path, str(problem))) from problem
             raise
         logger("ledger").info("ledger.opened", path=path, rows=ledger._rows)
@@ -131,7 +131,7 @@ class Ledger:
         """Whether the final figure of a request is on disk."""
         try:
             return self.reader.has(id_)
-        except SourceUnavailable:
+        except LedgerUnavailable:
             return False
 
     def find(self, id_: str) -> RequestRecord | None:

@@ -185,7 +185,7 @@ class Meter:
     def find(self, id_: str) -> RequestRecord | None:
         """Return a request by its own id or its client's; ``settled.final`` says whether its figure stays.
 
-        May read the disk; raises ``SourceUnavailable`` if that fails.
+        May read the disk; raises ``LedgerUnavailable`` if that fails.
         """
         return self._settlement.find(id_) or self._ledger.find(id_)
 

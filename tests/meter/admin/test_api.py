@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from joulegate.errors import SourceUnavailable
+from joulegate.errors import LedgerUnavailable
 from joulegate.ledger.rows import Batch, BooksTotal, LedgerEntry
 from joulegate.ledger.sqlite import Ledger
 from joulegate.meter.admin.api import application
@@ -221,7 +221,7 @@ async def test_a_ledger_that_fails_is_a_503(client: Any, meter: FakeMeter) -> No
     """The rest of the address goes on."""
 
     def fail(id_: str) -> RequestRecord | None:
-        raise SourceUnavailable("the ledger cannot be read: disk I/O error", code="ledger")
+        raise LedgerUnavailable("the ledger cannot be read: disk I/O error")
 
     meter.find = fail
     answer = await client.get("/v1/requests/a")

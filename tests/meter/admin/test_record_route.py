@@ -74,6 +74,16 @@ async def test_a_recording_is_streamed_and_ends_in_time(
     assert b'"reason":"done","seconds":10.0,"requests":1' in text.splitlines()[-1]
 
 
+async def test_without_an_energy_source_a_recording_is_a_503(attributor: Any, tmp_path: Path) -> None:
+    """The answer says what is missing."""
+    ledger = Ledger.open(tmp_path / "l.db")
+    app = application(NoMeter(), ledger.reader, None, Recorder(attributor, [], {}, method="tokens"))
+    async with TestClient(TestServer(app)) as client, asyncio.timeout(30):
+        answer = await client.get("/v1/record")
+        assert (answer.status, "no energy source" in (await answer.json())["error"]) == (503, True)
+    ledger.close()
+
+
 async def test_a_recording_is_ended_by_its_name(client: Any) -> None:
     """The rest comes on its own connection; a name that nobody has is a 404."""
     answer = await client.get("/v1/record")

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from joulegate import attribution
-from joulegate.errors import SourceUnavailable
-from joulegate.meter.recording.recorder import Recorder, TooMany
+from joulegate.meter.recording.recorder import NothingToRecord, Recorder, TooMany
 from joulegate.meter.recording.recording import Reason, Recording
 from joulegate.model import (
     Asked,
@@ -75,7 +74,7 @@ def test_so_many_run_at_once_and_no_more(recorder: Recorder) -> None:
 
 def test_without_a_source_there_is_nothing_to_record(attributor: Any) -> None:
     """It says so at once."""
-    with pytest.raises(SourceUnavailable, match="no energy source"):
+    with pytest.raises(NothingToRecord, match="no energy source"):
         Recorder(attributor, [], {}, method="tokens").begin(SETTLE)
 
 

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from joulegate import clock
-from joulegate.errors import ConfigError, SourceUnavailable
+from joulegate.errors import ConfigError, LedgerUnavailable
 from joulegate.ledger.reader import LedgerReader
 from joulegate.ledger.rows import BooksTotal
 from joulegate.meter.admin.pages import Pages
@@ -150,7 +150,7 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except ConfigError as problem:
         return _problem(400, str(problem))
-    except SourceUnavailable as problem:
+    except LedgerUnavailable as problem:
         return _problem(503, str(problem))
     except web.HTTPException as problem:
         return _problem(problem.status, problem.reason, headers=problem.headers)

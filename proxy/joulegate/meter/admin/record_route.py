@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from joulegate.errors import ConfigError
-from joulegate.meter.recording.recorder import Recorder, TooMany
+from joulegate.meter.recording.recorder import NothingToRecord, Recorder, TooMany
 from joulegate.meter.recording.recording import Recording
 from joulegate.units import Nanoseconds, nanoseconds
 
@@ -45,6 +45,8 @@ class RecordRoute:
             name, recording = self._recorder.begin(time)
         except TooMany as error:
             raise web.HTTPTooManyRequests(reason=str(error)) from error
+        except NothingToRecord as error:
+            raise web.HTTPServiceUnavailable(reason=str(error)) from error
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", NAME: name})
         try:
             await response.prepare(request)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from joulegate import clock
-from joulegate.errors import JoulegateError, SourceUnavailable
+from joulegate.errors import JoulegateError
 from joulegate.log import logger
 from joulegate.meter.recording.recording import QUEUED, Host, Reason, Recording
 from joulegate.model import (
@@ -40,6 +40,10 @@ LATE = NANO
 """ns after its time that a recording waits for what gates tell late."""
 OPEN = 200_000
 """Requests under way; beyond it the oldest is forgotten, as in ``settlement.py``."""
+
+
+class NothingToRecord(JoulegateError):
+    """There is no energy source."""
 
 
 class TooMany(JoulegateError):
@@ -79,10 +83,10 @@ class Recorder:
     def begin(self, time: Nanoseconds) -> tuple[str, Recording]:
         """Begin a recording; return the name to end it by.
 
-        Raises ``TooMany``, and ``SourceUnavailable`` if there is nothing to read.
+        Raises ``TooMany``, and ``NothingToRecord`` without an energy source.
         """
         if not self._host.devices:
-            raise SourceUnavailable("there is no energy source, so there is nothing to record: see the log")
+            raise NothingToRecord("there is no energy source, so there is nothing to record: see the log")
         if len(self._recordings) >= AT_ONCE:
             raise TooMany(f"{AT_ONCE} recordings run already: try again when one has ended")
         now = self._now()
