@@ -3,7 +3,7 @@
 import pytest
 
 from joulegate import plugins
-from joulegate.gateway.exchange.observation import choose, preferring
+from joulegate.gateway.spans.observation import choose, preferring
 
 NAMES = sorted(plugins.names("protocols"), key=lambda name: (name == "generic", name))
 PROTOCOLS = {name: plugins.load("protocols", name).Plugin() for name in NAMES}

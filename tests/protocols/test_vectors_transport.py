@@ -87,7 +87,7 @@ VECTORS: dict[int, tuple[str, str, tuple[str, ...]]] = {
 
 ELSEWHERE: dict[int, dict[str, tuple[str, ...]]] = {
     18: {"protocols/test_kserve.py": ("test_tensors_behind_the_head_are_not_read",)},
-    19: {"gateway/exchange/test_websocket_observation.py": ("test_what_passes_is_told_and_passes_as_it_is",)},
+    19: {"gateway/spans/test_websocket_observation.py": ("test_what_passes_is_told_and_passes_as_it_is",)},
     20: {"gateway/exchange/test_dispatcher.py": ("test_what_could_mean_two_things_goes_nowhere",)},
     23: {
         "gateway/test_vectors.py": ("test_vector_23_a_client_that_leaves_after_the_last_byte_lost_nothing",),

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from joulegate.config.addresses import Endpoint
-from joulegate.gateway.exchange.observation import preferring
 from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.policy.routing import Routes
 from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.policy.usage_refusals import UsageRefusals
 from joulegate.gateway.replica import USUAL_PACE, Pace, Replica
 from joulegate.gateway.servers.fingerprints import MOST_MODELS
+from joulegate.gateway.spans.observation import preferring
 from joulegate.log import logger
 from joulegate.model import Outcome, ReplicaReport, UpstreamReport
 from joulegate.ports import InferenceProtocol

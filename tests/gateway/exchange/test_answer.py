@@ -5,10 +5,10 @@ from typing import Any, cast
 import pytest
 
 from joulegate.gateway.exchange.answer import PART, UNHEARD, Answer
-from joulegate.gateway.exchange.observation import Observation, SilentObserver
-from joulegate.gateway.exchange.request_span import Identity, RequestSpan
 from joulegate.gateway.http.client_connection import ClientConnection
 from joulegate.gateway.http.heads import ResponseHead, request_head, response_head
+from joulegate.gateway.spans.observation import Observation, SilentObserver
+from joulegate.gateway.spans.request_span import Identity, RequestSpan
 from joulegate.model import SpanId
 from joulegate.ports import Headers, Route
 from joulegate.units import Nanoseconds

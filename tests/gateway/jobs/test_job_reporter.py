@@ -1,9 +1,9 @@
 """What one exchange hears of jobs becomes requests, each closed once."""
 
-from joulegate.gateway.exchange.request_span import Identity
 from joulegate.gateway.jobs import job_reporter as ears
 from joulegate.gateway.jobs.job_reporter import JobReporter
 from joulegate.gateway.jobs.job_tracker import JobOrigin, JobTracker
+from joulegate.gateway.spans.request_span import Identity
 from joulegate.model import (
     JobSign,
     JobState,

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from joulegate.config.addresses import endpoint
-from joulegate.gateway.exchange.request_span import Identity
 from joulegate.gateway.jobs import job_tracker as jobs
 from joulegate.gateway.jobs.job_reporter import JobReporter
 from joulegate.gateway.jobs.job_tracker import FIRST, LAST, STILL, JobOrigin, JobTracker, origin
 from joulegate.gateway.policy.settings import Target
+from joulegate.gateway.spans.request_span import Identity
 from joulegate.model import (
     Asked,
     JobNote,

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegate.config.upstreams import _KINDS
-from joulegate.gateway.servers.fingerprints import MOST_MODELS, ServerAnswer, ServerIdentity, recognise
+from joulegate.gateway.http.call import ServerAnswer
+from joulegate.gateway.servers.fingerprints import MOST_MODELS, ServerIdentity, recognise
 from joulegate.model.servers import TITLES, ServerKind
 
 INFO = {"model_id": "m"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.gateway.servers.fingerprints import ServerAnswer
+from joulegate.gateway.http.call import ServerAnswer
 from joulegate.gateway.servers.load_gauges import gauge
 from joulegate.model import ServerKind
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from joulegate.gateway.servers.fingerprints import ServerAnswer
+from joulegate.gateway.http.call import ServerAnswer
 from joulegate.gateway.servers.stop_calls import AbandonedRequest, StopCall, runs, stop
 
 CHAT = AbandonedRequest("/v1/chat/completions", {b"x-conversation-id": b"a b/c&d"})

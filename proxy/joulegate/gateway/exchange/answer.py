@@ -6,13 +6,13 @@ heard together. What a stream costs is then mostly what it takes to pass its par
 
 from collections.abc import Callable
 
-from joulegate.gateway.exchange.request_span import RequestSpan
-from joulegate.gateway.exchange.websocket_observation import WebsocketObservation
 from joulegate.gateway.http.client_connection import ClientConnection
 from joulegate.gateway.http.encodings import decoder
 from joulegate.gateway.http.framing import LAST_CHUNK, AnswerFraming, Framing, answer_lines, chunk, framing_of
 from joulegate.gateway.http.headers import forwarded, status_lines
 from joulegate.gateway.http.heads import RequestHead, ResponseHead
+from joulegate.gateway.spans.request_span import RequestSpan
+from joulegate.gateway.spans.websocket_observation import WebsocketObservation
 from joulegate.ports import Headers, ResponseFilter
 from joulegate.units import Nanoseconds
 

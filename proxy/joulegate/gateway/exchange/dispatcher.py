@@ -6,9 +6,6 @@ from functools import partial
 from msgspec import Struct
 
 from joulegate.gateway.exchange.exchange import Exchange
-from joulegate.gateway.exchange.ids import SpanIds, client_request_id
-from joulegate.gateway.exchange.observation import GENERIC, Observation, choose
-from joulegate.gateway.exchange.request_span import Identity, RequestSpan
 from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.http.body import SMALL, BodyTimeout, RequestBody
 from joulegate.gateway.http.client_connection import ClientConnection
@@ -24,6 +21,9 @@ from joulegate.gateway.policy.routing import canonical, host_name, upstream_targ
 from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.policy.task_rules import TaskMatch, open_rules
 from joulegate.gateway.replica import Replica
+from joulegate.gateway.spans.ids import SpanIds, client_request_id
+from joulegate.gateway.spans.observation import GENERIC, Observation, choose
+from joulegate.gateway.spans.request_span import Identity, RequestSpan
 from joulegate.gateway.upstreams import Upstream, Upstreams
 from joulegate.ports import Headers, InferenceProtocol, Route
 from joulegate.units import Nanoseconds

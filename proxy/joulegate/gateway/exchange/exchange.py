@@ -10,7 +10,6 @@ from contextlib import aclosing
 from joulegate.errors import UpstreamError
 from joulegate.gateway.exchange.answer import REFUSALS, Answer
 from joulegate.gateway.exchange.decisions import Action, Event, Stage, decide, failed, outcome_of
-from joulegate.gateway.exchange.request_span import CloseSpan, RequestSpan
 from joulegate.gateway.exchange.tunnel import Tunnel, join
 from joulegate.gateway.exchange.upstream_request import onward_head, rewritten_request, whole_request
 from joulegate.gateway.gate_context import GateContext
@@ -23,6 +22,7 @@ from joulegate.gateway.http.upstream_connection import BodySink, UpstreamConnect
 from joulegate.gateway.policy.routing import upstream_target
 from joulegate.gateway.replica import Replica
 from joulegate.gateway.servers.stop_calls import AbandonedRequest
+from joulegate.gateway.spans.request_span import CloseSpan, RequestSpan
 from joulegate.gateway.upstreams import Upstream
 from joulegate.model import Outcome, Phase
 from joulegate.ports import Conclusion, Rewrite

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from joulegate.gateway.exchange.websocket_observation import WebsocketObservation
 from joulegate.gateway.http.client_connection import ClientConnection
 from joulegate.gateway.http.sockets import reset
+from joulegate.gateway.spans.websocket_observation import WebsocketObservation
 from joulegate.model import Outcome
 
 Ended = Callable[[Outcome], None]

@@ -8,10 +8,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from joulegate.errors import UpstreamError
-from joulegate.gateway.exchange.observation import Observation
-from joulegate.gateway.http.call import call
+from joulegate.gateway.http.call import ServerAnswer, call
 from joulegate.gateway.jobs.job_tracker import Clock, JobTracker, PolledJob
-from joulegate.gateway.servers.fingerprints import ServerAnswer
+from joulegate.gateway.spans.observation import Observation
 from joulegate.model import JobSign, JobState
 from joulegate.ports import InferenceProtocol
 from joulegate.units import NANO, Nanoseconds, seconds

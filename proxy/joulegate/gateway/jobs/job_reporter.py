@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from joulegate.gateway.exchange.ids import model_name
-from joulegate.gateway.exchange.request_span import Identity
 from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.jobs.job_tracker import JobOrigin, JobTracker
+from joulegate.gateway.spans.ids import model_name
+from joulegate.gateway.spans.request_span import Identity
 from joulegate.model import JobSign, Outcome, Phase, SpanClosed, SpanFirstByte, SpanId
 from joulegate.units import Nanoseconds
 

@@ -13,11 +13,11 @@ from itertools import islice
 from msgspec import Struct
 from msgspec.structs import replace
 
-from joulegate.gateway.exchange.ids import SpanIds, model_name
-from joulegate.gateway.exchange.request_span import Identity, opened
 from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.policy.routing import upstream_target
 from joulegate.gateway.policy.settings import Target
+from joulegate.gateway.spans.ids import SpanIds, model_name
+from joulegate.gateway.spans.request_span import Identity, opened
 from joulegate.model import (
     JobNote,
     JobSign,

@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from joulegate.errors import UpstreamError
-from joulegate.gateway.exchange.request_span import CloseSpan
 from joulegate.gateway.http.background_tasks import BackgroundTasks
 from joulegate.gateway.http.call import call
 from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.servers.load_gauges import ReadLoad, gauge
 from joulegate.gateway.servers.stop_calls import AbandonedRequest, StopCall, runs, stop
+from joulegate.gateway.spans.request_span import CloseSpan
 from joulegate.model import Outcome
 from joulegate.units import NANO, Nanoseconds
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from joulegate.gateway.http.call import ServerAnswer
 from joulegate.model.servers import TITLES, ServerKind
 
 MOST_MODELS = 32
@@ -29,15 +30,6 @@ OWNERS: Mapping[str, ServerKind] = {
 }
 """What servers write into ``owned_by`` of their model list: llama.cpp, vLLM 0.33, SGLang 0.5.23, Ollama,
 LMDeploy 0.18, TensorRT-LLM 1.0, infinity-emb 0.0.78 (sources)."""
-
-
-class ServerAnswer(Struct, frozen=True):
-    """What a server said to one question."""
-
-    status: int
-    fields: Mapping[bytes, bytes]
-    """First value of each header field by its name in lower case."""
-    body: bytes
 
 
 class ServerIdentity(Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from joulegate.gateway.servers.fingerprints import ServerAnswer
+from joulegate.gateway.http.call import ServerAnswer
 from joulegate.model import ServerKind
 
 ReadLoad = Callable[[ServerAnswer], int | None]

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from joulegate.gateway.servers.fingerprints import ServerAnswer
+from joulegate.gateway.http.call import ServerAnswer
 from joulegate.gateway.servers.load_gauges import PROGRESS, document
 from joulegate.model import ServerKind
 

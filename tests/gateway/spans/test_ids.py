@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.gateway.exchange.ids import MODEL_LENGTH, SpanIds, client_request_id, model_name
+from joulegate.gateway.spans.ids import MODEL_LENGTH, SpanIds, client_request_id, model_name
 from joulegate.units import Nanoseconds
 
 

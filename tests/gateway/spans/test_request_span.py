@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.gateway.exchange.observation import Observation, SilentObserver
-from joulegate.gateway.exchange.request_span import MOST_CHUNKS, Identity, RequestSpan
 from joulegate.gateway.policy.task_rules import TaskRule
+from joulegate.gateway.spans.observation import Observation, SilentObserver
+from joulegate.gateway.spans.request_span import MOST_CHUNKS, Identity, RequestSpan
 from joulegate.model import (
     Asked,
     Outcome,

@@ -10,9 +10,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from joulegate.framing.websocket import Message
-from joulegate.gateway.exchange.ids import MODEL_LENGTH, model_name
 from joulegate.gateway.http.encodings import Decoder, plain
 from joulegate.gateway.policy.route_rules import Ruled
+from joulegate.gateway.spans.ids import MODEL_LENGTH, model_name
 from joulegate.model import Asked, JobSign, ServerTimings, TaskFacts
 from joulegate.ports import (
     Conclusion,

@@ -8,9 +8,9 @@ from typing import Protocol, cast
 from msgspec import Struct
 from msgspec.structs import replace
 
-from joulegate.gateway.exchange.observation import Observation
 from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.policy.task_rules import TaskRule, task_of
+from joulegate.gateway.spans.observation import Observation
 from joulegate.model import (
     Asked,
     JobSign,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from joulegate.gateway.exchange.observation import (
+from joulegate.gateway.spans.observation import (
     GENERIC,
     Observation,
     ObservedFacts,

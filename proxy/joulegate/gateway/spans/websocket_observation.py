@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from joulegate.framing.websocket import BrokenWebsocket, WebsocketReader, compresses
-from joulegate.gateway.exchange.observation import Observation
-from joulegate.gateway.exchange.request_span import JobSink
+from joulegate.gateway.spans.observation import Observation
+from joulegate.gateway.spans.request_span import JobSink
 from joulegate.ports import Headers
 from joulegate.units import Nanoseconds
 

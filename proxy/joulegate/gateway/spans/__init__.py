@@ -1,0 +1,1 @@
+"""What the gate tells the meter of a request, and what it hears of it to tell: observers and events."""
