@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from joulegate.attribution.booking.deadlines import PATIENCE, Deadlines, stretch
+from joulegate.attribution.booking.deadlines import LONGEST_WAIT, Deadlines, stretch
 from joulegate.attribution.input.windows import Window
 from joulegate.units import NANO
 
@@ -21,7 +21,7 @@ WINDOW = Window(10 * NANO, 11 * NANO, {}, {})
         ([12.0, 20.0], False, 20 + 1),
         ([12.0, 90.0], False, 12 + 30),
         ([12.0, math.inf], False, 12 + 30),
-        ([math.inf], True, 11 + PATIENCE / NANO),
+        ([math.inf], True, 11 + LONGEST_WAIT / NANO),
     ],
 )
 def test_a_window_waits_but_not_for_ever(ends: list[float], learns: bool, due: float) -> None:

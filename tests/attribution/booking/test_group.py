@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from joulegate.attribution.booking.group import PIECE
+from joulegate.attribution.booking.group import PIECE_REQUESTS
 from joulegate.model import Outcome
 from joulegate.units import MICRO
 
@@ -133,7 +133,7 @@ def test_a_crowd_is_looked_at_in_pieces_and_each_window_twice(bench: Any, make: 
     run = one.drain(12)
 
     assert max(crowded) <= 2
-    assert watched.most < 3 * PIECE
+    assert watched.most < 3 * PIECE_REQUESTS
     assert len(run.settled) == 150 * 60
     assert len(run.provisional) > 100 * 60
     assert sum(figure.energy for figure in run.settled.values()) == sum(w.requests for w in run.windows)

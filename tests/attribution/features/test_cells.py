@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from joulegate.attribution.features.cells import MOST, Cells, ImageTrack, TextTrack, ratio
+from joulegate.attribution.features.cells import MAX_CELLS, Cells, ImageTrack, TextTrack, ratio
 from joulegate.attribution.features.images import PlacedImage
 from joulegate.attribution.features.placed_work import Curves, PlacedWork, joined
 from joulegate.attribution.features.step_clock import StepClock, Streams
@@ -45,7 +45,7 @@ def test_no_cell_belongs_to_two_windows() -> None:
 
 def test_a_window_of_hours_has_wide_cells() -> None:
     """A lost device must not eat the memory."""
-    assert len(Cells([0.0, 1e6])) == MOST
+    assert len(Cells([0.0, 1e6])) == MAX_CELLS
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

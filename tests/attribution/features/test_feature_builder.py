@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from joulegate.attribution.features.counter_lag import CounterLag
-from joulegate.attribution.features.feature_builder import FINE, FeatureBuilder
+from joulegate.attribution.features.feature_builder import FINE_CELL_S, FeatureBuilder
 from joulegate.attribution.features.window_features import DeviceState
 from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.windows import Window
@@ -68,7 +68,9 @@ def test_brief_work_gets_fine_cells(make: Any) -> None:
     """Where most requests take some milliseconds, so do cells."""
     spans = [ended(make, str(i), 1.0 + i / 10, 1.01 + i / 10, out=0) for i in range(5)]
 
-    assert builder().build(windows(), spans, NOW, DEVICES, CounterLag()).cells.width[0] == pytest.approx(FINE)
+    assert builder().build(windows(), spans, NOW, DEVICES, CounterLag()).cells.width[0] == pytest.approx(
+        FINE_CELL_S
+    )
 
 
 def test_who_is_far_away_is_left_out(make: Any) -> None:

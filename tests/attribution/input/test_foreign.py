@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.attribution.input.foreign import REACH, ForeignLoad, Load
+from joulegate.attribution.input.foreign import REPORT_REACH_S, ForeignLoad, Load
 from joulegate.model import DeviceId, DeviceLoad
 from joulegate.units import NANO, Nanoseconds
 
@@ -34,7 +34,11 @@ def test_a_window_has_the_mean_of_the_reports_on_its_time() -> None:
 
 def test_a_missing_report_is_bridged_and_a_long_silence_is_not() -> None:
     """The nearest report holds for a while; then nothing is known, which is as before."""
-    load = over([1, 2, 3, 4, 2 + 2 * REACH, 2 + 2 * REACH + 1], report(0, 1, 0, 50), report(2, 3, 0, 50))
+    load = over(
+        [1, 2, 3, 4, 2 + 2 * REPORT_REACH_S, 2 + 2 * REPORT_REACH_S + 1],
+        report(0, 1, 0, 50),
+        report(2, 3, 0, 50),
+    )
     assert load.foreign[:2] == pytest.approx([0.5, 0.5])
     assert load.foreign[2] == pytest.approx(0.5)
     assert load.foreign[-1] == 0

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from joulegate.attribution.input.request import FEW, Kind, RequestInput
+from joulegate.attribution.input.request import KEPT_CHUNKS, Kind, RequestInput
 from joulegate.model import (
     JobState,
     SpanId,
@@ -98,5 +98,5 @@ def test_a_long_stream_lets_go_of_its_past(make: Any) -> None:
     assert one.gone == before  # not for a few
     one.take(make.chunks("a", [60.0 + i for i in range(1000)]))
     one.trim(1e9)
-    assert len(one.times) == FEW
+    assert len(one.times) == KEPT_CHUNKS
     assert one.gone_bytes + sum(one.sizes) == 12_000

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulegate.attribution.rules.scaling import (
-    AROUND,
+    AROUND_WINDOWS,
     FOREIGN_SCALE,
     FOREIGN_WINDOWS,
     _beside,
@@ -36,7 +36,9 @@ def test_no_more_is_taken_than_was_told_of() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.floats(0, 1e3), st.floats(0, 1e3), st.floats(0, 1e3)), min_size=1, max_size=3 * AROUND
+        st.tuples(st.floats(0, 1e3), st.floats(0, 1e3), st.floats(0, 1e3)),
+        min_size=1,
+        max_size=3 * AROUND_WINDOWS,
     )
 )
 def test_strangers_never_get_more_than_there_is(windows: list[tuple[float, float, float]]) -> None:
@@ -77,7 +79,7 @@ def test_an_edge_that_is_off_moves_idle_energy_and_not_that_of_short_requests() 
 @given(
     st.lists(
         st.tuples(st.floats(0, 1e3), st.floats(0, 1), st.floats(0, 1e3), st.floats(0, 1)),
-        min_size=1, max_size=3 * AROUND,
+        min_size=1, max_size=3 * AROUND_WINDOWS,
     )
 )  # fmt: skip
 def test_idle_energy_stays_within_the_window(windows: list[tuple[float, float, float, float]]) -> None:

@@ -5,36 +5,36 @@ from collections.abc import Sequence
 import numpy as np
 
 from joulegate.attribution.input.windows import Window
-from joulegate.attribution.maths.arrays import Floats
-from joulegate.units import NANO
+from joulegate.attribution.maths.arrays import Floats, Seconds
+from joulegate.units import NANO, Nanoseconds, nanoseconds
 
-PATIENCE = 120 * NANO
-"""ns: how long a window waits for requests that do not end, and a request for a counter that is gone."""
+LONGEST_WAIT = nanoseconds(120)
+"""How long a window waits for requests that do not end, and a request for a counter that is gone."""
 
 
 class Deadlines:
-    """The terms of one group; all times in ns."""
+    """The deadlines of one group."""
 
-    def __init__(self, settle: int, swift: int, origin: int, *, learns: bool) -> None:
+    def __init__(self, settle: Nanoseconds, least: Nanoseconds, origin: int, *, learns: bool) -> None:
         self._settle = settle
         self._origin = origin
         self._learns = learns
-        self.hasty = settle if learns else swift
+        self.least_wait = settle if learns else least
         """How long a window waits at least after the last end in it: for the fit, if the rule learns."""
 
     def due(self, window: Window, ends: Floats) -> float:
         """Return when a window is booked, by the ends in s of the requests that touch it; some still run."""
         if len(ends) == 0:
-            return window.end + self.hasty
+            return window.end + self.least_wait
         closed = ends[np.isfinite(ends)]
-        last_call = float(window.end + PATIENCE)
+        latest = float(window.end + LONGEST_WAIT)
         if len(closed):
-            last_call = min(last_call, self._ns(float(closed.min())) + self._settle)
+            latest = min(latest, self._ns(float(closed.min())) + self._settle)
         if len(closed) < len(ends) or self._learns:
-            return last_call
-        return min(last_call, self._ns(float(closed.max())) + self.hasty)
+            return latest
+        return min(latest, self._ns(float(closed.max())) + self.least_wait)
 
-    def _ns(self, t: float) -> int:
+    def _ns(self, t: Seconds) -> int:
         return self._origin + round(t * NANO)
 
 

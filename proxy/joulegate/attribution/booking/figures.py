@@ -14,23 +14,23 @@ ERRORS = {Method.MODEL, Method.ESTIMATE}
 METHODS = {method.value: method for method in Method}
 WINDOW_NOISE = 0.055
 """Error of one window's share, as part of it."""
-WINDOW = 0.3
-"""s: windows are at least this long."""
-EDGE_JITTER = 0.008
-"""s by which the edge of a window may be off, as it shows in a request's energy."""
-JOB_JITTER = 0.045
-"""s by which the start and end of a job are off: both are seen by polling."""
+WINDOW_S = 0.3
+"""Windows are at least this long."""
+EDGE_JITTER_S = 0.008
+"""Seconds by which the edge of a window may be off, as it shows in a request's energy."""
+JOB_JITTER_S = 0.045
+"""Seconds by which the start and end of a job are off: both are seen by polling."""
 MOST_JITTER = 0.5
 GUESSED_PROMPT = 0.07
 HIDDEN_CACHE = 0.09
 """Error where prompts are often cached without a word: how much was computed is not known."""
-FLOOR = 0.02
+MODEL_ERROR = 0.02
 """Error of the model itself."""
-MISFIT = 0.6
+MISFIT_PART = 0.6
 """Part of the distance between model and counter that is not common to the requests of a second."""
-START_UP = 0.35
+ASSUMED_ERROR = 0.35
 """Error of coefficients that were assumed and not fitted."""
-SHORTEST = 0.005
+SHORTEST_SERVICE_S = 0.005
 
 
 def final_figures(accounts: Sequence[Account], rule: str) -> list[Settled]:
@@ -108,9 +108,9 @@ def _sigmas(accounts: Sequence[Account], energy: Floats, others: Floats, methods
     """Return one standard deviation in J: the fit's own, the windows', and what had to be guessed."""
     blocks = others.shape[1]
     jackknife = (blocks - 1) / blocks * ((others - others.mean(axis=1)[:, None]) ** 2).sum(axis=1)
-    service = np.maximum([account.service for account in accounts], SHORTEST)
-    windows = WINDOW_NOISE / np.sqrt(np.maximum(service / WINDOW, 1.0))
-    jitter = np.where([account.request.is_job for account in accounts], JOB_JITTER, EDGE_JITTER)
+    service = np.maximum([account.service for account in accounts], SHORTEST_SERVICE_S)
+    windows = WINDOW_NOISE / np.sqrt(np.maximum(service / WINDOW_S, 1.0))
+    jitter = np.where([account.request.is_job for account in accounts], JOB_JITTER_S, EDGE_JITTER_S)
     edges = np.minimum(MOST_JITTER, jitter / service)
     guessed = np.array(
         [
@@ -119,9 +119,10 @@ def _sigmas(accounts: Sequence[Account], energy: Floats, others: Floats, methods
         ]
     )
     model = np.maximum(
-        START_UP * np.array([_estimated(*one) for one in zip(accounts, methods, strict=True)]), FLOOR
+        ASSUMED_ERROR * np.array([_estimated(*one) for one in zip(accounts, methods, strict=True)]),
+        MODEL_ERROR,
     )
-    misfit = MISFIT * np.array([account.misfit for account in accounts])
+    misfit = MISFIT_PART * np.array([account.misfit for account in accounts])
     parts = (windows + edges) ** 2 + guessed**2 + model**2 + misfit**2
     sigmas: Floats = np.sqrt(jackknife + parts * energy**2)
     return sigmas

@@ -6,16 +6,16 @@ from statistics import median
 
 from joulegate.attribution.input.windows import Window
 from joulegate.model import Component, Device, DeviceId
-from joulegate.units import MICRO, NANO, Microwatts
+from joulegate.units import MICRO, NANO, Microwatts, nanoseconds
 
-QUIET = 0.02
+QUIET_PART = 0.02
 """Part of a window that requests may take up for it to count as quiet."""
-ENOUGH = 4
-KEPT = 200
-USUAL_GPU = 70.0
-"""W: an H100 with a context loaded draws 80 W, an A100 62 W."""
-SHORTEST = NANO // 5
-"""ns: in a shorter window the counter's steps show, not the power."""
+ENOUGH_WINDOWS = 4
+KEPT_WINDOWS = 200
+USUAL_GPU_W = 70.0
+"""An H100 with a context loaded draws 80 W, an A100 62 W."""
+SHORTEST_WINDOW = nanoseconds(0.2)
+"""In a shorter window the counter's steps show, not the power."""
 
 
 class IdlePower:
@@ -24,25 +24,27 @@ class IdlePower:
     def __init__(self, devices: Sequence[Device], given: Mapping[DeviceId, Microwatts]) -> None:
         self._devices = devices
         self._given = {device.id: given[device.id] / MICRO for device in devices if device.id in given}
-        self._quiet: dict[DeviceId, deque[float]] = {device.id: deque(maxlen=KEPT) for device in devices}
+        self._quiet: dict[DeviceId, deque[float]] = {
+            device.id: deque(maxlen=KEPT_WINDOWS) for device in devices
+        }
         self._least: dict[DeviceId, float] = {}
 
     def learn(self, window: Window, busy: float) -> None:
         """Accept a window of which this part was busy."""
-        if window.end - window.start < SHORTEST:
+        if window.end - window.start < SHORTEST_WINDOW:
             return
         for device, energy in window.energy.items():
             if window.gaps.get(device):
                 continue
             power = energy * NANO / (window.end - window.start) / MICRO
             self._least[device] = min(power, self._least.get(device, power))
-            if busy < QUIET:
+            if busy < QUIET_PART:
                 self._quiet[device].append(power)
 
     def known(self, device: DeviceId) -> Microwatts | None:
         """Return the idle power of a device if it was learned or given."""
         quiet = self._quiet.get(device, ())
-        if len(quiet) >= ENOUGH:
+        if len(quiet) >= ENOUGH_WINDOWS:
             return Microwatts(round(median(quiet) * MICRO))
         given = self._given.get(device)
         return None if given is None else Microwatts(round(given * MICRO))
@@ -60,5 +62,5 @@ class IdlePower:
         known = self.known(device.id)
         if known is not None:
             return known / MICRO
-        usual = USUAL_GPU if device.component is Component.GPU else 0.0
+        usual = USUAL_GPU_W if device.component is Component.GPU else 0.0
         return min(usual, self._least.get(device.id, usual))

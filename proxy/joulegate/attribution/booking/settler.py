@@ -29,9 +29,9 @@ from joulegate.model import (
 from joulegate.ports import DeviceHealth
 from joulegate.units import Microwatts, Nanoseconds, nanoseconds
 
-EARLY = 10_000
+MAX_EARLY = 10_000
 """Events of requests that are not known yet: kept so many, for the channel may reorder them."""
-REMEMBERED = 100_000
+MAX_REMEMBERED = 100_000
 """Settled requests whose repeated events are still known as such."""
 UNMAPPED_WAIT = nanoseconds(5)
 """How long a request waits for its upstream to be found on a device."""
@@ -54,11 +54,11 @@ class Settler:
         self._settle = settle
         self._given_idle = dict(idle_power)
         self._timelines = {device.id: Timeline(device) for device in devices}
-        self._strangers = ForeignLoad()
+        self._foreign = ForeignLoad()
         self._groups: list[Group] = []
         self._group_of: dict[str, Group] = {}
         self._origin: int | None = None
-        self._now = 0
+        self._now = Nanoseconds(0)
         self._opened = 0
         self._accounts: dict[SpanId, Account] = {}
         """Those without a final figure."""
@@ -82,7 +82,7 @@ class Settler:
 
     def load(self, load: DeviceLoad) -> None:
         """Accept a report on the processes that use a device."""
-        self._strangers.add(load)
+        self._foreign.add(load)
 
     def event(self, event: SpanEvent) -> None:
         """Accept one span event; one that is already known changes nothing."""
@@ -125,7 +125,7 @@ class Settler:
         line = self._timelines[device]
         group = next((group for group in self._groups if line in group.timelines), None)
         idle = group.idle.known(device) if group is not None else self._given_idle.get(device)
-        rejected = line.rejected + Counter(usage=group.observer.impossible_usage if group is not None else 0)
+        rejected = line.rejected + Counter(usage=group.builder.impossible_usage if group is not None else 0)
         return DeviceHealth(idle, line.resets, Nanoseconds(line.gap), tuple(sorted(rejected.items())))
 
     # --- requests
@@ -152,11 +152,11 @@ class Settler:
         ends = isinstance(event, SpanClosed) and request.closed is None
         request.take(event)
         if ends and (group := self._group_of.get(request.opened.upstream)) is not None:
-            group.observer.ended(request)
+            group.builder.ended(request)
 
     def _keep(self, event: SpanEvent) -> None:
         self._early.setdefault(event.id, []).append(event)
-        while len(self._early) > EARLY:
+        while len(self._early) > MAX_EARLY:
             self._early.popitem(last=False)
 
     def _settle_unmapped(self, now: Nanoseconds, wait: Nanoseconds) -> None:
@@ -200,18 +200,18 @@ class Settler:
         }
         rule = self._rule()
         lines = [self._timelines[device] for device in devices]
-        observer = FeatureBuilder(
-            self._origin or 0, upstreams, queue_pays=rule.queue_pays, strangers=self._strangers
+        builder = FeatureBuilder(
+            self._origin or 0, upstreams, queue_pays=rule.queue_pays, foreign=self._foreign
         )
         for group in old:
             known = {
-                name: habits
-                for name, habits in group.observer.habits.items()
+                name: priors
+                for name, priors in group.builder.priors.items()
                 if name.rpartition("/")[0] in upstreams
             }
-            observer.habits.update(known)
+            builder.priors.update(known)
         idle = IdlePower([line.device for line in lines], self._idle_now(old))
-        group = Group(lines, observer, rule, idle, self._settle)
+        group = Group(lines, builder, rule, idle, self._settle)
         self._group_of.update(dict.fromkeys(upstreams, group))
         return group
 
@@ -235,7 +235,7 @@ class Settler:
             if figure.final:
                 self._accounts.pop(figure.id, None)
                 self._done[figure.id] = None
-        while len(self._done) > REMEMBERED:
+        while len(self._done) > MAX_REMEMBERED:
             self._done.popitem(last=False)
         return settled, books
 

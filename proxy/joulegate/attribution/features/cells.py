@@ -16,12 +16,12 @@ from joulegate.attribution.features.step_clock import apart
 from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.maths.arrays import Floats, Ints
 
-CELL = 0.010
-"""s: width of a cell; finer ones buy nothing while a step takes about as long."""
-MOST = 20_000
+CELL_S = 0.010
+"""Width of a cell; finer ones buy nothing while a step takes about as long."""
+MAX_CELLS = 20_000
 """Cells of one window: a window of hours, after a lost device, gets wider ones."""
-BRIEF = 1e-4
-"""s: the shortest time over which work is spread."""
+SHORTEST_SPREAD_S = 1e-4
+"""The shortest time over which work is spread."""
 IMAGE_OVERHEAD_STEPS = 2
 """Text encoder and decoder of an image, in denoising steps."""
 
@@ -39,11 +39,11 @@ def sums(places: Ints, values: Floats, count: int) -> Floats:
 class Cells:
     """The cells of consecutive windows."""
 
-    def __init__(self, bounds: Sequence[float], width: float = CELL) -> None:
+    def __init__(self, bounds: Sequence[float], width: float = CELL_S) -> None:
         edges = [np.array(bounds[:1])]
         windows = []
         for place, (start, end) in enumerate(itertools.pairwise(bounds)):
-            count = min(max(1, round((end - start) / width)), MOST)
+            count = min(max(1, round((end - start) / width)), MAX_CELLS)
             edges.append(np.linspace(start, end, count + 1)[1:])
             windows.append(np.full(count, place))
         self.edges: Floats = np.concatenate(edges)
@@ -135,7 +135,7 @@ class Track:
 
     def _spread(self, starts: Floats, ends: Floats) -> Floats:
         """Return the part of each request's span from start to end that lies in each pair's cell."""
-        ends = np.maximum(ends, starts + BRIEF)
+        ends = np.maximum(ends, starts + SHORTEST_SPREAD_S)
         return ratio(self._overlap(starts, ends), (ends - starts)[self.request])
 
 
@@ -213,7 +213,7 @@ class TextTrack(Track):
         """Return the part of the time between first and last step: for where the clock stands still."""
         request = self.request[pairs:]
         first = placed.prefilled[request]
-        length = np.maximum(placed.end - placed.prefilled, BRIEF * BRIEF)[request]
+        length = np.maximum(placed.end - placed.prefilled, SHORTEST_SPREAD_S * SHORTEST_SPREAD_S)[request]
         start, end = self._from[pairs:], self._to[pairs:]
         times = (start, (start + end) / 2, end)
         before, middle, after = (np.clip((t - first) / length, 0.0, 1.0) for t in times)

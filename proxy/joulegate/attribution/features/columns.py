@@ -19,20 +19,20 @@ one token is 1/120,000 of an 8B model (128 KiB, grouped queries), 1/10,000 of a 
 IMAGE_SHAPE = {"step": 0.15, "mps": 1.0, "mps2": 0.3, "mpn": 2.0}
 CLOCKS_UP = 0.5
 """Power of clocks up with nothing computed, as part of idle power: it cannot be seen under load."""
-TEXT_UNIT = 0.02
-"""J: cost of one unit of the text shape before anything was measured, about an 8B model on an H100."""
-IMAGE_UNIT = 35.0
+TEXT_UNIT_J = 0.02
+"""Cost of one unit of the text shape before anything was measured, about an 8B model on an H100."""
+IMAGE_UNIT_J = 35.0
 
 
-TAILS = ((0.0, 0.05), (0.05, 0.2), (0.2, 0.6), (0.6, 2.0))
-"""s since somebody was present: clocks stay up for a while, and that is idle power by convention."""
-TAIL_NAMES = tuple(f":tail{place}" for place in range(len(TAILS)))
+TAILS_S = ((0.0, 0.05), (0.05, 0.2), (0.2, 0.6), (0.6, 2.0))
+"""Seconds since somebody was present: clocks stay up for a while, and that is idle power by convention."""
+TAIL_NAMES = tuple(f":tail{place}" for place in range(len(TAILS_S)))
 FOREIGN = ":foreign"
 """Name of the column of strangers: seconds of the devices' time that they used."""
 EXTRA_NAMES = (*TAIL_NAMES, FOREIGN)
 """Columns that no request pays for; they stand last."""
-USUAL_TAIL = 0.2
-"""s over which clocks stay up before anything was measured."""
+USUAL_TAIL_S = 0.2
+"""Seconds over which clocks stay up before anything was measured."""
 
 
 class Matrix(Struct):
@@ -127,7 +127,7 @@ def leaning(names: Sequence[str]) -> Floats:
 def unit(name: str) -> float:
     """Return the cost in J of one unit of a column before anything was measured."""
     track = name.rpartition(":")[0]
-    return shape(name) * (IMAGE_UNIT if track.endswith("/image") else TEXT_UNIT)
+    return shape(name) * (IMAGE_UNIT_J if track.endswith("/image") else TEXT_UNIT_J)
 
 
 def _tails(features: WindowFeatures, active: Floats) -> list[Floats]:
@@ -135,12 +135,12 @@ def _tails(features: WindowFeatures, active: Floats) -> list[Floats]:
     edges, width = features.cells.edges, features.cells.width
     busy = np.where(active > 0.5 * width, edges[1:], -np.inf)
     since = edges[:-1] - np.maximum.accumulate(busy)
-    return [np.where((since >= low) & (since < high), width - active, 0.0) for low, high in TAILS]
+    return [np.where((since >= low) & (since < high), width - active, 0.0) for low, high in TAILS_S]
 
 
 def tail_prior(idle_power: float) -> Floats:
     """Return the power of clocks that are still up, before anything was measured, in W."""
-    return np.array([CLOCKS_UP * idle_power if high <= USUAL_TAIL else 0.0 for _, high in TAILS])
+    return np.array([CLOCKS_UP * idle_power if high <= USUAL_TAIL_S else 0.0 for _, high in TAILS_S])
 
 
 def _by_cell(features: WindowFeatures) -> Floats:

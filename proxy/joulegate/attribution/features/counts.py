@@ -11,10 +11,10 @@ from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import CHUNKED, ENCODES, Table, marked, table
 from joulegate.attribution.maths.arrays import Bools, Floats, Ints
 
-CHUNK_DELAY = 0.0022
-"""s from the end of a step to the arrival of its chunk (loopback and one event loop)."""
-FASTEST_PREFILL = 2e-6
-"""s a token: no engine is faster, so a prompt that would have been was not computed."""
+CHUNK_DELAY_S = 0.0022
+"""Seconds from the end of a step to the arrival of its chunk (loopback and one event loop)."""
+FASTEST_PREFILL_S = 2e-6
+"""A token: no engine is faster, so a prompt that would have been was not computed."""
 
 
 class Counts(Struct, frozen=True):
@@ -40,17 +40,17 @@ class Counts(Struct, frozen=True):
 class Answers:
     """The text requests of one engine that are looked at together."""
 
-    def __init__(self, spans: Sequence[RequestInput], habits: Priors) -> None:
+    def __init__(self, spans: Sequence[RequestInput], priors: Priors) -> None:
         self.spans = spans
         self.rows = table(spans)
-        self.counts = count(self.rows, habits)
+        self.counts = count(self.rows, priors)
         self.streaming = np.flatnonzero(marked(self.rows, CHUNKED))
         """Places of those that stream."""
         self.streamed = [spans[place] for place in self.streaming.tolist()]
         """Those themselves."""
         told = self.counts.of(self.streaming)
         self.streams = Streams(
-            np.frombuffer(b"".join([span.times for span in self.streamed])) - CHUNK_DELAY,
+            np.frombuffer(b"".join([span.times for span in self.streamed])) - CHUNK_DELAY_S,
             np.array([len(span.times) for span in self.streamed], dtype=np.int64),
             np.where(told.guessed_out, np.nan, told.out),
             np.array([span.gone for span in self.streamed], dtype=np.int64),
@@ -58,15 +58,15 @@ class Answers:
         """Their chunks."""
 
 
-def count(rows: Table, habits: Priors) -> Counts:
+def count(rows: Table, priors: Priors) -> Counts:
     """Return the tokens of requests as far as they are known now."""
     guessed_prompt = ~(rows["prompt"] > 0)
-    context = np.where(guessed_prompt, habits.prompts(rows["body"]), rows["prompt"])
+    context = np.where(guessed_prompt, priors.prompts(rows["body"]), rows["prompt"])
     guessed_out = np.isnan(rows["out"])
-    out = np.where(guessed_out, rows["response"] / habits.bytes_per_token, rows["out"])
+    out = np.where(guessed_out, rows["response"] / priors.bytes_per_token, rows["out"])
     took = rows["end"] - rows["start"]
     return Counts(
-        prompt=np.maximum(1.0, np.minimum(context - rows["cached"], took / FASTEST_PREFILL)),
+        prompt=np.maximum(1.0, np.minimum(context - rows["cached"], took / FASTEST_PREFILL_S)),
         context=context,
         out=np.minimum(out, _token_ceiling(rows, took)),
         guessed_prompt=guessed_prompt,

@@ -6,7 +6,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from joulegate.attribution.features.cells import CELL, Cells, ImageTrack, TextTrack, Track
+from joulegate.attribution.features.cells import CELL_S, Cells, ImageTrack, TextTrack, Track
 from joulegate.attribution.features.counter_lag import CounterLag
 from joulegate.attribution.features.counts import Answers, encodes
 from joulegate.attribution.features.images import ImagePlacer, PlacedImage
@@ -22,19 +22,19 @@ from joulegate.attribution.maths.arrays import Floats, Seconds
 from joulegate.model import UpstreamSetup
 from joulegate.units import MICRO, NANO, Nanoseconds
 
-BEYOND = 60.0
-"""s after the last window over which the step clock runs on."""
-FINE = 0.002
-"""s: width of cells where most requests take a few ms."""
-CONTEXT = 0.5
-"""s before a stretch of time that its step clock looks back."""
+CLOCK_RUNS_ON_S = 60.0
+"""Seconds after the last window over which the step clock runs on."""
+FINE_CELL_S = 0.002
+"""Width of cells where most requests take a few ms."""
+CONTEXT_S = 0.5
+"""Seconds before a stretch of time that its step clock looks back."""
 
 
 UNKNOWN_SETUP = UpstreamSetup()
 
 
 class FeatureBuilder:
-    """Builds the features of one group's windows and learns each upstream's habits on the way."""
+    """Builds the features of one group's windows and learns each upstream's priors on the way."""
 
     def __init__(
         self,
@@ -42,15 +42,15 @@ class FeatureBuilder:
         upstreams: Mapping[str, UpstreamSetup],
         *,
         queue_pays: bool,
-        strangers: ForeignLoad | None = None,
+        foreign: ForeignLoad | None = None,
     ) -> None:
         self.origin = origin
         self.upstreams = upstreams
         self.impossible_usage = 0
         """Requests whose reported usage cannot be true."""
         self._queue_pays = queue_pays
-        self._strangers = strangers or ForeignLoad()
-        self.habits: dict[str, Priors] = {}
+        self._foreign = foreign or ForeignLoad()
+        self.priors: dict[str, Priors] = {}
         self._ended: list[RequestInput] = []
         """Requests that nothing was learned of yet."""
 
@@ -66,7 +66,7 @@ class FeatureBuilder:
         for span in self._ended:
             by_track[self.track_name(span)].append(span)
         for name, spans in by_track.items():
-            self._habits(name).learn(spans)
+            self._priors(name).learn(spans)
         self._ended.clear()
 
     def track_name(self, span: RequestInput) -> str:
@@ -87,7 +87,7 @@ class FeatureBuilder:
         self,
         windows: Sequence[Window],
         spans: Iterable[RequestInput],
-        now: int,
+        now: Nanoseconds,
         devices: DeviceState,
         lag: CounterLag,
     ) -> WindowFeatures:
@@ -97,14 +97,14 @@ class FeatureBuilder:
         bounds.append((windows[-1].end - self.origin) / NANO - lag.used)
         near, rows = _near(list(spans), bounds[0], bounds[-1])
         brief = int(encodes(rows).sum())
-        cells = Cells(bounds, FINE if brief > len(near) / 2 else CELL)
+        cells = Cells(bounds, FINE_CELL_S if brief > len(near) / 2 else CELL_S)
         clock = (now - self.origin) / NANO
         members = self._members(near, marked(rows, WORKS).tolist())
         tracks = {name: self._track(name, some, cells, clock) for name, some in members.items()}
         energy = np.array([window.total / MICRO for window in windows])
         starts = [Nanoseconds(window.start) for window in windows]
         readings = WindowReadings(starts, energy, self._edges(windows, lag.used))
-        load = self._strangers.over(list(windows[0].energy), cells.bounds, self.origin)
+        load = self._foreign.over(list(windows[0].energy), cells.bounds, self.origin)
         return WindowFeatures(cells, tracks, readings, devices, lag, load)
 
     def _edges(self, windows: Sequence[Window], lag: Seconds) -> Floats:
@@ -132,37 +132,39 @@ class FeatureBuilder:
             tracks[name].sort(key=attrgetter("place"))
         return dict(sorted(tracks.items()))
 
-    def _track(self, name: str, spans: Sequence[RequestInput], cells: Cells, now: float) -> Track:
+    def _track(self, name: str, spans: Sequence[RequestInput], cells: Cells, now: Seconds) -> Track:
         if self._queue_pays:
             return ImageTrack(cells, [_whole(span, now) for span in spans])
         if name.endswith(f"/{Kind.IMAGE}"):
             return ImageTrack(cells, self._images(name, spans, now))
         return self._texts(name, spans, cells, now)
 
-    def _images(self, name: str, spans: Sequence[RequestInput], now: float) -> list[PlacedImage]:
+    def _images(self, name: str, spans: Sequence[RequestInput], now: Seconds) -> list[PlacedImage]:
         setup = self.upstreams.get(name.rpartition("/")[0], UpstreamSetup())
-        return ImagePlacer(setup.concurrency, self._habits(name), now).place(spans)
+        return ImagePlacer(setup.concurrency, self._priors(name), now).place(spans)
 
-    def _texts(self, name: str, spans: Sequence[RequestInput], cells: Cells, now: float) -> TextTrack:
-        habits = self._habits(name)
-        answers = Answers(spans, habits)
+    def _texts(self, name: str, spans: Sequence[RequestInput], cells: Cells, now: Seconds) -> TextTrack:
+        priors = self._priors(name)
+        answers = Answers(spans, priors)
         start = float(answers.rows["start"].min())
-        end = min(max(float(cells.edges[-1]), now), float(cells.edges[-1]) + BEYOND)
-        clock = clock_of(answers, habits, start, end)
-        return TextTrack(cells, Placer(clock, habits, now).place(answers))
+        end = min(max(float(cells.edges[-1]), now), float(cells.edges[-1]) + CLOCK_RUNS_ON_S)
+        clock = clock_of(answers, priors, start, end)
+        return TextTrack(cells, Placer(clock, priors, now).place(answers))
 
-    def _habits(self, name: str) -> Priors:
-        return self.habits.setdefault(name, Priors())
+    def _priors(self, name: str) -> Priors:
+        return self.priors.setdefault(name, Priors())
 
 
-def _near(spans: Sequence[RequestInput], start: float, end: float) -> tuple[Sequence[RequestInput], Table]:
+def _near(
+    spans: Sequence[RequestInput], start: Seconds, end: Seconds
+) -> tuple[Sequence[RequestInput], Table]:
     """Return the requests that matter for a stretch of time, and their rows.
 
     Those that were there, a little before it too, for the step clock; and for images in a queue those that
     were drawn while they waited.
     """
     rows = table(spans)
-    there = (rows["start"] <= end) & (rows["end"] >= start - CONTEXT)
+    there = (rows["start"] <= end) & (rows["end"] >= start - CONTEXT_S)
     whole = ~marked(rows, CHUNKED)
     if not there.all() and (there & whole).any():
         queued = rows["start"][there & whole].min()
@@ -171,7 +173,7 @@ def _near(spans: Sequence[RequestInput], start: float, end: float) -> tuple[Sequ
     return [spans[place] for place in places.tolist()], rows[places]
 
 
-def _whole(span: RequestInput, now: float) -> PlacedImage:
+def _whole(span: RequestInput, now: Seconds) -> PlacedImage:
     """Return the span from arrival to end, for a rule that does not look inside."""
     return PlacedImage(
         span, span.start, max(now if span.end is None else span.end, span.start), 1.0, 1.0, 1.0

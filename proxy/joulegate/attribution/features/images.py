@@ -8,22 +8,23 @@ from msgspec import Struct
 from joulegate.attribution.features.priors import Priors
 from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.sanitize import possible
+from joulegate.attribution.maths.arrays import Seconds
 
-IMAGE_DELAY = 0.005
-"""s from the last denoising step to the end of the answer."""
-BATCH_APART = 0.060
-"""s: images whose answers end closer than this were drawn in one batch."""
+IMAGE_DELAY_S = 0.005
+"""Seconds from the last denoising step to the end of the answer."""
+BATCH_APART_S = 0.060
+"""Images whose answers end closer than this were drawn in one batch."""
 MEGAPIXEL = 2**20
-SHORTEST = 0.002
-"""s: no image is drawn faster."""
+SHORTEST_IMAGE_S = 0.002
+"""No image is drawn faster."""
 
 
 class PlacedImage(Struct):
     """The work of one image request."""
 
     span: RequestInput
-    start: float
-    end: float
+    start: Seconds
+    end: Seconds
     megapixels: float
     steps: float
     images: float
@@ -53,9 +54,9 @@ def image_work(span: RequestInput) -> tuple[float, float, float]:
 class ImagePlacer:
     """Places the image requests of one upstream: jobs by their own signs, others as batches in a row."""
 
-    def __init__(self, concurrency: int, habits: Priors, now: float) -> None:
+    def __init__(self, concurrency: int, priors: Priors, now: Seconds) -> None:
         self._concurrency = max(concurrency, 1)
-        self._habits = habits
+        self._priors = priors
         self._now = now
 
     def place(self, spans: Sequence[RequestInput]) -> list[PlacedImage]:
@@ -65,13 +66,13 @@ class ImagePlacer:
         placed = [*self._place_jobs(jobs), *self._place_batches(plain)]
         for one in placed:
             if one.span.finished:
-                self._habits.learn_image(
+                self._priors.learn_image(
                     one.span, one.end - one.start, one.megapixels * one.steps * one.images
                 )
         return placed
 
     def _end(self, span: RequestInput) -> float:
-        return self._now if span.end is None else span.end - IMAGE_DELAY
+        return self._now if span.end is None else span.end - IMAGE_DELAY_S
 
     def _place_jobs(self, jobs: Sequence[RequestInput]) -> list[PlacedImage]:
         known = sorted(
@@ -106,7 +107,7 @@ class ImagePlacer:
         free = -math.inf
         for batch in self._batches(sorted(spans, key=lambda span: (self._end(span), span.place))):
             end = min(self._end(span) for span in batch)
-            start = min(max(free, *(span.start for span in batch)), end - SHORTEST)
+            start = min(max(free, *(span.start for span in batch)), end - SHORTEST_IMAGE_S)
             done = [self._image(span, max(start, span.start), end) for span in batch]
             placed.extend(done)
             free = max(one.end for one in done)
@@ -116,17 +117,17 @@ class ImagePlacer:
         batches: list[list[RequestInput]] = []
         for span in spans:
             head = batches[-1][0] if batches else None
-            near = head is not None and self._end(span) - self._end(head) <= BATCH_APART
+            near = head is not None and self._end(span) - self._end(head) <= BATCH_APART_S
             if near and len(batches[-1]) < self._concurrency:
                 batches[-1].append(span)
             else:
                 batches.append([span])
         return batches
 
-    def _image(self, span: RequestInput, start: float, end: float) -> PlacedImage:
+    def _image(self, span: RequestInput, start: Seconds, end: Seconds) -> PlacedImage:
         """Return an image drawn from start to end; one that is not ready yet ends when it usually would."""
         megapixels, steps, images = image_work(span)
         if span.end is None:
-            end = max(end, start + (self._habits.image_pace or 0.0) * megapixels * steps * images)
-        end = max(end, start + SHORTEST)
+            end = max(end, start + (self._priors.image_pace or 0.0) * megapixels * steps * images)
+        end = max(end, start + SHORTEST_IMAGE_S)
         return PlacedImage(span, start, end, megapixels, steps, images, unsure=span.end is None)

@@ -9,8 +9,8 @@ from joulegate.attribution.features.step_clock import StepClock
 from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.maths.arrays import Bools, Floats, Ints
 
-SHORTEST = 0.002
-"""s: no prefill is shorter."""
+SHORTEST_PREFILL_S = 0.002
+"""No prefill is shorter."""
 
 
 class Curves(Struct, frozen=True):
@@ -66,7 +66,7 @@ class PlacedWork(Struct):
     @property
     def finish(self) -> Floats:
         """Return the end of the presence on the device in s."""
-        finish: Floats = np.maximum.reduce([self.end, self.prefilled, self.start + SHORTEST])
+        finish: Floats = np.maximum.reduce([self.end, self.prefilled, self.start + SHORTEST_PREFILL_S])
         return finish
 
     def __len__(self) -> int:

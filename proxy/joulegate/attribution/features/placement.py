@@ -11,32 +11,32 @@ import numpy as np
 from msgspec.structs import replace
 
 from joulegate.attribution.features.counts import Answers, Counts, encodes
-from joulegate.attribution.features.placed_work import SHORTEST, PlacedWork, joined, prefill_steps
+from joulegate.attribution.features.placed_work import SHORTEST_PREFILL_S, PlacedWork, joined, prefill_steps
 from joulegate.attribution.features.priors import Priors
 from joulegate.attribution.features.step_clock import StepClock
 from joulegate.attribution.features.streams import StreamPlacer
 from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import CHUNKED, FINISHED, STREAMED, Table, marked
-from joulegate.attribution.maths.arrays import Bools, Floats, Ints
+from joulegate.attribution.maths.arrays import Bools, Floats, Ints, Seconds
 
-END_DELAY = 0.003
-"""s from the last step to the end of the answer."""
-ABORT_DELAY = 0.020
-"""s until an engine notices that its client has left."""
-BUDGET = 2048
+END_DELAY_S = 0.003
+"""Seconds from the last step to the end of the answer."""
+ABORT_DELAY_S = 0.020
+"""Seconds until an engine notices that its client has left."""
+STEP_TOKENS = 2048
 """Tokens that an engine prefills in one step, unless known."""
 SNAP_PROMPT = 300
 """Tokens: the prefill of a shorter prompt leaves no long step to be found by."""
-LEAVE_TOGETHER = 0.0016
-"""s: answers of one dynamic batch leave within this time."""
+LEAVE_TOGETHER_S = 0.0016
+"""Answers of one dynamic batch leave within this time."""
 
 
 class Placer:
     """Places the text requests of one engine by its step clock."""
 
-    def __init__(self, clock: StepClock, habits: Priors, now: float, *, budget: int = BUDGET) -> None:
+    def __init__(self, clock: StepClock, priors: Priors, now: Seconds, *, budget: int = STEP_TOKENS) -> None:
         self._clock = clock
-        self._habits = habits
+        self._priors = priors
         self._now = now
         self._budget = budget
         self._claimed: set[int] = set()
@@ -50,14 +50,14 @@ class Placer:
         encoded = encodes(answers.rows[others])
         return joined(
             [
-                *StreamPlacer(self._clock, self._habits, self._budget, self._claimed).place(answers, ends),
+                *StreamPlacer(self._clock, self._priors, self._budget, self._claimed).place(answers, ends),
                 self._encoded(answers, others[encoded], ends),
                 self._whole(answers, others[~encoded], ends),
             ]
         )
 
     def _ends(self, rows: Table) -> Floats:
-        ended = np.where(marked(rows, FINISHED), rows["end"] - END_DELAY, rows["end"] + ABORT_DELAY)
+        ended = np.where(marked(rows, FINISHED), rows["end"] - END_DELAY_S, rows["end"] + ABORT_DELAY_S)
         return np.where(np.isinf(rows["end"]), self._now, ended)
 
     # --- requests without any decoding
@@ -66,7 +66,9 @@ class Placer:
         """Place requests without any decoding: batches that leave together, one after the other."""
         rows, counts = answers.rows[places], answers.counts.of(places)
         start, end = self._batches(rows["start"].tolist(), ends[places].tolist())
-        begun = np.where(np.isnan(rows["prefill"]), start, end - np.maximum(rows["prefill"], SHORTEST))
+        begun = np.where(
+            np.isnan(rows["prefill"]), start, end - np.maximum(rows["prefill"], SHORTEST_PREFILL_S)
+        )
         nothing = np.zeros(len(places))
         return self._ridden(
             [answers.spans[place] for place in places.tolist()],
@@ -84,10 +86,10 @@ class Placer:
         free, low = -math.inf, 0
         while low < len(ends):
             high = low + 1
-            while high < len(ends) and ends[high] - ends[low] <= LEAVE_TOGETHER:
+            while high < len(ends) and ends[high] - ends[low] <= LEAVE_TOGETHER_S:
                 high += 1
             end[low:high] = ends[low]
-            start[low:high] = min(max(free, *arrived[low:high]), ends[low] - SHORTEST)
+            start[low:high] = min(max(free, *arrived[low:high]), ends[low] - SHORTEST_PREFILL_S)
             free, low = ends[low], high
         return start, end
 
@@ -95,7 +97,7 @@ class Placer:
 
     def _whole(self, answers: Answers, places: Ints, ends: Floats) -> PlacedWork:
         rows, counts = answers.rows[places], answers.counts.of(places)
-        end = np.maximum(ends[places], rows["start"] + SHORTEST)
+        end = np.maximum(ends[places], rows["start"] + SHORTEST_PREFILL_S)
         running = np.isinf(rows["end"])
         finished = marked(rows, FINISHED)
         silent = ~running & marked(rows, STREAMED) & ~finished
@@ -142,19 +144,19 @@ class Placer:
                 prefilled[place] = self._snap(
                     float(rows["start"][place]), float(prefilled[place]), float(end[place])
                 )
-        return np.minimum(np.maximum(prefilled, rows["start"] + SHORTEST), end)
+        return np.minimum(np.maximum(prefilled, rows["start"] + SHORTEST_PREFILL_S), end)
 
     def _starts(self, rows: Table, counts: Counts, prefilled: Floats) -> Floats:
-        line = self._habits.latency.line()
+        line = self._priors.latency.line()
         if self._clock.ends or line is None:
             begun = self._clock.back(prefilled, prefill_steps(counts.prompt, self._budget))
         else:
             begun = prefilled - self._clock.step - line[1] * counts.prompt
         begun = np.where(np.isnan(rows["prefill"]), begun, prefilled - rows["prefill"])
-        starts: Floats = np.maximum(rows["start"], np.minimum(begun, prefilled - SHORTEST))
+        starts: Floats = np.maximum(rows["start"], np.minimum(begun, prefilled - SHORTEST_PREFILL_S))
         return starts
 
-    def _snap(self, start: float, guess: float, end: float) -> float:
+    def _snap(self, start: Seconds, guess: float, end: Seconds) -> float:
         """Move a guessed prefill to the long step near it that no stream explains."""
         clock = self._clock
         reach = max(0.020, 0.04 * (end - guess)) + 2 * clock.step
@@ -176,16 +178,16 @@ class Placer:
     def _running(self, rows: Table, counts: Counts, end: Floats) -> tuple[Floats, Floats, Floats]:
         """Return end of prefill, steps and tokens of requests that still run and have shown nothing."""
         took = prefill_steps(counts.prompt, self._budget) * self._clock.step + counts.prompt * (
-            self._habits.tau or 0.0
+            self._priors.tau or 0.0
         )
-        prefilled = np.minimum(rows["start"] + np.maximum(took, SHORTEST), end)
+        prefilled = np.minimum(rows["start"] + np.maximum(took, SHORTEST_PREFILL_S), end)
         decode = np.maximum(self._clock.at(end) - self._clock.at(prefilled), 0.0)
         return prefilled, decode, np.minimum(decode * self._clock.per_step, rows["limit"])
 
     def _unanswered(self, rows: Table, counts: Counts, end: Floats) -> Floats:
         """Return the starts of prefills in which the client left."""
         begun = self._clock.back(end, prefill_steps(counts.prompt, self._budget))
-        starts: Floats = np.maximum(rows["start"], np.minimum(begun, end - SHORTEST))
+        starts: Floats = np.maximum(rows["start"], np.minimum(begun, end - SHORTEST_PREFILL_S))
         return starts
 
     def _ridden(
@@ -207,7 +209,7 @@ class Placer:
             doubtful=doubtful,
             unsure=np.zeros(len(spans), dtype=bool),
             clock=self._clock,
-            hidden_cache=self._habits.hides_cache,
+            hidden_cache=self._priors.hides_cache,
         )
 
 

@@ -7,23 +7,22 @@ import numpy as np
 
 from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import CHUNKED, FINISHED, Table, marked, table
-from joulegate.attribution.maths.arrays import Floats
-from joulegate.attribution.maths.latency import KEPT as LATENCIES
-from joulegate.attribution.maths.latency import Latency
+from joulegate.attribution.maths.arrays import Floats, Seconds
+from joulegate.attribution.maths.latency import KEPT_ANSWERS, Latency
 
 USUAL_LINE = (-70.0, 1 / 4.2)
 """Prompt tokens of a chat request: constant, and tokens a body byte (JSON around English text)."""
 USUAL_BYTES = 4.2
 """Content bytes a completion token, English text."""
-ENOUGH = 5
-FADE = 0.999
+ENOUGH_PROMPTS = 5
+FADE_PER_REQUEST = 0.999
 """How much a request still counts one request later: about a thousand are remembered."""
 TAU_SAMPLES = 300
-OFTEN = 0.1
+OFTEN_PART = 0.1
 """Part of the prompts with a cached prefix that nobody reported, above which every prompt is doubtful."""
 TAU_ENOUGH = 6
 TAU_PERCENTILE = 60
-TAU_RANGE = (2e-6, 1e-3)
+TAU_RANGE_S = (2e-6, 1e-3)
 
 
 class Priors:
@@ -50,12 +49,12 @@ class Priors:
         self._learn_prompts(told["body"], told["prompt"])
         finished = marked(rows, FINISHED) & (rows["out"] > 0)
         whole = finished & ~marked(rows, CHUNKED) & (rows["prompt"] > 0)
-        last = np.flatnonzero(whole)[-LATENCIES:]
+        last = np.flatnonzero(whole)[-KEPT_ANSWERS:]
         self._learn_latencies(rows[last], [spans[place] for place in last.tolist()])
         texts = rows[finished & (rows["response"] > 0)]
         weights = _fading(len(texts))
-        self._bytes = FADE ** len(texts) * self._bytes + float(weights @ texts["response"])
-        self._tokens = FADE ** len(texts) * self._tokens + float(weights @ texts["out"])
+        self._bytes = FADE_PER_REQUEST ** len(texts) * self._bytes + float(weights @ texts["response"])
+        self._tokens = FADE_PER_REQUEST ** len(texts) * self._tokens + float(weights @ texts["out"])
 
     def _learn_latencies(self, rows: Table, spans: Sequence[RequestInput]) -> None:
         took = (rows["end"] - rows["start"]).tolist()
@@ -63,7 +62,7 @@ class Priors:
         for span, *found in zip(spans, took, out.tolist(), prompt.tolist(), strict=True):
             self.latency.learn(span.id, *found)
 
-    def learn_prefill(self, span: RequestInput, per_token: float) -> None:
+    def learn_prefill(self, span: RequestInput, per_token: Seconds) -> None:
         """Accept the seconds that each prompt token of a request took, once a request."""
         if span.id not in self._tau_ids:
             self._tau_ids.append(span.id)
@@ -78,9 +77,9 @@ class Priors:
     @property
     def hides_cache(self) -> bool:
         """Whether prompts are often cached without a word: then no prompt's work is sure."""
-        return sum(self._hidden.values()) > OFTEN * len(self._hidden)
+        return sum(self._hidden.values()) > OFTEN_PART * len(self._hidden)
 
-    def learn_image(self, span: RequestInput, took: float, work: float) -> None:
+    def learn_image(self, span: RequestInput, took: Seconds, work: float) -> None:
         """Accept the seconds that an image's megapixel-steps took."""
         if work > 0 and took > 0:
             self._paces[span.id] = took / work
@@ -94,7 +93,7 @@ class Priors:
 
     def prompts(self, body_bytes: Floats) -> Floats:
         """Estimate the prompt tokens of requests from their sizes."""
-        constant, slope = self._line() if self._seen >= ENOUGH else USUAL_LINE
+        constant, slope = self._line() if self._seen >= ENOUGH_PROMPTS else USUAL_LINE
         return np.maximum(1.0, constant + slope * body_bytes)
 
     @property
@@ -107,12 +106,12 @@ class Priors:
         """Return the seconds a prefilled token takes, or ``None`` while too few were seen."""
         if len(self._tau) < TAU_ENOUGH:
             return None
-        return float(np.clip(np.percentile(list(self._tau), TAU_PERCENTILE), *TAU_RANGE))
+        return float(np.clip(np.percentile(list(self._tau), TAU_PERCENTILE), *TAU_RANGE_S))
 
     def _learn_prompts(self, sizes: Floats, tokens: Floats) -> None:
         weights = _fading(len(sizes)) / np.maximum(sizes, 50.0)
         columns = np.stack([np.ones(len(sizes)), sizes, tokens, sizes * sizes, sizes * tokens])
-        self._prompts = FADE ** len(sizes) * self._prompts + columns @ weights
+        self._prompts = FADE_PER_REQUEST ** len(sizes) * self._prompts + columns @ weights
         self._seen += len(sizes)
 
     def _line(self) -> tuple[float, float]:
@@ -126,5 +125,5 @@ class Priors:
 
 def _fading(count: int) -> Floats:
     """Return how much each of so many requests counts after the last of them."""
-    weights: Floats = np.power(FADE, np.arange(count - 1, -1, -1))
+    weights: Floats = np.power(FADE_PER_REQUEST, np.arange(count - 1, -1, -1))
     return weights

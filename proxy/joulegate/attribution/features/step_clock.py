@@ -11,36 +11,36 @@ from typing import TypeAlias
 import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.maths.arrays import Bools, Floats, Ints
+from joulegate.attribution.maths.arrays import Bools, Floats, Ints, Seconds
 
 Pace: TypeAlias = Callable[[Floats, float], Floats]
 """Gives the steps in each tick, from the edges of the ticks and the usual steps a tick."""
 
-USUAL_STEP = 0.009
-"""s: length of a step until one was seen."""
-SHORTEST_STEP = 2e-4
-"""s: no engine is faster; chunks that came in one read are not steps."""
-TICK = 0.010
-"""s: resolution of the clock."""
-MOST_TICKS = 100_000
+USUAL_STEP_S = 0.009
+"""Length of a step until one was seen."""
+SHORTEST_STEP_S = 2e-4
+"""No engine is faster; chunks that came in one read are not steps."""
+TICK_S = 0.010
+"""Resolution of the clock."""
+MAX_TICKS = 100_000
 """The clock looks back a quarter of an hour at most; before that its usual step holds."""
-BURST = 0.0026
-"""s: the chunks of one step reach the gate within this time."""
-NEWS = 0.45
+BURST_S = 0.0026
+"""The chunks of one step reach the gate within this time."""
+NEW_STEP_PART = 0.45
 """Part of a typical step that must have passed since the last step end."""
-QUORUM = 0.3
+QUORUM_PART = 0.3
 """Part of the running streams that must tick together."""
 CLEAN = 1.15
 """Tokens a chunk below which a stream shows every step."""
 CLEAN_SHARE = 0.15
 """Part of the streams that must be clean; with fewer the engine itself gives several tokens a step."""
-SEVERAL = 1.25
+SPECULATIVE_TOKENS = 1.25
 """Tokens a chunk above which an engine decodes speculatively."""
 
-MOST_SEVERAL = 8.0
+MOST_SPECULATIVE_TOKENS = 8.0
 """Tokens a chunk above which chunks were coalesced on their way: no draft is so often right."""
-SLOWEST_STEP = 0.045
-"""s between chunks of several tokens each above which they were held back on their way."""
+SLOWEST_STEP_S = 0.045
+"""Seconds between chunks of several tokens each above which they were held back on their way."""
 
 
 class Streams(Struct, frozen=True):
@@ -112,8 +112,8 @@ class StepClock:
     def __init__(
         self,
         streams: Streams,
-        start: float,
-        end: float,
+        start: Seconds,
+        end: Seconds,
         usual: float | None,
         pace: Pace | None = None,
     ) -> None:
@@ -122,16 +122,16 @@ class StepClock:
         self.speculative = self.per_step > 1.0
         self.clean = _clean(streams, speculative=self.speculative)
         gaps = _gaps(self.clean)
-        self.step = max(float(np.median(gaps)), SHORTEST_STEP) if len(gaps) > 3 else usual or USUAL_STEP
+        self.step = max(float(np.median(gaps)), SHORTEST_STEP_S) if len(gaps) > 3 else usual or USUAL_STEP_S
         """Typical length of a step in s."""
         self.learned = len(gaps) > 3
         self.ends: list[float] = _step_ends(self.clean, self.step)
         self._ends = np.array(self.ends)
         self._edges = _ticks(start, end)
         silent = (
-            np.full(len(self._edges) - 1, TICK / self.step)
+            np.full(len(self._edges) - 1, TICK_S / self.step)
             if pace is None
-            else pace(self._edges, TICK / self.step)
+            else pace(self._edges, TICK_S / self.step)
         )
         self._steps = _running_sum(self.clean, self._edges, silent, speculative=self.speculative)
 
@@ -161,7 +161,7 @@ class StepClock:
         """Return the steps done until each instant; it stands still outside of its stretch of time."""
         return np.interp(t, self._edges, self._steps)
 
-    def first_end(self, t: float) -> int:
+    def first_end(self, t: Seconds) -> int:
         """Return the place of the first step end at or after ``t``."""
         return bisect_left(self.ends, t)
 
@@ -177,8 +177,8 @@ def _speculative(streams: Streams) -> bool:
         return False
     clean = int((known.lumpiness < CLEAN).sum())
     gaps = (known.last - known.first) / (known.kept - 1)
-    together = _per_step(known) > MOST_SEVERAL or float(np.median(gaps)) > SLOWEST_STEP
-    return clean < CLEAN_SHARE * len(known) and _per_step(known) > SEVERAL and not together
+    together = _per_step(known) > MOST_SPECULATIVE_TOKENS or float(np.median(gaps)) > SLOWEST_STEP_S
+    return clean < CLEAN_SHARE * len(known) and _per_step(known) > SPECULATIVE_TOKENS and not together
 
 
 def _per_step(streams: Streams) -> float:
@@ -210,9 +210,9 @@ def _step_ends(streams: Streams, step: float) -> list[float]:
         return []
     chunks, firsts, lasts = np.sort(streams.times), np.sort(streams.first), np.sort(streams.last)
     running = np.searchsorted(firsts, chunks, "right") - np.searchsorted(lasts, chunks, "left")
-    burst = min(BURST, 0.4 * step)
+    burst = min(BURST_S, 0.4 * step)
     together = np.searchsorted(chunks, chunks + burst, "right") - np.arange(len(chunks))
-    return _spaced(chunks[together >= QUORUM * running].tolist(), NEWS * step)
+    return _spaced(chunks[together >= QUORUM_PART * running].tolist(), NEW_STEP_PART * step)
 
 
 def _spaced(times: list[float], apart: float) -> list[float]:
@@ -224,10 +224,10 @@ def _spaced(times: list[float], apart: float) -> list[float]:
     return kept
 
 
-def _ticks(start: float, end: float) -> Floats:
-    count = min(max(2, int((end - start) / TICK) + 2), MOST_TICKS)
-    start = max(start, end - TICK * MOST_TICKS)
-    return np.asarray(start + TICK * np.arange(count), dtype=np.float64)
+def _ticks(start: Seconds, end: Seconds) -> Floats:
+    count = min(max(2, int((end - start) / TICK_S) + 2), MAX_TICKS)
+    start = max(start, end - TICK_S * MAX_TICKS)
+    return np.asarray(start + TICK_S * np.arange(count), dtype=np.float64)
 
 
 def _running_sum(streams: Streams, edges: Floats, silent: Floats, *, speculative: bool) -> Floats:

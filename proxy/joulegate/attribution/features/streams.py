@@ -3,16 +3,22 @@
 import numpy as np
 from msgspec import Struct
 
-from joulegate.attribution.features.counts import CHUNK_DELAY, Answers, Counts
-from joulegate.attribution.features.placed_work import NO_CURVES, SHORTEST, Curves, PlacedWork, prefill_steps
+from joulegate.attribution.features.counts import CHUNK_DELAY_S, Answers, Counts
+from joulegate.attribution.features.placed_work import (
+    NO_CURVES,
+    SHORTEST_PREFILL_S,
+    Curves,
+    PlacedWork,
+    prefill_steps,
+)
 from joulegate.attribution.features.priors import Priors
 from joulegate.attribution.features.step_clock import StepClock, Streams
 from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import FINISHED, Table, marked
-from joulegate.attribution.maths.arrays import Bools, Floats, Ints
+from joulegate.attribution.maths.arrays import Bools, Floats, Ints, Seconds
 
-LATE_CHUNK = 0.001
-"""s from the last step to the last chunk, at most."""
+LATE_CHUNK_S = 0.001
+"""Seconds from the last step to the last chunk, at most."""
 LUMPY = 1.15
 """Tokens a chunk from which the clock knows better than the chunks."""
 CACHED_PROMPT = 400
@@ -22,9 +28,9 @@ CACHED_SEEN = 0.55
 class StreamPlacer:
     """Places the streams of one engine. Steps in which they were prefilled are put into ``claimed``."""
 
-    def __init__(self, clock: StepClock, habits: Priors, budget: int, claimed: set[int]) -> None:
+    def __init__(self, clock: StepClock, priors: Priors, budget: int, claimed: set[int]) -> None:
         self._clock = clock
-        self._habits = habits
+        self._priors = priors
         self._budget = budget
         self._claimed = claimed
 
@@ -39,18 +45,18 @@ class StreamPlacer:
     def _clean(self, some: "Some") -> PlacedWork:
         """Place streams by their chunks."""
         counts, streams = some.counts, some.streams
-        first = np.array([span.first for span in some.spans], dtype=np.float64) - CHUNK_DELAY
+        first = np.array([span.first for span in some.spans], dtype=np.float64) - CHUNK_DELAY_S
         finished = marked(some.rows, FINISHED)
         prompt, start = self._uncached(some, self._starts(some, first), first)
         long = np.flatnonzero(finished & (counts.prompt > CACHED_PROMPT)).tolist()
         hidden = (prompt < counts.prompt).tolist()
         for place in long:
-            self._habits.learn_cache(some.spans[place], hidden=hidden[place])
+            self._priors.learn_cache(some.spans[place], hidden=hidden[place])
         return self._placed(
             some,
             start=start,
             prefilled=first,
-            end=np.where(finished, np.minimum(some.ends, streams.last + LATE_CHUNK), some.ends),
+            end=np.where(finished, np.minimum(some.ends, streams.last + LATE_CHUNK_S), some.ends),
             prompt=prompt,
             steps=np.zeros(len(prompt)),
             doubtful=counts.guessed_prompt | counts.guessed_out,
@@ -83,7 +89,9 @@ class StreamPlacer:
         seen = np.array([span.seen > 0 for span in some.spans], dtype=bool)
         ahead = np.where(seen, out * early, 1.0)
         earlier = clock.at(first) - np.maximum(ahead - 1, 0) / clock.per_step
-        prefilled = np.minimum(np.maximum(some.rows["start"] + SHORTEST, clock.when(earlier)), first)
+        prefilled = np.minimum(
+            np.maximum(some.rows["start"] + SHORTEST_PREFILL_S, clock.when(earlier)), first
+        )
         decode = np.maximum(out - 1, 1)
         last = clock.when(clock.at(prefilled) + decode)
         return self._placed(
@@ -116,13 +124,15 @@ class StreamPlacer:
             unsure=np.zeros(len(prompt), dtype=bool),
             clock=self._clock,
             curves=curves,
-            hidden_cache=self._habits.hides_cache,
+            hidden_cache=self._priors.hides_cache,
         )
 
     def _starts(self, some: "Some", prefilled: Floats) -> Floats:
         """Return the starts of prefills that ended at step ends that were seen, and claim those steps."""
         clock, arrived, told = self._clock, some.rows["start"], some.rows["prefill"]
-        took = np.where(np.isnan(told), max(clock.step, SHORTEST), np.maximum(told, SHORTEST))
+        took = np.where(
+            np.isnan(told), max(clock.step, SHORTEST_PREFILL_S), np.maximum(told, SHORTEST_PREFILL_S)
+        )
         start: Floats = np.maximum(arrived, prefilled - took)
         if not clock.ends:
             return start
@@ -137,7 +147,7 @@ class StreamPlacer:
         before = ends[np.maximum(place - 1, 0)]
         self._learn_tau(some, seen, prefilled - before, single & (place < len(ends)) & (arrived < before))
         begun = np.where(single, before, clock.back(prefilled, steps))
-        start[seen] = np.maximum(arrived, np.minimum(begun, prefilled - SHORTEST))
+        start[seen] = np.maximum(arrived, np.minimum(begun, prefilled - SHORTEST_PREFILL_S))
         return start
 
     def _learn_tau(self, some: "Some", seen: Ints, took: Floats, chosen: Bools) -> None:
@@ -147,7 +157,7 @@ class StreamPlacer:
         chosen &= (rows["prompt"] > 0) & (rows["cached"] == 0)
         each = (took - self._clock.step) / prompt
         for place in np.flatnonzero(chosen).tolist():
-            self._habits.learn_prefill(some.spans[int(seen[place])], float(each[place]))
+            self._priors.learn_prefill(some.spans[int(seen[place])], float(each[place]))
 
     def _uncached(self, some: "Some", start: Floats, prefilled: Floats) -> tuple[Floats, Floats]:
         """Return the tokens that were computed and when that began.
@@ -155,7 +165,7 @@ class StreamPlacer:
         A prefill that went far too fast found a cached prefix, unless it had begun in the step before: the
         budget of a step is shared with all who decode or prefill in it.
         """
-        prompt, tau, step = some.counts.prompt.copy(), self._habits.tau, self._clock.step
+        prompt, tau, step = some.counts.prompt.copy(), self._priors.tau, self._clock.step
         if tau is None:
             return prompt, start
         steps = prefill_steps(prompt, self._budget)
@@ -170,11 +180,11 @@ class StreamPlacer:
                 prompt[place] = max(16.0, float(seen[place]))
         return prompt, start
 
-    def _step_before(self, arrived: float, start: float) -> float | None:
+    def _step_before(self, arrived: float, start: Seconds) -> float | None:
         """Return the start of the step before, if it was a long one and the request was there."""
         ends = self._clock.ends
         place = self._clock.first_end(start - 0.4 * self._clock.step)
-        if not 0 < place < len(ends) or arrived >= ends[place] - SHORTEST:
+        if not 0 < place < len(ends) or arrived >= ends[place] - SHORTEST_PREFILL_S:
             return None
         long = ends[place] - ends[place - 1] > 1.5 * self._clock.step
         return max(arrived, ends[place - 1]) if long else None

@@ -14,10 +14,10 @@ from joulegate.attribution.maths.arrays import Floats
 from joulegate.model import DeviceId, DeviceLoad
 from joulegate.units import NANO
 
-KEPT = 2_000
+KEPT_REPORTS = 2_000
 """Reports of a device: at one a second more than the longest time that a window stays open."""
-REACH = 2.5
-"""s beyond a report over which it still holds: single ones are missing now and then."""
+REPORT_REACH_S = 2.5
+"""Seconds beyond a report over which it still holds: single ones are missing now and then."""
 PER_CENT = 100
 
 
@@ -46,7 +46,7 @@ class ForeignLoad:
 
     def add(self, load: DeviceLoad) -> None:
         """Accept a report; one that is older than the newest, or of no time, changes nothing."""
-        known = self._reports.setdefault(load.device, deque(maxlen=KEPT))
+        known = self._reports.setdefault(load.device, deque(maxlen=KEPT_REPORTS))
         if load.t > load.since and (not known or load.t > known[-1].t):
             known.append(load)
 
@@ -55,7 +55,7 @@ class ForeignLoad:
         found = Load.none(len(bounds) - 1)
         for device in devices:
             reports = self._reports.get(device)
-            if reports and (bounds[0] - REACH) * NANO < reports[-1].t - origin:
+            if reports and (bounds[0] - REPORT_REACH_S) * NANO < reports[-1].t - origin:
                 own, foreign = _means(_steps(list(reports), origin), bounds)
                 found = Load(found.own + own / len(devices), found.foreign + foreign / len(devices))
         return found
@@ -65,11 +65,11 @@ def _steps(reports: Sequence[DeviceLoad], origin: int) -> Floats:
     """Return start, end, own and foreign part of stretches of time; reports reach over small holes."""
     since = np.array([(one.since - origin) / NANO for one in reports])
     until = np.array([(one.t - origin) / NANO for one in reports])
-    before = np.concatenate([[since[0] - REACH], until[:-1]])
-    starts = np.maximum(np.maximum(since - REACH, before), before)
+    before = np.concatenate([[since[0] - REPORT_REACH_S], until[:-1]])
+    starts = np.maximum(np.maximum(since - REPORT_REACH_S, before), before)
     own = np.array([one.own / PER_CENT for one in reports])
     foreign = np.array([one.foreign / PER_CENT for one in reports])
-    until[-1] += REACH
+    until[-1] += REPORT_REACH_S
     return np.stack([starts, until, own, foreign])
 
 

@@ -19,6 +19,7 @@ from joulegate.attribution.input.rows import (
     packed,
 )
 from joulegate.attribution.input.sanitize import phase, possible
+from joulegate.attribution.maths.arrays import Seconds
 from joulegate.model import (
     WORKLESS,
     JobState,
@@ -35,9 +36,9 @@ from joulegate.model import (
 from joulegate.units import NANO
 
 NEVER_STARTED = {Outcome.UPSTREAM_REFUSED}
-FEW, MANY = 16, 1024
+KEPT_CHUNKS, DROPPED_CHUNKS = 16, 1024
 """Chunks of a stream that are always kept, and those that are dropped at once."""
-MOST_BYTES = 2**32 - 1
+MAX_CHUNK_BYTES = 2**32 - 1
 """Content bytes of one chunk that count."""
 NO_TIMES, NO_SIZES = array("d"), array("I")
 NO_TIMINGS = ServerTimings()
@@ -61,11 +62,11 @@ class RequestInput(Struct, eq=False, gc=False):
     place: int
     """Order of arrival: the order of ties."""
     id: SpanId = SpanId("")
-    start: float = 0.0
+    start: Seconds = 0.0
     drawn: bool = False
     """It shows signs of images."""
     closed: SpanClosed | None = None
-    end: float | None = None
+    end: Seconds | None = None
     left: float | None = None
     first_byte: float | None = None
     running: float | None = None
@@ -114,10 +115,10 @@ class RequestInput(Struct, eq=False, gc=False):
             case _:
                 pass
 
-    def trim(self, before: float) -> None:
+    def trim(self, before: Seconds) -> None:
         """Let go of chunks that came before an instant, but for the last few; many at once."""
-        old = min(bisect_left(self.times, before), len(self.times) - FEW)
-        if old < MANY:
+        old = min(bisect_left(self.times, before), len(self.times) - KEPT_CHUNKS)
+        if old < DROPPED_CHUNKS:
             return
         self.gone += old
         self.gone_bytes += sum(self.sizes[:old])
@@ -172,8 +173,8 @@ class RequestInput(Struct, eq=False, gc=False):
             known = fresh[0] <= newest
             kept = [at for at, t in enumerate(fresh) if (t > newest if known else t >= newest)]
             fresh, sizes = [fresh[at] for at in kept], [sizes[at] for at in kept]
-        if min(sizes) < 0 or max(sizes) > MOST_BYTES:
-            sizes = [min(max(size, 0), MOST_BYTES) for size in sizes]
+        if min(sizes) < 0 or max(sizes) > MAX_CHUNK_BYTES:
+            sizes = [min(max(size, 0), MAX_CHUNK_BYTES) for size in sizes]
         if not self.times:
             self.times, self.sizes = array("d"), array("I")
         if self.first is None:
@@ -182,7 +183,7 @@ class RequestInput(Struct, eq=False, gc=False):
         self.sizes.extend(sizes)
         self.seen += sum(sizes)
 
-    def _take_job(self, t: float, state: JobState) -> None:
+    def _take_job(self, t: Seconds, state: JobState) -> None:
         self.is_job = True
         if state is JobState.RUNNING and (self.running is None or t < self.running):
             self.running = t

@@ -10,7 +10,7 @@ from msgspec import Struct
 from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.maths.arrays import Floats, Seconds
 
-BLOCK = 256
+BLOCK_REQUESTS = 256
 """Requests that are passed over at once."""
 
 
@@ -21,8 +21,8 @@ class Block(Struct):
     places: frozenset[int]
     starts: Floats
     ends: Floats
-    start: float
-    end: float
+    start: Seconds
+    end: Seconds
 
     @classmethod
     def of(cls, spans: list[RequestInput]) -> "Block":
@@ -34,7 +34,7 @@ class Block(Struct):
             spans, places, starts, ends, float(starts.min(initial=np.inf)), float(ends.max(initial=-np.inf))
         )
 
-    def near(self, start: float, end: float) -> list[RequestInput]:
+    def near(self, start: Seconds, end: Seconds) -> list[RequestInput]:
         """Return those that were there at some time of a stretch."""
         if self.start > end or self.end < start:
             return []
@@ -58,7 +58,7 @@ class RequestIndex:
         self._spans[span.place] = span
         self._loose.append(span)
 
-    def near(self, start: float, end: float) -> list[RequestInput]:
+    def near(self, start: Seconds, end: Seconds) -> list[RequestInput]:
         """Return the requests that were there at some time of a stretch, in s, in the order of arrival."""
         self._pack()
         found = [span for block in self._blocks for span in block.near(start, end)]
@@ -66,7 +66,7 @@ class RequestIndex:
         found.sort(key=attrgetter("place"))
         return found
 
-    def about(self, start: float, end: float) -> int:
+    def about(self, start: Seconds, end: Seconds) -> int:
         """Return how many requests are near a stretch of time at most, about."""
         blocks = sum(len(block.spans) for block in self._blocks if block.start <= end and block.end >= start)
         return blocks + len(self._loose)
@@ -91,7 +91,7 @@ class RequestIndex:
             del self._spans[span.place]
         return gone
 
-    def trim(self, before: float) -> None:
+    def trim(self, before: Seconds) -> None:
         """Let long streams let go of chunks that came before an instant."""
         for span in self._loose:
             if span.times:
@@ -122,11 +122,13 @@ class RequestIndex:
 
     def _pack(self) -> None:
         """Put those that have ended into blocks, as soon as there are enough for one."""
-        if len(self._loose) < 2 * BLOCK:
+        if len(self._loose) < 2 * BLOCK_REQUESTS:
             return
         ended = [span for span in self._loose if span.end is not None]
-        whole = len(ended) // BLOCK * BLOCK
+        whole = len(ended) // BLOCK_REQUESTS * BLOCK_REQUESTS
         if whole:
             packed = {id(span) for span in ended[:whole]}
             self._loose = [span for span in self._loose if id(span) not in packed]
-            self._blocks.extend(Block.of(ended[at : at + BLOCK]) for at in range(0, whole, BLOCK))
+            self._blocks.extend(
+                Block.of(ended[at : at + BLOCK_REQUESTS]) for at in range(0, whole, BLOCK_REQUESTS)
+            )

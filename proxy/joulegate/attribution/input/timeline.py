@@ -9,17 +9,17 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 
 from joulegate.model import Device, EnergySample, SourceFailure
-from joulegate.units import NANO, Microjoules, Microwatts, Nanoseconds
+from joulegate.units import NANO, Microjoules, Microwatts, Nanoseconds, nanoseconds
 
-FAR_POLL = 300_000_000
-"""ns: after a poll this far back, half-way says nothing about when the counter moved."""
-FAR_LAG = 30_000_000
-"""ns: how old the last update of a counter is on average when polled rarely."""
-POWER_GAP = 2 * NANO
-"""ns: between power readings further apart nobody knows the power."""
-STILL = NANO
-"""ns: a counter that did not move for this long stood still; slower updates were seen nowhere."""
-JUMP = 1.5
+FAR_POLL = nanoseconds(0.3)
+"""After a poll this far back, half-way says nothing about when the counter moved."""
+FAR_LAG = nanoseconds(0.03)
+"""How old the last update of a counter is on average when polled rarely."""
+POWER_GAP = nanoseconds(2)
+"""Between power readings further apart nobody knows the power."""
+STILL_TIME = nanoseconds(1)
+"""A counter that did not move for this long stood still; slower updates were seen nowhere."""
+JUMP_FACTOR = 1.5
 """A step of the counter above this multiple of the power limit cannot be energy."""
 
 
@@ -86,7 +86,7 @@ class Timeline:
         """Return the instant up to which windows may be cut: a counter that stands still counts as known."""
         if self._last is None or not self.times:
             return None
-        return max(self.times[-1], self._last.t - 2 * STILL)
+        return max(self.times[-1], self._last.t - 2 * STILL_TIME)
 
     def last_good(self) -> int | None:
         """Return the instant of the newest good reading, in ns."""
@@ -148,7 +148,7 @@ class Timeline:
         self._last = sample
         if rise == 0:
             return
-        if self.times and last.t - self.times[-1] > STILL:
+        if self.times and last.t - self.times[-1] > STILL_TIME:
             self._point(last.t, 0)
         edge = (sample.t + last.t) // 2 if sample.t - last.t < FAR_POLL else sample.t - FAR_LAG
         self._point(edge, rise)
@@ -164,7 +164,9 @@ class Timeline:
         limit = self.device.power_limit
         if limit is None or last.counter is None or sample.counter is None:
             return False
-        return (sample.counter - last.counter) * NANO > JUMP * limit * max(sample.t - last.t, NANO // 2)
+        return (sample.counter - last.counter) * NANO > JUMP_FACTOR * limit * max(
+            sample.t - last.t, NANO // 2
+        )
 
     def _integrate(self, sample: EnergySample, power: Microwatts) -> None:
         last = self._last

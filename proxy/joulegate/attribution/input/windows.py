@@ -6,14 +6,14 @@ from msgspec import Struct
 
 from joulegate.attribution.input.timeline import Timeline
 from joulegate.model import DeviceId
-from joulegate.units import NANO
+from joulegate.units import nanoseconds
 
-SHORTEST = 3 * NANO // 10
-"""ns: 0.3 to 1 s are equally good (0.2 points); shorter ones see the sensor's noise."""
-SHORTEST_BY_POWER = NANO
-"""ns: power readings are means of a second."""
-STALLED = 10 * NANO
-"""ns: a device silent for this long does not hold up the others."""
+SHORTEST_WINDOW = nanoseconds(0.3)
+"""0.3 to 1 s are equally good (0.2 points); shorter ones see the sensor's noise."""
+SHORTEST_WINDOW_BY_POWER = nanoseconds(1)
+"""Power readings are means of a second."""
+STALLED_AFTER = nanoseconds(10)
+"""A device silent for this long does not hold up the others."""
 
 
 class Window(Struct, frozen=True):
@@ -78,7 +78,7 @@ class Cutter:
     def _begin(self, now: int) -> None:
         starts = [line.known_from() for line in self._lines]
         known = [start for start in starts if start is not None]
-        if known and (len(known) == len(starts) or now - min(known) > STALLED):
+        if known and (len(known) == len(starts) or now - min(known) > STALLED_AFTER):
             self.cursor = min(known)
 
     def _close(self, start: int, cut: int) -> Window:
@@ -98,7 +98,7 @@ class Cutter:
         lead = self._lead()
         if lead is None or not waiting:
             return None
-        horizon, shortest = min(waiting), SHORTEST_BY_POWER if self.by_power else SHORTEST
+        horizon, shortest = min(waiting), SHORTEST_WINDOW_BY_POWER if self.by_power else SHORTEST_WINDOW
         breaks = [t for line in self._lines for t in line.breaks(start)]
         cuts = [t for t in breaks if t <= horizon]
         cuts += [t for t in lead.times if start + shortest <= t <= horizon][:1]
@@ -109,7 +109,7 @@ class Cutter:
     def _waits_for(self, line: Timeline) -> int | None:
         """Return the instant up to which a device is known; ``None`` if nobody waits for it."""
         last = line.last_good()
-        if last is None or last < self._newest() - STALLED:
+        if last is None or last < self._newest() - STALLED_AFTER:
             return None
         return line.settled_until()
 
@@ -119,5 +119,7 @@ class Cutter:
     def _lead(self) -> Timeline | None:
         """Return the device at whose edges windows are cut: the first that is alive."""
         newest = self._newest()
-        alive = [line for line in self._lines if line.times and (line.last_good() or 0) >= newest - STALLED]
+        alive = [
+            line for line in self._lines if line.times and (line.last_good() or 0) >= newest - STALLED_AFTER
+        ]
         return alive[0] if alive else None

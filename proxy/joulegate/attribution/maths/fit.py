@@ -14,10 +14,10 @@ BLOCKS = 6
 """Blocks of the past that the jackknife leaves out in turn."""
 RIDGE = 0.01
 """Pull of the prior, as part of a column's own weight."""
-ROUNDS = 4
-BEND = 2.5 * 1.4826
+FIT_ROUNDS = 4
+BEND_DEVIATIONS = 2.5 * 1.4826
 """Residuals beyond this many median absolute deviations lose weight."""
-DOUBT = 3.0
+DOUBT_WEIGHT = 3.0
 LEAST_WEIGHT = 0.3
 CLEAN_ROWS = 25.0
 """With less clean data than this, rows with guessed prefills count too."""
@@ -41,7 +41,7 @@ def fit(features: Floats, energy: Floats, prior: Floats, trust: Floats, cone: Fl
     basis = np.eye(len(prior)) if cone is None else cone
     weights = trust.copy()
     x = _solve(features, energy, prior, weights, basis)
-    for _ in range(ROUNDS):
+    for _ in range(FIT_ROUNDS):
         weights = trust * bend(energy - features @ x)
         x = _solve(features, energy, prior, weights, basis)
     block = np.arange(len(energy)) * BLOCKS // max(len(energy), 1)
@@ -53,7 +53,7 @@ def fit(features: Floats, energy: Floats, prior: Floats, trust: Floats, cone: Fl
 
 def bend(residuals: Floats) -> Floats:
     """Return less weight to rows that do not fit: extra energy may be a stranger's, missing energy not."""
-    spread = BEND * max(float(np.median(np.abs(residuals))), 1e-9)
+    spread = BEND_DEVIATIONS * max(float(np.median(np.abs(residuals))), 1e-9)
     v = residuals / spread
     above = 1 / np.maximum(v, 1.0) ** 2
     below = 1 / np.maximum(-v, 1.0)
@@ -62,7 +62,7 @@ def bend(residuals: Floats) -> Floats:
 
 def trust(doubt: Floats, prefilled: Floats) -> Floats:
     """Return the starting weight of each row by the prefilled tokens whose instant was guessed."""
-    weights = 1 / (1 + (DOUBT * doubt / (float(np.median(prefilled)) + 1)) ** 2)
+    weights = 1 / (1 + (DOUBT_WEIGHT * doubt / (float(np.median(prefilled)) + 1)) ** 2)
     return np.maximum(weights, LEAST_WEIGHT) if weights.sum() < CLEAN_ROWS else weights
 
 

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from joulegate.attribution.maths.arrays import Floats
+from joulegate.attribution.maths.arrays import Floats, Seconds
 from joulegate.attribution.maths.fit import bend, nonnegative
 
-KEPT = 500
-ENOUGH = 8
-ROUNDS = 5
-LONG = 20
+KEPT_ANSWERS = 500
+ENOUGH_ANSWERS = 8
+FIT_ROUNDS = 5
+LONG_STEPS = 20
 """Steps of an answer that is long enough to show the engine's pace."""
-SWEEPS = 8
+PACE_SWEEPS = 8
 
 
 class Decodings(Struct, frozen=True):
@@ -56,16 +56,16 @@ class Latency:
         self._seen: OrderedDict[str, tuple[float, float, float]] = OrderedDict()
         self._fit: tuple[float, float, float] | None = None
 
-    def learn(self, key: str, took: float, out: float, prompt: float) -> None:
+    def learn(self, key: str, took: Seconds, out: float, prompt: float) -> None:
         """Accept one answer."""
         self._seen[key] = (took, out, prompt)
         self._fit = None
-        while len(self._seen) > KEPT:
+        while len(self._seen) > KEPT_ANSWERS:
             self._seen.popitem(last=False)
 
     def line(self) -> tuple[float, float, float] | None:
         """Return seconds per step, per prompt token, and the constant; ``None`` while too few were seen."""
-        if len(self._seen) < ENOUGH:
+        if len(self._seen) < ENOUGH_ANSWERS:
             return None
         if self._fit is None:
             self._fit = _line(np.array(list(self._seen.values())))
@@ -77,7 +77,7 @@ def _line(seen: Floats) -> tuple[float, float, float]:
     features = np.column_stack([seen[:, 1], seen[:, 2], np.ones(len(seen))])
     relative = 1 / np.maximum(took, 0.05) ** 2
     weights, x = relative, np.zeros(3)
-    for _ in range(ROUNDS):
+    for _ in range(FIT_ROUNDS):
         x = nonnegative((features * weights[:, None]).T @ features, (features * weights[:, None]).T @ took)
         weights = relative * bend((took - features @ x) / np.maximum(took, 0.05))
     return float(x[0]), float(x[1]), float(x[2])
@@ -90,7 +90,7 @@ def pace(decodings: Decodings, edges: Floats, usual: float) -> Floats:
     the usual pace ``usual`` (steps a tick).
     """
     rate = np.full(len(edges) - 1, usual)
-    long = decodings.where((decodings.steps >= LONG) & (decodings.end > decodings.start))
+    long = decodings.where((decodings.steps >= LONG_STEPS) & (decodings.end > decodings.start))
     last = len(edges) - 1
     low = np.clip(np.searchsorted(edges, long.start), 0, last)
     high = np.clip(np.searchsorted(edges, long.end), 0, last)
@@ -99,7 +99,7 @@ def pace(decodings: Decodings, edges: Floats, usual: float) -> Floats:
         return rate
     low, high, long = low[inside], high[inside], long.where(inside)
     steps = long.steps * (edges[high] - edges[low]) / (long.end - long.start)
-    for _ in range(SWEEPS):
+    for _ in range(PACE_SWEEPS):
         done = np.concatenate([[0.0], np.cumsum(rate)])
         wanted = np.clip(steps / np.maximum(done[high] - done[low], 1e-9), 0.2, 5.0)
         rate *= _mean_over(wanted, low, high, last)

@@ -6,17 +6,17 @@ import numpy as np
 
 from joulegate.attribution.features.columns import Matrix
 from joulegate.attribution.features.window_features import WindowFeatures
-from joulegate.attribution.maths.arrays import Floats
+from joulegate.attribution.maths.arrays import Floats, Seconds
 from joulegate.attribution.maths.fit import nonnegative
 
-COARSE = 0.3
-"""s: counter edges further apart say nothing about a lag of some tens of ms."""
-PAIR = 2
+COARSE_EDGES_S = 0.3
+"""Counter edges further apart say nothing about a lag of some tens of ms."""
+ROW_INTERVALS = 2
 """Counter intervals a row."""
 LEAST_ROWS = 30
-FADE = 0.8
+FADE_PER_SCAN = 0.8
 """How much an earlier scan still counts."""
-BETTER = 0.95
+BETTER_FACTOR = 0.95
 """A lag must be so much better than the one in use to replace it: the scan is noisy."""
 RIDGE = 0.01
 
@@ -31,22 +31,26 @@ class LagScan:
     def update(self, features: WindowFeatures, matrix: Matrix, x: Floats) -> None:
         """Try all lags on some windows with coefficients near those given."""
         times, energy = features.readings.edges
-        if len(times) < PAIR * LEAST_ROWS or (np.median(np.diff(times)) > COARSE and not features.lag.slow):
+        if len(times) < ROW_INTERVALS * LEAST_ROWS or (
+            np.median(np.diff(times)) > COARSE_EDGES_S and not features.lag.slow
+        ):
             return
         work = _running(np.column_stack([matrix.cells, matrix.fixed, matrix.unsure_cells]))
         for lag in features.lag.candidates:
             score = _score(times + features.lag.used - lag, energy, features.cells.edges, work, x)
             if score is not None:
                 before = self._scores.get(lag, score)
-                self._scores[lag] = FADE * before + (1 - FADE) * score if lag in self._scores else score
+                self._scores[lag] = (
+                    FADE_PER_SCAN * before + (1 - FADE_PER_SCAN) * score if lag in self._scores else score
+                )
         self._choose(features.lag.used)
 
-    def _choose(self, now: float) -> None:
+    def _choose(self, now: Seconds) -> None:
         if not self._scores:
             return
         best = min(self._scores, key=lambda lag: (self._scores[lag], lag))
         used = min(self._scores, key=lambda lag: abs(lag - now))
-        if self._scores[best] < BETTER * self._scores[used]:
+        if self._scores[best] < BETTER_FACTOR * self._scores[used]:
             self.lag = best
 
 
@@ -56,7 +60,7 @@ def _running(values: Floats) -> Floats:
 
 def _score(times: Floats, energy: Floats, cells: Floats, work: Floats, x: Floats) -> float | None:
     """Return the median absolute residual of pairs of intervals, fitted anew, in J."""
-    inside = np.flatnonzero((times >= cells[0]) & (times <= cells[-1]))[::PAIR]
+    inside = np.flatnonzero((times >= cells[0]) & (times <= cells[-1]))[::ROW_INTERVALS]
     if len(inside) < LEAST_ROWS:
         return None
     rows = np.diff(_read(times[inside], cells, work), axis=0)

@@ -16,11 +16,11 @@ SPARE_IDLE = 1.9
 FOREIGN_SCALE = 1.3
 FOREIGN_WINDOWS = 10
 """Windows over which a surplus must last to count as somebody else's work: noise does not."""
-SWIFT = 0.1
-"""s: requests that are over sooner draw less than the edges of a window are off by."""
-LEAST = 1e-12
-"""J: what is modelled to draw less than a millionth of a microjoule says nothing of its scale."""
-AROUND = 7
+BRIEF_REQUEST_S = 0.1
+"""Requests that are over sooner draw less than the edges of a window are off by."""
+LEAST_ENERGY_J = 1e-12
+"""What is modelled to draw less than a millionth of a microjoule says nothing of its scale."""
+AROUND_WINDOWS = 7
 """Windows, some two seconds, over which reports on processes and the counter are held together."""
 
 
@@ -71,7 +71,7 @@ def _swift(features: WindowFeatures) -> npt.NDArray[np.bool_]:
     if not features.tracks:
         return np.zeros(0, dtype=bool)
     found: npt.NDArray[np.bool_] = (
-        np.concatenate([track.service for track in features.tracks.values()]) < SWIFT
+        np.concatenate([track.service for track in features.tracks.values()]) < BRIEF_REQUEST_S
     )
     return found
 
@@ -88,7 +88,7 @@ def _evened(energy: Floats, idle: Floats, modelled: Floats, movable: Floats) -> 
     it: ``movable`` is the part of ``modelled`` for which that holds.
     """
     near = _around(np.where(modelled > 0, energy - idle, 0.0)), _around(modelled)
-    scale = np.divide(*near, out=np.zeros_like(idle), where=near[1] > LEAST)
+    scale = np.divide(*near, out=np.zeros_like(idle), where=near[1] > LEAST_ENERGY_J)
     part = np.divide(movable, modelled, out=np.zeros_like(idle), where=modelled > 0)
     found: Floats = idle + part * (energy - idle - np.clip(scale * modelled, 0.0, energy))
     return found
@@ -96,8 +96,8 @@ def _evened(energy: Floats, idle: Floats, modelled: Floats, movable: Floats) -> 
 
 def _around(values: Floats) -> Floats:
     """Return the sums over the windows around each."""
-    whole = np.convolve(values, np.ones(AROUND), "full")
-    return whole[AROUND // 2 : AROUND // 2 + len(values)]
+    whole = np.convolve(values, np.ones(AROUND_WINDOWS), "full")
+    return whole[AROUND_WINDOWS // 2 : AROUND_WINDOWS // 2 + len(values)]
 
 
 def _beside(measured: Floats, modelled: Floats, alien: Floats) -> Floats:

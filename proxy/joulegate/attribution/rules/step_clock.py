@@ -27,24 +27,24 @@ from joulegate.attribution.maths.fit import BLOCKS, Fit, fit, scales, trust
 from joulegate.attribution.rules.lag import LagScan
 from joulegate.attribution.rules.scaling import scaled
 from joulegate.attribution.rules.tokens import Rule as Tokens
-from joulegate.units import NANO, Nanoseconds
+from joulegate.units import NANO, Nanoseconds, nanoseconds
 
-ROW = NANO
-"""ns of one row of the fit."""
+FIT_ROW = nanoseconds(1)
+"""Time of one row of the fit."""
 LEAST_ROWS = 6
-LEAST_ACTIVE = 0.5
-UNSURE = 0.02
+LEAST_ACTIVE_S = 0.5
+UNSURE_PART = 0.02
 """Part of a row in which somebody ran whose work cannot be placed yet: such a row says nothing."""
-LONG_ROW = 10.0
+LONG_ROW_FACTOR = 10.0
 """Rows this many times longer than usual hold a hole in the readings."""
-MEMORY = 1800.0
-"""s after which a row counts 1/e."""
+MEMORY_S = 1800.0
+"""Seconds after which a row counts 1/e."""
 KEPT_ROWS = 6000
-EXPERIENCED = 20.0
-"""s in which somebody was there until a fit is trusted."""
-BUSY = 0.5
+EXPERIENCED_S = 20.0
+"""Seconds in which somebody was there until a fit is trusted."""
+BUSY_PART = 0.5
 """Part of a row in which somebody is there, from which on it tells how far the model is from the counter."""
-MISFIT = 0.35
+MOST_MISFIT = 0.35
 """Of a typical row's energy: a fit that is off by more explains nothing, and token shares do better."""
 
 
@@ -88,12 +88,12 @@ class Rule:
 
     def share(self, features: WindowFeatures, *, learn: bool) -> Shares:
         """Return each window's energy by the modelled cost of the work in it, scaled to the counter."""
-        if not learn and self._misfit > MISFIT:
+        if not learn and self._misfit > MOST_MISFIT:
             return self._plain.share(features, learn=False)
         matrix = columns(features)
         if learn:
             self._learn(features, matrix)
-            if self._misfit > MISFIT:
+            if self._misfit > MOST_MISFIT:
                 return self._plain.share(features, learn=False)
         x, without = self._coefficients(matrix.names)
         fixed = (1 + CLOCKS_UP) * features.devices.idle_power
@@ -157,7 +157,7 @@ class Rule:
         names = sorted({name for row in self._rows.values() for name in row.work} - set(EXTRA_NAMES))
         names += EXTRA_NAMES
         table = _grouped(self._rows, names)
-        if table is None or len(table.energy) < LEAST_ROWS or table.active.sum() < LEAST_ACTIVE:
+        if table is None or len(table.energy) < LEAST_ROWS or table.active.sum() < LEAST_ACTIVE_S:
             return
         rest = table.energy - idle_power * table.seconds - CLOCKS_UP * idle_power * table.active
         own, foreign = len(names) - len(EXTRA_NAMES), table.work[:, -1]
@@ -167,7 +167,7 @@ class Rule:
         prefilled = sum(
             (table.work[:, at] for at, n in enumerate(names) if n.endswith(":pf")), np.zeros(len(rest))
         )
-        weights = trust(table.doubt, prefilled) * np.exp((table.start - now) / NANO / MEMORY)
+        weights = trust(table.doubt, prefilled) * np.exp((table.start - now) / NANO / MEMORY_S)
         self._fit = fit(table.work, rest, prior, weights, leaning(names))
         self._names = names
         self._misfit = self._fit.residual / max(float(np.median(table.energy)), 1e-9)
@@ -194,10 +194,10 @@ def _grouped(rows: "OrderedDict[int, FitRow]", names: list[str]) -> Table | None
     plain = np.array(
         [[row.energy, row.seconds, row.active, row.doubt, row.unsure, row.used] for row in rows.values()]
     )
-    bounds = np.concatenate([[0], np.flatnonzero(np.diff(starts // ROW)) + 1])
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(starts // FIT_ROW)) + 1])
     work, plain, starts = np.add.reduceat(work, bounds), np.add.reduceat(plain, bounds), starts[bounds]
-    kept = plain[:, 1] <= LONG_ROW * np.median(plain[:, 1])
-    kept &= plain[:, 4] <= UNSURE * plain[:, 1]
+    kept = plain[:, 1] <= LONG_ROW_FACTOR * np.median(plain[:, 1])
+    kept &= plain[:, 4] <= UNSURE_PART * plain[:, 1]
     work, plain, starts = work[kept], plain[kept], starts[kept]
     return Table(starts, work, plain[:, 0], plain[:, 1], plain[:, 2], plain[:, 3], plain[:, 5])
 
@@ -207,9 +207,9 @@ def _median_off(residuals: Floats, table: Table) -> float:
 
     Want of experience counts as distance: anything can be fitted to six rows.
     """
-    busy = (table.active > BUSY * table.seconds) & (table.energy > 0)
+    busy = (table.active > BUSY_PART * table.seconds) & (table.energy > 0)
     off = float(np.median(residuals[busy] / table.energy[busy])) if busy.sum() >= LEAST_ROWS else 0.0
-    return off + max(1 - float(table.active.sum()) / EXPERIENCED, 0.0) ** 2
+    return off + max(1 - float(table.active.sum()) / EXPERIENCED_S, 0.0) ** 2
 
 
 def _power_in_use(rest: Floats, foreign: Floats, used: Floats) -> float:
