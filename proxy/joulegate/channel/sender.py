@@ -115,7 +115,8 @@ class EventSender:
         """Keep events, and send them if somebody is there."""
         for event in events:
             sequence = self._retained.add(event)
-            self._watch_overflow()
+            if self._overflowing or self._retained.dropped != self._dropped_known:
+                self._watch_overflow()
             if sequence is not None and self._connected:
                 self._unsent.append(sequence)
 

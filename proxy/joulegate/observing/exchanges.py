@@ -244,7 +244,7 @@ class Listener:
 
     def _look_elsewhere(self) -> None:
         """Record that Ollama passed the request on, whichever language it was in."""
-        asked = self.request_found().members.get("model", b"")
+        asked = self._request.found().members.get("model", b"") if self._request else b""
         if asked[-6:].lower() == b'cloud"' and passed_on(word(asked), self.answer_model):
             self.accounts.facts = msgspec.structs.replace(self.accounts.facts, work=WorkClass.REMOTE)
 

@@ -502,7 +502,8 @@ class Exchange:
         phase = Phase.DONE if event in {Event.ENDED, Event.SATISFIED} else self._stage.phase
         if self._connection is not None:
             self._drop_upstream()
-        self._answer.listen()
+        if event is not Event.ENDED:  # Then all of it has been heard.
+            self._answer.listen()
         self._span.close(self._context.clock(), outcome, phase, status)
         self._end()
 

@@ -170,7 +170,11 @@ class RequestSpan:
                 return
         self.response_bytes += sum(sizes)
         if self.streamed is None:
-            self._begin(times[0])
+            # Of an answer that is no stream its end may tell the first content as well.
+            self.streamed = self.observation.streamed()
+            self._flushed = self._untold = times[0]
+            if self.streamed:
+                self._tell_first()
         if self.streamed:
             self._keep(times, sizes)
 
@@ -216,13 +220,6 @@ class RequestSpan:
         return partial(self._tell, phase, status)
 
     # --- inside ----------------------------------------------------------------------------------------
-
-    def _begin(self, t: Nanoseconds) -> None:
-        """Record the first content. Of an answer that is no stream its end may tell it as well."""
-        self.streamed = self.observation.streamed()
-        self._flushed = self._untold = t
-        if self.streamed:
-            self._tell_first()
 
     def _tell_first(self) -> None:
         t, self._untold = self._untold, None
