@@ -102,6 +102,11 @@ def _service(status: MeterStatus) -> Iterator[Sample]:
         yield "inflight_requests", (clean(upstream.name),), upstream.in_flight
         if upstream.up is not None:
             yield "upstream_up", (clean(upstream.name), clean(upstream.kind)), int(upstream.up)
+        for replica in upstream.replicas:
+            place = clean(upstream.name), clean(replica.name)
+            yield "upstream_replica_inflight_requests", place, replica.in_flight
+            if replica.up is not None:
+                yield "upstream_replica_up", place, int(replica.up)
         if upstream.keeps_working is not None:
             yield "upstream_keeps_working", (clean(upstream.name),), int(upstream.keeps_working)
     yield "settlement_pending_requests", (), status.pending

@@ -60,6 +60,7 @@ TASK = Label(
 )  # fmt: skip
 MODEL = Label("model", 64, "the model that answered, else the one asked for; `unknown`; `other`")
 UPSTREAM = Label("upstream", 32, "name of the server in the configuration")
+REPLICA = Label("replica", 64, "`host:port` of one of the servers of an upstream")
 TENANT = Label("tenant", 128, "who pays, known by credential; `none`; `other`")
 OUTCOME = Label(
     "outcome",
@@ -194,7 +195,13 @@ FAMILIES: tuple[Family, ...] = (
            (BUDGET,), "seconds", NANO),
     # the service
     Family("inflight_requests", _G, "Requests under way.", METER, (UPSTREAM,)),
-    Family("upstream_up", _G, "Whether a server answers; absent until known.", METER, (UPSTREAM, KIND)),
+    Family("upstream_up", _G, "Whether a server answers, of several replicas at least one; absent until "
+           "known.", METER, (UPSTREAM, KIND)),
+    Family("upstream_replica_up", _G, "Whether a replica answers, the only one as well; absent until known.",
+           METER, (UPSTREAM, REPLICA)),
+    Family("upstream_replica_inflight_requests", _G, "Requests under way by replica; one that a reload took "
+           "out is left out, and its last requests are in `inflight_requests` only.", METER,
+           (UPSTREAM, REPLICA)),
     Family("upstream_keeps_working", _G, "Whether a server was last seen to work on for a client that had "
            "left; absent until seen either way.", METER, (UPSTREAM,)),
     Family("settlement_pending_requests", _G, "Requests that ended and have no final figure yet.", METER),

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from joulegate.cli.screen import Seen, bar, fit, picture
-from joulegate.model import Device, DeviceId, MeterStatus, Tier
+from joulegate.model import Device, DeviceId, MeterStatus, ReplicaStatus, Tier
 from joulegate.units import NANO, UJ_PER_KWH, Microjoules, Nanoseconds
 
 
@@ -31,6 +31,20 @@ def test_everything_at_one_glance(status: MeterStatus) -> None:
     ):  # fmt: skip
         assert part in shown
     assert shown.index("image-generation") < shown.index("chat"), "most energy first"
+
+
+def test_replicas_stand_below_their_upstream(status: MeterStatus) -> None:
+    """Each with its state and why it gets fewer requests; an upstream of one server is one row."""
+    replicas = (
+        ReplicaStatus("h:1", up=True, in_flight=3),
+        ReplicaStatus("h:2", up=False, in_flight=0, note="serves b in place of a"),
+    )
+    text = replace(status.upstreams[0], replicas=replicas)
+    image = replace(status.upstreams[1], replicas=replicas[:1])
+    shown = drawn(Seen(replace(status, upstreams=(text, image))))
+    assert "2 replicas" in shown
+    assert "DOWN, serves b in place of a" in shown
+    assert shown.count("h:1") == 1
 
 
 def test_power_of_a_task_is_the_growth_between_two_answers(status: MeterStatus) -> None:

@@ -58,3 +58,12 @@ def test_a_section_that_is_no_table_is_left_for_the_check() -> None:
     layer = merged(Layer({"listen": 3}, {}), from_flags(Flags(gates=2)))
     assert layer.values == {"listen": {"gates": 2}}
     assert origin_of(layer, ("energy", "source")) is None
+
+
+def test_urls_with_commas_are_replicas() -> None:
+    """With and without a name; blanks do not matter."""
+    layer = from_flags(Flags(upstream=["http://a,http://b", "text=http://c, http://d"]))
+    assert [one["url"] for one in layer.values["upstream"]] == [
+        ["http://a", "http://b"],
+        ["http://c", "http://d"],
+    ]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from joulegate.config.structs import Config, ListenConfig, UpstreamConfig
-from joulegate.config.upstreams import problems
+from joulegate.config.upstreams import addresses, problems
 
 URL = "http://127.0.0.1:8000"
 
@@ -39,6 +39,13 @@ def config(*upstreams: dict[str, Any], **listen: Any) -> Config:
         ({"gpus": (0, 0)}, 1, "twice"),
         ({"gpus": (-1,)}, 0, "names nothing"),
         ({"models": ("",)}, 0, "names nothing"),
+        ({"url": ()}, "url", "each replica"),
+        ({"url": (URL, "host:1")}, 1, "no upstream URL"),
+        ({"url": (URL, f"{URL}/")}, 1, "same server"),
+        ({"url": (URL, "https://h")}, "url", "mixes"),
+        ({"url": tuple(f"http://h:{port}" for port in range(1, 66))}, "url", "at most 64"),
+        ({"affinity": "prefix"}, "affinity", "header:NAME"),
+        ({"affinity": "header:a b"}, "affinity", "header:NAME"),
     ],
 )
 def test_one_slip_gives_one_problem(upstream: dict[str, Any], key: str, what: str) -> None:
@@ -89,3 +96,32 @@ def test_joulegate_is_not_its_own_upstream(key: str) -> None:
 def test_broken_addresses_do_not_break_the_loop_check() -> None:
     """A wrong address is another check's concern."""
     assert not list(problems(config({}, address="nonsense")))
+
+
+@pytest.mark.parametrize("affinity", ["prompt", "header:X-Session-Id"])
+def test_replicas_may_have_an_affinity(affinity: str) -> None:
+    """A list of servers is one upstream, and each has its address."""
+    replicas = config({"url": (URL, "http://h:2"), "affinity": affinity})
+    assert not list(problems(replicas))
+    assert addresses(replicas) == {"a": (("127.0.0.1", 8000), ("h", 2))}
+
+
+def test_two_upstreams_with_one_model_are_told_how_to_become_replicas() -> None:
+    """The second would never get it; what to write stands in the message."""
+    found = list(
+        problems(
+            config(
+                {"models": ("m", "n")},
+                {"name": "b", "url": "http://h:2", "models": ("m",)},
+                {"name": "c", "url": "http://h:3", "models": ("m",), "path": "/c"},
+            )
+        )
+    )
+    assert [problem.path for problem in found] == [("upstream", 1, "models")]
+    assert f'url = ["{URL}", "http://h:2"]' in found[0].what
+
+
+def test_a_replica_that_is_joulegate_itself_is_refused() -> None:
+    """It would call itself for every second request."""
+    (found,) = problems(config({"url": (URL, "http://h:2")}, address="h:2"))
+    assert "itself" in found.what

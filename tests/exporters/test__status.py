@@ -37,6 +37,17 @@ def test_what_is_not_known_has_no_sample(status, device_status):
     assert [labels for name, labels, _ in samples(bare) if name == "upstream_up"] == [("text", "llamacpp")]
 
 
+def test_replicas_show_each_for_itself(status):
+    """A lost replica shows beside its upstream that is up; one that nobody asked has no sample."""
+    found = [(name, labels, value) for name, labels, value in samples(status) if "replica" in name]
+    assert [(labels[1], value) for name, labels, value in found if name == "upstream_replica_up"] == [
+        ("127.0.0.1:8000", 1),
+        ("127.0.0.1:8002", 0),
+    ]
+    busy = [value for name, _, value in found if name == "upstream_replica_inflight_requests"]
+    assert busy == [3, 0, 0]
+
+
 def test_budgets_by_unit(status):
     """A budget of energy has no figures in grams, and a budget of emissions none in joules."""
     found = {(name, labels[0]) for name, labels, _ in samples(status) if name.startswith("budget_")}

@@ -13,7 +13,7 @@ from joulegate.config.upstreams import addresses
 
 
 @click.command("check")
-@click.option("--upstream", multiple=True, metavar="[NAME=]URL", help="As in joulegate run.")
+@click.option("--upstream", multiple=True, metavar="[NAME=]URL[,URL…]", help="As in joulegate run.")
 @click.option(
     "--explain", "explained", is_flag=True, help="Print each effective value and where it came from."
 )

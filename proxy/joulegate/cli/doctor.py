@@ -22,7 +22,7 @@ _NOBODY = ("http://127.0.0.1:1",)
 
 
 @click.command("doctor")
-@click.option("--upstream", multiple=True, metavar="[NAME=]URL", help="A server to look at too.")
+@click.option("--upstream", multiple=True, metavar="[NAME=]URL[,URL…]", help="A server to look at too.")
 @as_json
 @serving
 @click.pass_context

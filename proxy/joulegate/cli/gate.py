@@ -9,7 +9,7 @@ from joulegate.cli.options import Settings, serving, socket_path
 
 
 @click.command("gate")
-@click.option("--upstream", multiple=True, metavar="[NAME=]URL", help="As in joulegate run.")
+@click.option("--upstream", multiple=True, metavar="[NAME=]URL[,URL…]", help="As in joulegate run.")
 @socket_path
 @serving
 @click.pass_context

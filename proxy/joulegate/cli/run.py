@@ -13,7 +13,7 @@ from joulegate.config.structs import Config
 @click.option(
     "--upstream",
     multiple=True,
-    metavar="[NAME=]URL",
+    metavar="[NAME=]URL[,URL…]",
     help="An inference server. Given again, each further one needs a name and is reached under /NAME.",
 )
 @serving

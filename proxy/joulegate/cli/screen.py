@@ -1,6 +1,6 @@
 """The picture that ``joulegate top`` shows: status in, rich renderables out. Pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 from rich.console import Group, RenderableType
@@ -151,7 +151,7 @@ def _sections(seen: Seen, status: MeterStatus, width: int) -> Iterable[Section]:
     )
     yield Section(
         ("upstream", "address", ">in flight", "state"),
-        [_upstream(found) for found in status.upstreams],
+        [row for found in status.upstreams for row in _upstream(found)],
         "more upstreams",
     )
     rates = task_power(seen)
@@ -187,12 +187,20 @@ def _device_state(found: DeviceStatus) -> str:
     return "ok" if found.up else "LOST"
 
 
-def _upstream(found: UpstreamStatus) -> Sequence[str]:
-    states = {True: "up", False: "DOWN", None: "not known yet"}
-    parts = [states[found.up], found.kind if found.kind != "auto" else "", found.version, found.note]
+_STATES = {True: "up", False: "DOWN", None: "not known yet"}
+
+
+def _upstream(found: UpstreamStatus) -> Iterator[Sequence[str]]:
+    """Return a row of an upstream, and one of each of its replicas if it has several."""
+    parts = [_STATES[found.up], found.kind if found.kind != "auto" else "", found.version, found.note]
     parts += ["WORKS ON when clients leave"] if found.keeps_working else []
     state = ", ".join(part for part in parts if part)
-    return printable(found.name), printable(found.url), str(found.in_flight), printable(state)
+    several = len(found.replicas) > 1
+    place = f"{len(found.replicas)} replicas" if several else found.url
+    yield printable(found.name), printable(place), str(found.in_flight), printable(state)
+    for one in found.replicas if several else ():
+        state = ", ".join(part for part in (_STATES[one.up], one.note) if part)
+        yield "", printable(one.name), str(one.in_flight), printable(state)
 
 
 def _task(found: TaskTotals, rates: "Callable[[TaskTotals], Microwatts | None]") -> Sequence[str]:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from joulegate.config.addresses import address, endpoint, redacted
+from joulegate.config.addresses import Endpoint, address, endpoint, redacted
 from joulegate.config.lines import Path
 from joulegate.config.problems import Problem, shown
 from joulegate.config.rules import between, name, one_of, parsed, task, unique
@@ -64,7 +64,7 @@ def _urls(at: Path, url: str | Sequence[str]) -> Iterator[Problem]:
         return
     if not url:
         yield Problem(at, "is empty: write the URL of each replica")
-    seen: dict[object, int] = {}
+    seen: dict[Endpoint, int] = {}
     for index, one in enumerate(url):
         problem = next(iter(parsed((*at, index), endpoint, one)), None)
         if problem is not None:
@@ -73,7 +73,7 @@ def _urls(at: Path, url: str | Sequence[str]) -> Iterator[Problem]:
             yield Problem((*at, index), f"is the same server as the URL before it, number {first + 1}")
     if len(url) > _MOST_REPLICAS:
         yield Problem(at, f"has {len(url)} replicas; at most {_MOST_REPLICAS} can be told apart in metrics")
-    if len({one.partition(":")[0].lower() for one in url}) > 1:
+    if len({one.scheme for one in seen}) > 1:
         yield Problem(at, "mixes http:// and https://: replicas are reached in the same way")
 
 

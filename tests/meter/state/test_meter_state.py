@@ -26,6 +26,8 @@ from joulegate.model import (
     GateReport,
     Outcome,
     Phase,
+    ReplicaReport,
+    ReplicaStatus,
     Tier,
     UpstreamReport,
 )
@@ -91,6 +93,23 @@ def test_an_upstream_may_move(words: Any) -> None:
     upstreams = Upstreams([Served("llm", "http://127.0.0.1:1")])
     upstreams.change(Served("llm", "http://127.0.0.1:1", model="gemma"))
     assert upstreams.models() == {"llm": "gemma"}
+
+
+def test_replicas_show_what_all_gates_send_them() -> None:
+    """Up is what the last gate with news said; in flight is the sum over the gates that are there."""
+    gates, upstreams = Gates(), Upstreams([Served("llm", "http://h:1")])
+    known = (ReplicaReport("h:1", up=True, models=("m",)), ReplicaReport("h:2", up=False, note="odd"))
+    for gate, flying in (("a", 2), ("b", 3), ("c", 4)):
+        busy = (("llm", "h:1", flying), ("llm", "h:2", 0), ("other", "h:1", 9))
+        told = UpstreamReport("llm", up=True, replicas=known)
+        upstreams.learn(gates.report(GateReport(gate, 7, replicas_in_flight=busy, upstreams=(told,))))
+    gates.lose("c")
+    (status,) = upstreams.status(gates)
+    assert status.up
+    assert status.replicas == (
+        ReplicaStatus("h:1", up=True, in_flight=5, models=("m",)),
+        ReplicaStatus("h:2", up=False, in_flight=0, note="odd"),
+    )
 
 
 def test_a_device_shows_its_books_and_its_last_reading() -> None:

@@ -20,6 +20,7 @@ from joulegate.model import (
     GateStatus,
     Outcome,
     Phase,
+    ReplicaStatus,
     SpanClosed,
     SpanOpened,
     UpstreamReport,
@@ -114,6 +115,15 @@ class Gates:
         """Return the requests under way to an upstream."""
         return sum(dict(report.in_flight).get(upstream, 0) for report in self._present())
 
+    def replica_in_flight(self, upstream: str, replica: str) -> int:
+        """Return the requests under way to one replica of an upstream."""
+        return sum(
+            count
+            for report in self._present()
+            for name, server, count in report.replicas_in_flight
+            if name == upstream and server == replica
+        )
+
     def status(self) -> tuple[GateStatus, ...]:
         """Return all gates."""
         return tuple(
@@ -197,21 +207,32 @@ class Upstreams:
 
     def status(self, gates: Gates) -> tuple[UpstreamStatus, ...]:
         """Return all upstreams."""
-        return tuple(self._status(one, gates.in_flight(one.name)) for one in self._served.values())
+        return tuple(self._status(one, gates) for one in self._served.values())
 
-    def _status(self, one: Served, in_flight: int) -> UpstreamStatus:
+    def _status(self, one: Served, gates: Gates) -> UpstreamStatus:
         told = self._told.get(one.name, UpstreamReport(one.name, kind=one.kind))
         return UpstreamStatus(
             name=one.name,
             url=one.url,
             kind=told.kind,
-            in_flight=in_flight,
+            in_flight=gates.in_flight(one.name),
             devices=tuple(one.devices),
             up=self._up.get(one.name),
             note=one.note,
             version=told.version,
             models=told.models,
             keeps_working=self._keeps_working(one.name),
+            replicas=tuple(
+                ReplicaStatus(
+                    name=replica.name,
+                    up=replica.up,
+                    in_flight=gates.replica_in_flight(one.name, replica.name),
+                    version=replica.version,
+                    models=replica.models,
+                    note=replica.note,
+                )
+                for replica in told.replicas
+            ),
         )
 
 
