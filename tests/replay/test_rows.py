@@ -23,8 +23,8 @@ SAMPLES = [
     rows.SampleRow(0.15, 1, error="lost"),
     rows.SampleRow(0.2, 1, 7),
 ]
-SETUP = rows.Machine(
-    upstreams={"llm": rows.Upstream("llm", (0,)), "img": rows.Upstream("image", (0, 1), 3)},
+SETUP = rows.MachineRow(
+    upstreams={"llm": rows.UpstreamRow("llm", (0,)), "img": rows.UpstreamRow("image", (0, 1), 3)},
     n_gpus=2,
     idle_w=150.0,
     devices=(rows.TraceOrigin(0, "H200", "gpu", "nvml", "counter"),),

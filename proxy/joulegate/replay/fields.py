@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from joulegate.errors import TraceError
 
-SHOWN = 60
+SHOWN_CHARACTERS = 60
 """Characters of a wrong value that a message repeats."""
 
 
@@ -105,7 +105,7 @@ class Row:
 
     def _wrong(self, name: str, expected: str, value: object) -> NoReturn:
         shown = json.dumps(value, ensure_ascii=False)
-        shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + "..."
+        shown = shown if len(shown) <= SHOWN_CHARACTERS else shown[:SHOWN_CHARACTERS] + "..."
         self.fail(f"{self.label(name)}: expected {expected}, got {shown}")
 
 

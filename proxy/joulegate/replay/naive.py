@@ -8,12 +8,12 @@ from joulegate.attribution.input.timeline import Timeline
 from joulegate.model import EnergySample, Method, Settled, SpanClosed, SpanId, SpanOpened
 from joulegate.replay.result import Books, Result
 from joulegate.replay.traces import Trace
-from joulegate.units import Microjoules
+from joulegate.units import Microjoules, Nanoseconds
 
 
 class _Request:
     def __init__(self, opened: SpanOpened) -> None:
-        self.start = int(opened.t)
+        self.start = opened.t
         self.end = self.start
         self.upstream = opened.upstream
 
@@ -30,7 +30,7 @@ def naive_window(trace: Trace) -> Result:
             if line.device.id in trace.setup.upstreams[one.upstream].devices
         }
         books.append(_charge(line, mine, energies))
-    gap = sum(line.gap for line in lines)
+    gap = Nanoseconds(sum(line.gap for line in lines))
     settled = {key: _settled(key, energy) for key, energy in energies.items()}
     return Result("window", settled, books, gap)
 
@@ -49,7 +49,7 @@ def _requests(trace: Trace) -> dict[SpanId, _Request]:
         if isinstance(event, SpanOpened):
             found[event.id] = _Request(event)
         elif isinstance(event, SpanClosed):
-            found[event.id].end = int(event.t)
+            found[event.id].end = event.t
     return found
 
 
@@ -58,7 +58,7 @@ def _charge(line: Timeline, requests: dict[SpanId, _Request], energies: dict[Spa
     for key, one in requests.items():
         if not _known(line, one):
             continue
-        energy = int(line.energy(one.end) - line.energy(one.start))
+        energy = line.energy(one.end) - line.energy(one.start)
         energies[key] = (energies[key] or 0) + energy
         books.requests += energy
     books.idle = books.counter - _covered(line, list(requests.values()))
@@ -76,11 +76,11 @@ def _known(line: Timeline, one: _Request) -> bool:
 
 def _covered(line: Timeline, requests: list[_Request]) -> int:
     """Return the energy while at least one request was open."""
-    total, until = 0, -1
+    total, until = 0, Nanoseconds(-1)
     for one in sorted(requests, key=lambda one: one.start):
         start = max(one.start, until)
         if one.end > start:
-            total += int(line.energy(one.end) - line.energy(start))
+            total += line.energy(one.end) - line.energy(start)
             until = one.end
     return total
 

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 
 from joulegate.model import Settled, SpanId, WindowBooks
-from joulegate.units import NANO
+from joulegate.units import Nanoseconds, seconds
 
 
 class Books(Struct):
@@ -32,8 +32,8 @@ class Result(Struct):
     """In the order of their starts."""
     books: list[Books]
     """By the index of the device."""
-    gap: int
-    """ns whose energy is unknown, summed over devices."""
+    gap: Nanoseconds
+    """Time whose energy is unknown, summed over devices."""
 
 
 def document(result: Result) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def document(result: Result) -> dict[str, Any]:
         "idle_uj": sum(books.idle for books in result.books),
         "unattributed_uj": sum(books.unattributed for books in result.books),
         "counter_uj": sum(books.counter for books in result.books),
-        "gaps_s": result.gap / NANO,
+        "gaps_s": seconds(result.gap),
         "gpus": {str(index): _device(books) for index, books in enumerate(result.books)},
     }
 

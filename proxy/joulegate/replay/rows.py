@@ -51,7 +51,7 @@ class FirstByte(Struct, frozen=True, tag_field="ev", tag="first_byte"):
 
 
 class JobAccepted(Struct, frozen=True, tag_field="ev", tag="job_accepted"):
-    """The server took a job."""
+    """The server accepted a job."""
 
     t: float
     id: str
@@ -133,8 +133,8 @@ class SampleRow(Struct, frozen=True, omit_defaults=True):
 # --- public.json
 
 
-class Upstream(Struct, frozen=True, omit_defaults=True):
-    """What a trace says of a server."""
+class UpstreamRow(Struct, frozen=True, omit_defaults=True):
+    """A server, as a trace describes it."""
 
     kind: str
     gpus: tuple[int, ...]
@@ -151,10 +151,10 @@ class TraceOrigin(Struct, frozen=True):
     tier: str
 
 
-class Machine(Struct, frozen=True, omit_defaults=True):
+class MachineRow(Struct, frozen=True, omit_defaults=True):
     """The machine of a trace; what stands after ``idle_w`` is not of the format."""
 
-    upstreams: Mapping[str, Upstream]
+    upstreams: Mapping[str, UpstreamRow]
     n_gpus: int
     idle_w: float | None = None
     devices: tuple[TraceOrigin, ...] = ()

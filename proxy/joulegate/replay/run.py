@@ -19,12 +19,12 @@ from joulegate.ports import Attributor
 from joulegate.replay.naive import naive_window
 from joulegate.replay.result import Books, Result
 from joulegate.replay.traces import Trace
-from joulegate.units import NANO, Nanoseconds
+from joulegate.units import Nanoseconds, nanoseconds
 
-TICK = NANO // 2
-"""ns between two looks of the settler at what has come."""
-QUIET = 60 * NANO
-"""ns after the last input, and the settlement delay, until nothing can change any more."""
+TICK = nanoseconds(0.5)
+"""Time between two looks of the settler at what has come."""
+QUIET_TIME = nanoseconds(60)
+"""Time after the last input, and the settlement delay, until nothing can change any more."""
 METHODS = (*RULES, "window")
 
 Input: TypeAlias = SpanEvent | EnergySample | SourceFailure | DeviceLoad
@@ -49,7 +49,7 @@ def replay(trace: Trace, method: str, settle: Nanoseconds) -> Result:
         _feed(settler, inputs)
         note(settler.advance(now))
     note(settler.drain(now))
-    gap = sum(settler.health(device.id).gap for device in setup.devices)
+    gap = Nanoseconds(sum(settler.health(device.id).gap for device in setup.devices))
     return Result(method, {key: figures[key] for key in trace.tasks}, list(books.values()), gap)
 
 
@@ -63,14 +63,14 @@ def _feed(settler: Attributor, inputs: Iterable[Input]) -> None:
             settler.event(one)
 
 
-def _ticks(trace: Trace, settle: int) -> Iterator[tuple[Nanoseconds, list[Input]]]:
+def _ticks(trace: Trace, settle: Nanoseconds) -> Iterator[tuple[Nanoseconds, list[Input]]]:
     """Return the instants of the virtual clock and what came since the one before.
 
     They are counted from the first input, so that a trace that is cut short sees the same ones.
     """
     inputs = sorted([*trace.events, *trace.samples, *trace.loads], key=_time)
     times = [_time(one) for one in inputs]
-    quiet = QUIET + settle
+    quiet = QUIET_TIME + settle
     now, place = times[0] if times else 0, 0
     while place < len(inputs) or (times and now < times[-1] + quiet):
         if place < len(inputs) and times[place] > now + quiet:
@@ -81,5 +81,5 @@ def _ticks(trace: Trace, settle: int) -> Iterator[tuple[Nanoseconds, list[Input]
         place = until
 
 
-def _time(one: Input) -> int:
+def _time(one: Input) -> Nanoseconds:
     return one.times[0] if isinstance(one, SpanChunks) else one.t

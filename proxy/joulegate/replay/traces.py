@@ -1,4 +1,4 @@
-"""Reading recorded traces: what a proxy saw and what the counters said, in plain files.
+"""Reading recorded traces: what a proxy saw and what the counters showed, in plain files.
 
 The format is described in ``docs/recording.md``. A malformed row is an error with its file, line and field;
 a counter that goes backwards, a failed read or a request that never ends are the facts of life and are not.
@@ -31,11 +31,11 @@ from joulegate.model import (
     TaskFacts,
 )
 from joulegate.replay.fields import Row, document, rows
-from joulegate.replay.machine import ReplaySetup, device_id, read_setup
+from joulegate.replay.replay_setup import ReplaySetup, device_id, read_setup
 from joulegate.units import Microjoules, Microwatts, Nanoseconds, nanoseconds
 
-LATE_CHUNK = 0.001
-"""s: a chunk may appear so much after the end, for times are rounded."""
+LATE_CHUNK_S = 0.001
+"""A chunk may appear so much after the end, for times are rounded."""
 CLIENT_LEFT = 499
 
 
@@ -49,7 +49,7 @@ class Trace(Struct, frozen=True):
     tasks: dict[SpanId, str]
     """Class of each request, as the trace names it."""
     loads: tuple[DeviceLoad, ...] = ()
-    """Reports on processes, where they were recorded: each is told with a reading."""
+    """Reports on processes, where they were recorded: each stands with a reading."""
 
 
 def read(trace: Path, samples: Path, setup: Path) -> Trace:
@@ -103,16 +103,16 @@ def _sample(row: Row, count: int) -> EnergySample | SourceFailure:
 
 def _load(row: Row) -> DeviceLoad:
     """Return what a row says of processes: more than the format needs, written by ``joulegate record``."""
-    told = row.part("processes")
-    since, t = told.number("since"), told.number("t")
+    processes = row.part("processes")
+    since, t = processes.number("since"), processes.number("t")
     if not since < t <= row.number("t"):
-        told.fail(f"{told.label('t')}: {t} is not after since, or after the reading")
+        processes.fail(f"{processes.label('t')}: {t} is not after since, or after the reading")
     return DeviceLoad(
         device_id(row.integer("gpu")),
         nanoseconds(since),
         nanoseconds(t),
-        told.integer("own"),
-        told.integer("foreign"),
+        processes.integer("own"),
+        processes.integer("foreign"),
     )
 
 
@@ -246,7 +246,7 @@ def _chunks(row: Row, key: SpanId, end: float, start: float) -> list[SpanEvent]:
             row.fail(f"{name}: chunk_t decreases at entry {place}: {t} after {times[place - 1]}")
         if t < start - 1e-4:
             row.fail(f"{name}: chunk_t entry {place} at {t} is before the start at {start}")
-        if t > end + LATE_CHUNK + 1e-9:
+        if t > end + LATE_CHUNK_S + 1e-9:
             row.fail(f"{name}: chunk_t entry {place} at {t} is after the end at {end}")
     return [SpanChunks(key, [nanoseconds(t)], [size]) for t, size in zip(times, sizes, strict=True)]
 
@@ -254,16 +254,16 @@ def _chunks(row: Row, key: SpanId, end: float, start: float) -> list[SpanEvent]:
 def _facts(row: Row) -> TaskFacts:
     """Return the counts; ``pixels`` is more than the format needs, written by ``joulegate record``."""
     pixels = row.integer_or("pixels", None)
-    drawn = None if pixels is None else Fact(pixels)
+    produced = None if pixels is None else Fact(pixels)
     if not row.has("usage"):
-        return TaskFacts(pixels=drawn)
+        return TaskFacts(pixels=produced)
     usage = row.part("usage")
     cached = usage.integer_or("cached_tokens", None)
     return TaskFacts(
         prompt_tokens=Fact(usage.integer("prompt_tokens")),
         completion_tokens=Fact(usage.integer("completion_tokens")),
         cached_prompt_tokens=None if cached is None else Fact(cached),
-        pixels=drawn,
+        pixels=produced,
     )
 
 
@@ -271,9 +271,9 @@ def _timings(row: Row) -> ServerTimings:
     """Return what the server reported of its own time, where ``joulegate record`` wrote it down."""
     if not row.has("timings"):
         return ServerTimings()
-    told = row.part("timings")
+    timings = row.part("timings")
     phases = ("queue", "load", "prefill", "decode")
-    return ServerTimings(**{name: nanoseconds(told.number(name)) for name in phases if told.has(name)})
+    return ServerTimings(**{name: nanoseconds(timings.number(name)) for name in phases if timings.has(name)})
 
 
 def _client_left(row: Row, t: float, status: int) -> Nanoseconds | None:

@@ -15,7 +15,7 @@ LONGEST_WAIT = nanoseconds(120)
 class Deadlines:
     """The deadlines of one group."""
 
-    def __init__(self, settle: Nanoseconds, least: Nanoseconds, origin: int, *, learns: bool) -> None:
+    def __init__(self, settle: Nanoseconds, least: Nanoseconds, origin: Nanoseconds, *, learns: bool) -> None:
         self._settle = settle
         self._origin = origin
         self._learns = learns
@@ -34,8 +34,8 @@ class Deadlines:
             return latest
         return min(latest, self._ns(float(closed.max())) + self.least_wait)
 
-    def _ns(self, t: Seconds) -> int:
-        return self._origin + round(t * NANO)
+    def _ns(self, t: Seconds) -> Nanoseconds:
+        return Nanoseconds(self._origin + round(t * NANO))
 
 
 def stretch(windows: Sequence[Window], some: Sequence[Window]) -> Sequence[Window]:

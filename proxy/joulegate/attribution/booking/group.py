@@ -72,13 +72,13 @@ class Group:
         self._settle = settle
         self._deadlines = Deadlines(settle, FIGURE_DELAY, builder.origin, learns=rule.learns)
         self._cutter = Cutter(timelines)
-        self._seen_until = 0
-        self._many_since: int | None = None
+        self._seen_until = Nanoseconds(0)
+        self._many_since: Nanoseconds | None = None
         self._fits = 0
-        self._next_fit = 0
-        self._next_look: int | None = None
+        self._next_fit = Nanoseconds(0)
+        self._next_look: Nanoseconds | None = None
         self._due_at: Nanoseconds | None = None
-        self._next_preview = 0
+        self._next_preview = Nanoseconds(0)
         self._settled: list[Settled] = []
         self._books: list[WindowBooks] = []
 
@@ -138,7 +138,7 @@ class Group:
         if len(self._requests) <= MANY_REQUESTS:
             self._many_since = None
         elif self._many_since is None:
-            self._many_since = self._windows[-1].end if self._windows else 0
+            self._many_since = self._windows[-1].end if self._windows else Nanoseconds(0)
             self._seen_until = max(self._seen_until, self._many_since)
 
     def _piece(self, windows: Sequence[Window]) -> Sequence[Window]:
@@ -154,10 +154,11 @@ class Group:
     def _time_to_look(self, now: Nanoseconds) -> bool:
         every = min(REFIT_EVERY, max(self._settle, FIGURE_DELAY)) if self.rule.learns else FIGURE_DELAY // 2
         if self._next_look is None:
-            self._next_look = now + every
+            self._next_look = Nanoseconds(now + every)
         if now < self._next_look:
             return False
-        self._next_look += every * ((now - self._next_look) // every + 1)
+        missed = (now - self._next_look) // every
+        self._next_look = Nanoseconds(self._next_look + every * (missed + 1))
         return True
 
     def _due(self, now: Nanoseconds) -> list[Window]:
@@ -179,7 +180,7 @@ class Group:
         """Let the rule fit; unless there are many requests, from all windows anew."""
         if not self.rule.learns:
             return
-        self._next_fit = now + REFIT_EVERY - FIGURE_DELAY
+        self._next_fit = Nanoseconds(now + REFIT_EVERY - FIGURE_DELAY)
         self._fits += 1
         features = self._features(self._windows, now) if self._many_since is None else None
         lag = self.rule.fit(features, self.idle.group(), now)
@@ -241,8 +242,10 @@ class Group:
         cursor = self._cutter.cursor
         if now < self._next_preview or cursor is None:
             return
-        self._next_preview = now + FIGURE_DELAY
-        accounts = previews.fresh(self.unsettled.values(), self._s(min(now - FIGURE_DELAY, cursor)))
+        self._next_preview = Nanoseconds(now + FIGURE_DELAY)
+        accounts = previews.fresh(
+            self.unsettled.values(), self._s(min(Nanoseconds(now - FIGURE_DELAY), cursor))
+        )
         overlap = self._overlap([account.request for account in accounts])
         windows = stretch(self._windows, [w for w in self._pending() if overlap.touching(w).any()])
         features = self._features(windows, now)
@@ -261,10 +264,10 @@ class Group:
         self._seen_until = windows[-1].end
         allocation = self._allocate(features, learn=self.rule.learns and self._fits < ENOUGH_FITS)
         previews.expect(windows, allocation, self._booked)
-        since = self._s(self._many_since or 0)
+        since = self._s(self._many_since or Nanoseconds(0))
         there = [self.unsettled.get(request.place) for request in features.spans if request.start >= since]
         whole = [account for account in there if account is not None]
-        accounts = previews.fresh(whole, self._s(min(now - FIGURE_DELAY, self._seen_until)))
+        accounts = previews.fresh(whole, self._s(min(Nanoseconds(now - FIGURE_DELAY), self._seen_until)))
         self._settled += previews.first_estimates(accounts, self.rule.name)
 
     def _ended(self) -> list[Account]:
@@ -326,8 +329,8 @@ class Group:
     def _overlap(self, requests: Iterable[RequestInput]) -> WindowOverlap:
         return WindowOverlap(requests, self.builder.origin, self._lag.reach)
 
-    def _ns(self, t: Seconds) -> int:
-        return self.builder.origin + round(t * NANO)
+    def _ns(self, t: Seconds) -> Nanoseconds:
+        return Nanoseconds(self.builder.origin + round(t * NANO))
 
-    def _s(self, t: int) -> float:
+    def _s(self, t: Nanoseconds) -> Seconds:
         return (t - self.builder.origin) / NANO

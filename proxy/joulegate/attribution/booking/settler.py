@@ -57,7 +57,7 @@ class Settler:
         self._foreign = ForeignLoad()
         self._groups: list[Group] = []
         self._group_of: dict[str, Group] = {}
-        self._origin: int | None = None
+        self._origin: Nanoseconds | None = None
         self._now = Nanoseconds(0)
         self._opened = 0
         self._accounts: dict[SpanId, Account] = {}
@@ -134,7 +134,7 @@ class Settler:
         if event.id in self._accounts:
             return
         self._start(event.t)
-        account = Account(RequestInput(event, self._origin or 0, self._opened))
+        account = Account(RequestInput(event, self._origin or Nanoseconds(0), self._opened))
         self._opened += 1
         self._accounts[event.id] = account
         self._add(account)
@@ -171,7 +171,7 @@ class Settler:
 
     # --- groups
 
-    def _start(self, t: int) -> None:
+    def _start(self, t: Nanoseconds) -> None:
         """Fix the origin of float time at the first input and build the groups."""
         if self._origin is None:
             self._origin = t
@@ -201,7 +201,7 @@ class Settler:
         rule = self._rule()
         lines = [self._timelines[device] for device in devices]
         builder = FeatureBuilder(
-            self._origin or 0, upstreams, queue_pays=rule.queue_pays, foreign=self._foreign
+            self._origin or Nanoseconds(0), upstreams, queue_pays=rule.queue_pays, foreign=self._foreign
         )
         for group in old:
             known = {

@@ -14,7 +14,7 @@ from joulegate.attribution.features.images import PlacedImage
 from joulegate.attribution.features.placed_work import Curves, PlacedWork
 from joulegate.attribution.features.step_clock import apart
 from joulegate.attribution.input.request import RequestInput
-from joulegate.attribution.maths.arrays import Floats, Ints
+from joulegate.attribution.maths.arrays import Floats, Ints, Seconds
 
 CELL_S = 0.010
 """Width of a cell; finer ones buy nothing while a step takes about as long."""
@@ -39,7 +39,7 @@ def sums(places: Ints, values: Floats, count: int) -> Floats:
 class Cells:
     """The cells of consecutive windows."""
 
-    def __init__(self, bounds: Sequence[float], width: float = CELL_S) -> None:
+    def __init__(self, bounds: Sequence[Seconds], width: Seconds = CELL_S) -> None:
         edges = [np.array(bounds[:1])]
         windows = []
         for place, (start, end) in enumerate(itertools.pairwise(bounds)):

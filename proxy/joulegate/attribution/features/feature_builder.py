@@ -38,7 +38,7 @@ class FeatureBuilder:
 
     def __init__(
         self,
-        origin: int,
+        origin: Nanoseconds,
         upstreams: Mapping[str, UpstreamSetup],
         *,
         queue_pays: bool,

@@ -29,7 +29,7 @@ class Priors:
     """Running knowledge of one upstream."""
 
     def __init__(self) -> None:
-        self.step: float | None = None
+        self.step: Seconds | None = None
         """Typical length of a step in s."""
         self.per_step = 1.0
         self._prompts = np.zeros(5)
@@ -87,7 +87,7 @@ class Priors:
             self._paces.popitem(last=False)
 
     @property
-    def image_pace(self) -> float | None:
+    def image_pace(self) -> Seconds | None:
         """Return the seconds a megapixel-step takes, or ``None`` while no image was seen."""
         return float(np.median(list(self._paces.values()))) if self._paces else None
 
@@ -102,7 +102,7 @@ class Priors:
         return max(self._bytes / self._tokens, 0.1) if self._tokens else USUAL_BYTES
 
     @property
-    def tau(self) -> float | None:
+    def tau(self) -> Seconds | None:
         """Return the seconds a prefilled token takes, or ``None`` while too few were seen."""
         if len(self._tau) < TAU_ENOUGH:
             return None

@@ -114,7 +114,7 @@ class StepClock:
         streams: Streams,
         start: Seconds,
         end: Seconds,
-        usual: float | None,
+        usual: Seconds | None,
         pace: Pace | None = None,
     ) -> None:
         self.per_step = tokens_per_step(streams)
@@ -125,7 +125,7 @@ class StepClock:
         self.step = max(float(np.median(gaps)), SHORTEST_STEP_S) if len(gaps) > 3 else usual or USUAL_STEP_S
         """Typical length of a step in s."""
         self.learned = len(gaps) > 3
-        self.ends: list[float] = _step_ends(self.clean, self.step)
+        self.ends: list[Seconds] = _step_ends(self.clean, self.step)
         self._ends = np.array(self.ends)
         self._edges = _ticks(start, end)
         silent = (
@@ -205,7 +205,7 @@ def _gaps(streams: Streams) -> Floats:
     return found
 
 
-def _step_ends(streams: Streams, step: float) -> list[float]:
+def _step_ends(streams: Streams, step: Seconds) -> list[Seconds]:
     if not len(streams):
         return []
     chunks, firsts, lasts = np.sort(streams.times), np.sort(streams.first), np.sort(streams.last)
@@ -215,7 +215,7 @@ def _step_ends(streams: Streams, step: float) -> list[float]:
     return _spaced(chunks[together >= QUORUM_PART * running].tolist(), NEW_STEP_PART * step)
 
 
-def _spaced(times: list[float], apart: float) -> list[float]:
+def _spaced(times: list[Seconds], apart: Seconds) -> list[Seconds]:
     kept: list[float] = []
     place = 0
     while place < len(times):

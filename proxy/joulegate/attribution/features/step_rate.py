@@ -33,7 +33,7 @@ def clock_of(answers: Answers, priors: Priors, start: Seconds, end: Seconds) -> 
     return clock
 
 
-def _usual_step(priors: Priors, lumps: Decodings, per_step: float) -> float | None:
+def _usual_step(priors: Priors, lumps: Decodings, per_step: float) -> Seconds | None:
     if len(lumps):
         return float(np.median((lumps.end - lumps.start) / lumps.steps))
     line = priors.latency.line()

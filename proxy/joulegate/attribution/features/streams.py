@@ -180,7 +180,7 @@ class StreamPlacer:
                 prompt[place] = max(16.0, float(seen[place]))
         return prompt, start
 
-    def _step_before(self, arrived: float, start: Seconds) -> float | None:
+    def _step_before(self, arrived: Seconds, start: Seconds) -> Seconds | None:
         """Return the start of the step before, if it was a long one and the request was there."""
         ends = self._clock.ends
         place = self._clock.first_end(start - 0.4 * self._clock.step)

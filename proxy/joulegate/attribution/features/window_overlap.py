@@ -8,14 +8,14 @@ import numpy.typing as npt
 from joulegate.attribution.input.request import RequestInput
 from joulegate.attribution.input.rows import table
 from joulegate.attribution.input.windows import Window
-from joulegate.attribution.maths.arrays import Floats
-from joulegate.units import NANO
+from joulegate.attribution.maths.arrays import Floats, Seconds
+from joulegate.units import NANO, Nanoseconds
 
 
 class WindowOverlap:
     """The times of many requests, in s after the origin. A request that runs has no end yet."""
 
-    def __init__(self, spans: Iterable[RequestInput], origin: int, reach: float) -> None:
+    def __init__(self, spans: Iterable[RequestInput], origin: Nanoseconds, reach: Seconds) -> None:
         self.spans: Sequence[RequestInput] = list(spans)
         self._origin = origin
         rows = table(self.spans)
@@ -33,7 +33,7 @@ class WindowOverlap:
         """Return the requests that touch a window."""
         return [self.spans[place] for place in np.flatnonzero(self.touching(window)).tolist()]
 
-    def waiting(self, pending: Sequence[Window], cursor: int | None) -> npt.NDArray[np.bool_]:
+    def waiting(self, pending: Sequence[Window], cursor: Nanoseconds | None) -> npt.NDArray[np.bool_]:
         """Return of each request whether energy of it may still come, from a window or from time not cut."""
         if cursor is None:
             return np.ones(len(self.spans), dtype=bool)
@@ -45,5 +45,5 @@ class WindowOverlap:
         first: Floats = starts[np.searchsorted(ends, self._starts, "right")]
         return late | (first < self._until)
 
-    def _s(self, t: int) -> float:
+    def _s(self, t: Nanoseconds) -> Seconds:
         return (t - self._origin) / NANO

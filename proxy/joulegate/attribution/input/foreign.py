@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from joulegate.attribution.maths.arrays import Floats
 from joulegate.model import DeviceId, DeviceLoad
-from joulegate.units import NANO
+from joulegate.units import NANO, Nanoseconds
 
 KEPT_REPORTS = 2_000
 """Reports of a device: at one a second more than the longest time that a window stays open."""
@@ -50,7 +50,7 @@ class ForeignLoad:
         if load.t > load.since and (not known or load.t > known[-1].t):
             known.append(load)
 
-    def over(self, devices: Sequence[DeviceId], bounds: Floats, origin: int) -> Load:
+    def over(self, devices: Sequence[DeviceId], bounds: Floats, origin: Nanoseconds) -> Load:
         """Return the means of devices over consecutive windows with these bounds, in s after the origin."""
         found = Load.none(len(bounds) - 1)
         for device in devices:
@@ -61,7 +61,7 @@ class ForeignLoad:
         return found
 
 
-def _steps(reports: Sequence[DeviceLoad], origin: int) -> Floats:
+def _steps(reports: Sequence[DeviceLoad], origin: Nanoseconds) -> Floats:
     """Return start, end, own and foreign part of stretches of time; reports reach over small holes."""
     since = np.array([(one.since - origin) / NANO for one in reports])
     until = np.array([(one.t - origin) / NANO for one in reports])

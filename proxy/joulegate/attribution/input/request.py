@@ -33,7 +33,7 @@ from joulegate.model import (
     SpanJob,
     SpanOpened,
 )
-from joulegate.units import NANO
+from joulegate.units import NANO, Nanoseconds
 
 NEVER_STARTED = {Outcome.UPSTREAM_REFUSED}
 KEPT_CHUNKS, DROPPED_CHUNKS = 16, 1024
@@ -58,7 +58,7 @@ class RequestInput(Struct, eq=False, gc=False):
     """
 
     opened: SpanOpened
-    origin: int
+    origin: Nanoseconds
     place: int
     """Order of arrival: the order of ties."""
     id: SpanId = SpanId("")
@@ -67,9 +67,9 @@ class RequestInput(Struct, eq=False, gc=False):
     """It shows signs of images."""
     closed: SpanClosed | None = None
     end: Seconds | None = None
-    left: float | None = None
-    first_byte: float | None = None
-    running: float | None = None
+    left: Seconds | None = None
+    first_byte: Seconds | None = None
+    running: Seconds | None = None
     is_job: bool = False
     times: "array[float]" = NO_TIMES
     """Arrivals of its chunks in s."""
@@ -77,7 +77,7 @@ class RequestInput(Struct, eq=False, gc=False):
     """Their content bytes."""
     seen: int = 0
     """Content bytes that came."""
-    first: float | None = None
+    first: Seconds | None = None
     """Arrival of the first chunk."""
     gone: int = 0
     """Chunks that nothing needs any more."""
@@ -159,7 +159,7 @@ class RequestInput(Struct, eq=False, gc=False):
         """Return the content bytes of the answer so far."""
         return max(self.closed.response_bytes if self.closed else 0, self.seen)
 
-    def _take_chunks(self, times: Sequence[int], sizes: Sequence[int]) -> None:
+    def _take_chunks(self, times: Sequence[Nanoseconds], sizes: Sequence[int]) -> None:
         """Append what is newer than the newest: the same event may come twice."""
         if len(times) != len(sizes):
             few = min(len(times), len(sizes))
@@ -230,5 +230,5 @@ class RequestInput(Struct, eq=False, gc=False):
             | ORPHANED * self.orphaned,
         )
 
-    def _seconds(self, t: int) -> float:
+    def _seconds(self, t: Nanoseconds) -> Seconds:
         return (t - self.origin) / NANO

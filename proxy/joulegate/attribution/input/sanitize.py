@@ -1,11 +1,12 @@
-"""What servers tell of a request, believed where it can be true."""
+"""Checks of what servers report of a request: what cannot be true counts as not reported."""
 
 from joulegate.attribution.input.rows import UNKNOWN
+from joulegate.attribution.maths.arrays import Seconds
 from joulegate.model import Fact
-from joulegate.units import NANO
+from joulegate.units import NANO, Nanoseconds
 
 MAX_TOKENS = 4_000_000
-"""No context window is larger; a larger count is a lie."""
+"""No context window is larger; a larger count is wrong."""
 
 
 def possible(fact: Fact | None) -> int | None:
@@ -15,6 +16,6 @@ def possible(fact: Fact | None) -> int | None:
     return fact.value
 
 
-def phase(took: int | None) -> float:
-    """Return what the server says a phase took, from ns to s."""
+def phase(took: Nanoseconds | None) -> Seconds:
+    """Return the reported duration of a phase in s."""
     return UNKNOWN if took is None or took < 0 else took / NANO

@@ -28,14 +28,14 @@ class Timeline:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self.times: list[int] = []
-        """Instants at which the cumulative energy is known, in ns, strictly increasing."""
-        self.totals: list[int] = []
-        """Cumulative energy at ``times`` in microjoules: never smaller than before."""
-        self.gaps: list[tuple[int, int]] = []
+        self.times: list[Nanoseconds] = []
+        """Instants at which the cumulative energy is known, strictly increasing."""
+        self.totals: list[Microjoules] = []
+        """Cumulative energy at ``times``: never smaller than before."""
+        self.gaps: list[tuple[Nanoseconds, Nanoseconds]] = []
         """Spans of unknown energy that lie after the last cut."""
-        self.gap = 0
-        """Sum of all gaps so far in ns."""
+        self.gap = Nanoseconds(0)
+        """Sum of all gaps so far."""
         self.resets = 0
         self.rejected: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
@@ -63,53 +63,53 @@ class Timeline:
             self.by_power = True
             self._integrate(sample, sample.power)
 
-    def energy(self, t: int) -> Microjoules:
+    def energy(self, t: Nanoseconds) -> Microjoules:
         """Return the cumulative energy at ``t``, rounded down; flat outside of what is known."""
         place = bisect_right(self.times, t)
         if place == 0:
-            return Microjoules(self.totals[0] if self.totals else 0)
+            return self.totals[0] if self.totals else Microjoules(0)
         if place == len(self.times):
-            return Microjoules(self.totals[-1])
+            return self.totals[-1]
         before, after = self.times[place - 1], self.times[place]
         rise = self.totals[place] - self.totals[place - 1]
         return Microjoules(self.totals[place - 1] + rise * (t - before) // (after - before))
 
-    def known_from(self) -> int | None:
-        """Return the first instant that is not settled yet, in ns."""
+    def known_from(self) -> Nanoseconds | None:
+        """Return the first instant that is not settled yet."""
         return self.times[0] if self.times else None
 
-    def known_until(self) -> int | None:
-        """Return the last instant at which the cumulative energy is known, in ns."""
+    def known_until(self) -> Nanoseconds | None:
+        """Return the last instant at which the cumulative energy is known."""
         return self.times[-1] if self.times else None
 
-    def settled_until(self) -> int | None:
+    def settled_until(self) -> Nanoseconds | None:
         """Return the instant up to which windows may be cut: a counter that stands still counts as known."""
         if self._last is None or not self.times:
             return None
-        return max(self.times[-1], self._last.t - 2 * STILL_TIME)
+        return max(self.times[-1], Nanoseconds(self._last.t - 2 * STILL_TIME))
 
-    def last_good(self) -> int | None:
-        """Return the instant of the newest good reading, in ns."""
+    def last_good(self) -> Nanoseconds | None:
+        """Return the instant of the newest good reading."""
         return None if self._last is None else self._last.t
 
-    def breaks(self, after: int) -> list[int]:
+    def breaks(self, after: Nanoseconds) -> list[Nanoseconds]:
         """Return the ends of the gaps after an instant: no window may run across one."""
         return [t for gap in self.gaps for t in gap if t > after]
 
-    def gap_within(self, start: int, end: int) -> Nanoseconds:
+    def gap_within(self, start: Nanoseconds, end: Nanoseconds) -> Nanoseconds:
         """Return the time between two instants whose energy is unknown."""
         return Nanoseconds(sum(max(0, min(end, b) - max(start, a)) for a, b in self.gaps))
 
-    def cut(self, t: int) -> None:
+    def cut(self, t: Nanoseconds) -> None:
         """Fix the value at ``t`` for ever and forget what lies before."""
         if not self.times:
-            self._cut_at = Nanoseconds(t)
+            self._cut_at = t
             return
         total = self.energy(t)
         place = bisect_left(self.times, t)
         exact = place < len(self.times) and self.times[place] == t
         self.times[: place + exact] = [t]
-        self.totals[: place + exact] = [int(total)]
+        self.totals[: place + exact] = [total]
         self.gaps = [gap for gap in self.gaps if gap[1] > t]
 
     def _count(self, sample: EnergySample, counter: Microjoules) -> None:
@@ -136,12 +136,12 @@ class Timeline:
         t = max(sample.t, self._cut_at)
         if not self.times or self.times[-1] < t:
             self.times.append(t)
-            self.totals.append(self.totals[-1] if self.totals else 0)
+            self.totals.append(self.totals[-1] if self.totals else Microjoules(0))
 
     def _restart(self, last: EnergySample, first: EnergySample) -> None:
         """Open an epoch: nobody knows what was drawn between its first reading and the one before."""
         self.gaps.append((last.t, first.t))
-        self.gap += first.t - last.t
+        self.gap = Nanoseconds(self.gap + first.t - last.t)
         self._begin(first)
 
     def _move(self, last: EnergySample, sample: EnergySample, rise: int) -> None:
@@ -151,14 +151,14 @@ class Timeline:
         if self.times and last.t - self.times[-1] > STILL_TIME:
             self._point(last.t, 0)
         edge = (sample.t + last.t) // 2 if sample.t - last.t < FAR_POLL else sample.t - FAR_LAG
-        self._point(edge, rise)
+        self._point(Nanoseconds(edge), rise)
 
-    def _point(self, t: int, rise: int) -> None:
+    def _point(self, t: Nanoseconds, rise: int) -> None:
         """Add a rise that was complete at ``t``; a cut may already lie later than that."""
         if self.times and t <= self.times[-1]:
-            t = self.times[-1] + 1
+            t = Nanoseconds(self.times[-1] + 1)
         self.times.append(t)
-        self.totals.append((self.totals[-1] if self.totals else 0) + rise)
+        self.totals.append(Microjoules((self.totals[-1] if self.totals else 0) + rise))
 
     def _jumps(self, last: EnergySample, sample: EnergySample) -> bool:
         limit = self.device.power_limit

@@ -25,7 +25,7 @@ class LagScan:
     """The lag with the smallest residuals, over all scans so far."""
 
     def __init__(self) -> None:
-        self.lag: float | None = None
+        self.lag: Seconds | None = None
         self._scores: dict[float, float] = {}
 
     def update(self, features: WindowFeatures, matrix: Matrix, x: Floats) -> None:

@@ -69,7 +69,7 @@ class Rule:
     queue_pays = False
 
     def __init__(self) -> None:
-        self._rows: OrderedDict[int, FitRow] = OrderedDict()
+        self._rows: OrderedDict[Nanoseconds, FitRow] = OrderedDict()
         self._names: list[str] = []
         self._fit: Fit | None = None
         self._scan = LagScan()
@@ -153,7 +153,7 @@ class Rule:
             self._rows.popitem(last=False)
         self._scan.update(features, matrix, self._coefficients(matrix.names)[0])
 
-    def _refit(self, idle_power: float, now: int) -> None:
+    def _refit(self, idle_power: float, now: Nanoseconds) -> None:
         names = sorted({name for row in self._rows.values() for name in row.work} - set(EXTRA_NAMES))
         names += EXTRA_NAMES
         table = _grouped(self._rows, names)
@@ -186,7 +186,7 @@ class Table(Struct):
     used: Floats
 
 
-def _grouped(rows: "OrderedDict[int, FitRow]", names: list[str]) -> Table | None:
+def _grouped(rows: "OrderedDict[Nanoseconds, FitRow]", names: list[str]) -> Table | None:
     if not rows:
         return None
     starts = np.array(list(rows), dtype=np.float64)

@@ -30,8 +30,8 @@ from joulegate.model import (
     SpanOpened,
     UpstreamSetup,
 )
-from joulegate.replay.machine import KINDS
-from joulegate.replay.rows import Machine, Processes, SampleRow, TraceOrigin, Upstream, sample_time
+from joulegate.replay.replay_setup import KINDS
+from joulegate.replay.rows import MachineRow, Processes, SampleRow, TraceOrigin, UpstreamRow, sample_time
 from joulegate.units import Nanoseconds, seconds
 
 QUEUED = 64 << 20
@@ -250,9 +250,9 @@ class Recording:
         self._drawing.add(opened.upstream)
         return True
 
-    def _machine(self) -> Machine:
+    def _machine(self) -> MachineRow:
         devices = self._host.devices
-        return Machine(
+        return MachineRow(
             upstreams={name: self._upstream(name, setup) for name, setup in self._upstreams.items()},
             n_gpus=len(devices),
             idle_w=self._host.idle_watts(),
@@ -264,10 +264,10 @@ class Recording:
             version=__version__,
         )
 
-    def _upstream(self, name: str, setup: UpstreamSetup) -> Upstream:
+    def _upstream(self, name: str, setup: UpstreamSetup) -> UpstreamRow:
         found = "image" if name in self._drawing else "llm"
         kind = setup.kind if setup.kind in KINDS else found
-        return Upstream(kind, tuple(self._index[device] for device in setup.devices), setup.concurrency)
+        return UpstreamRow(kind, tuple(self._index[device] for device in setup.devices), setup.concurrency)
 
     # --- lines
 

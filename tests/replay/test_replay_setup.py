@@ -4,7 +4,7 @@ import pytest
 
 from joulegate.errors import TraceError
 from joulegate.replay.fields import Document
-from joulegate.replay.machine import device_id, read_setup
+from joulegate.replay.replay_setup import device_id, read_setup
 
 LLM = {"kind": "llm", "gpus": [0, 1]}
 
