@@ -47,6 +47,7 @@ docs: $(VENV)/test  ## Write the generated documents again
 	@$(BIN)/python -m joulegate_exporters.catalogue > docs/metrics.md
 	@$(BIN)/python -m joulegate.config.reference docs/configuration.md
 	@$(BIN)/python -m joulegate.testing.protocol_page tests/protocols/recordings docs/protocols.md
+	@$(BIN)/python -m joulegate.testing.server_table docs/disconnects.md
 	@$(BIN)/python grafana/build.py
 
 clean:  ## Remove what these commands installed here

@@ -2,8 +2,8 @@
 
 The name in the configuration is the name of a module; the module has one class ``Plugin``. Modules are
 listed without importing them, and only the ones in use are imported. Names that no folder knows are
-looked up in the entry points ``joulegate.protocols``, ``joulegate.sources``, ``joulegate.carbon`` and
-``joulegate.exporters``.
+looked up in the entry points ``joulegate.protocols``, ``joulegate.servers``, ``joulegate.sources``,
+``joulegate.carbon`` and ``joulegate.exporters``.
 """
 
 import pkgutil
@@ -17,6 +17,7 @@ from joulegate.errors import PluginError
 
 PACKAGES = {
     "protocols": "joulegate.protocols",
+    "servers": "joulegate.servers",
     "sources": "joulegate.sources",
     "carbon": "joulegate.carbon",
     "exporters": "joulegate_exporters",

@@ -21,8 +21,7 @@ from joulegate.gateway.replica import (
     Replica,
     onward_key,
 )
-from joulegate.gateway.servers.fingerprints import ServerIdentity
-from joulegate.model import ServerKind
+from joulegate.ports.servers import ServerIdentity
 from joulegate.testing.upstream import Peer, Script, ScriptedUpstream
 from joulegate.units import Nanoseconds
 
@@ -102,7 +101,7 @@ async def test_a_server_is_told_with_its_version_and_models(serve: Serve, target
         assert bench.replica.up is None
         bench.replica.attend()
         await bench.looked.acquire()
-        assert bench.replica.identity == ServerIdentity(ServerKind.VLLM, "0.33.0", ("qwen",))
+        assert bench.replica.identity == ServerIdentity("vllm", "0.33.0", ("qwen",), title="vLLM")
         assert (bench.replica.up, bench.replica.kind, bench.replica.models) == (True, "vllm", ("qwen",))
         assert bench.sleeps.asked == []
 

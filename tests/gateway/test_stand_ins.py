@@ -19,7 +19,7 @@ from joulegate.framing.pictures import size_in
 from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.servers.survey import look
-from joulegate.model import Fact, FactSource, Outcome, ServerKind, SpanClosed, Task, TaskFacts, WorkClass
+from joulegate.model import Fact, FactSource, Outcome, SpanClosed, Task, TaskFacts, WorkClass
 from joulegate.testing import triton
 from joulegate.testing.a1111.server import Server
 from joulegate.testing.comfyui import server as comfyui
@@ -157,9 +157,9 @@ async def test_a_gate_that_knows_the_server_interrupts_the_picture(
 async def test_stand_ins_are_told_apart(behind: Serve) -> None:
     """Each is recognised as what it stands in for, by what it answers."""
     servers = {
-        ServerKind.A1111: Server().application(),
-        ServerKind.COMFYUI: comfyui.Server().application(),
-        ServerKind.TRITON: triton.Server().application(),
+        "a1111": Server().application(),
+        "comfyui": comfyui.Server().application(),
+        "triton": triton.Server().application(),
     }
     for kind, application in servers.items():
         pool = Pool((await behind(application)).endpoints[0], clock.monotonic, Nanoseconds(NANO))

@@ -11,9 +11,9 @@ import structlog
 from joulegate.config.addresses import Endpoint
 from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.policy.settings import GateSettings, Target
-from joulegate.gateway.servers.fingerprints import ServerIdentity
 from joulegate.gateway.upstreams import SPARE_REQUESTS, Upstream, Upstreams
-from joulegate.model import Outcome, ServerKind
+from joulegate.model import Outcome
+from joulegate.ports.servers import ServerIdentity
 from joulegate.testing.upstream import Peer, ScriptedUpstream
 from joulegate.units import NANO, Nanoseconds
 
@@ -173,7 +173,7 @@ async def test_one_is_always_tried(bench: Make) -> None:
 
 def serving(upstream: Upstream, *models: tuple[str, ...]) -> None:
     for replica, listed in zip(upstream.replicas, models, strict=True):
-        replica.identity = ServerIdentity(ServerKind.VLLM, models=listed)
+        replica.identity = ServerIdentity("vllm", models=listed)
     upstream.learned()
 
 

@@ -21,10 +21,10 @@ from joulegate.config.addresses import address, endpoint, redacted
 from joulegate.config.environment import changed, ledger_path, tenant_keys
 from joulegate.config.quantities import duration
 from joulegate.errors import JoulegateError
-from joulegate.gateway.servers.fingerprints import ServerIdentity
 from joulegate.gateway.servers.survey import survey
 from joulegate.meter.state.meter_state import Served, carbon_status
 from joulegate.model.banner import Banner, FoundUpstream
+from joulegate.ports.servers import ServerIdentity
 from joulegate.processes import processors
 from joulegate.rundir import run_directory
 from joulegate.supervisor import Supervisor

@@ -7,10 +7,11 @@ from joulegate.app.energy import Energy
 from joulegate.config import Config, UpstreamConfig
 from joulegate.config.addresses import redacted
 from joulegate.config.upstreams import addresses
+from joulegate.gateway.servers.recognition import work_of
 from joulegate.log import logger
 from joulegate.meter.sampling.discovery import Located, locate, owned, pick
 from joulegate.meter.state.meter_state import Served
-from joulegate.model import DeviceId, UpstreamSetup, work_of
+from joulegate.model import DeviceId, UpstreamSetup
 
 SOON, LATER = 5.0, 300.0
 """Seconds until the next look: process lists take the driver's lock, so they are asked for rarely."""

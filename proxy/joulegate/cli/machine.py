@@ -20,7 +20,7 @@ from joulegate.config.addresses import address, endpoint
 from joulegate.config.environment import ledger_path
 from joulegate.config.structs import Config, UpstreamConfig
 from joulegate.errors import JoulegateError
-from joulegate.gateway.servers.fingerprints import ServerIdentity
+from joulegate.ports.servers import ServerIdentity
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 """Written by NVIDIA's kernel module: it is there without NVML, and in a container."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from joulegate.config.addresses import Endpoint, address, endpoint, redacted
 from joulegate.config.lines import Path
@@ -10,9 +10,9 @@ from joulegate.config.problems import Problem, shown
 from joulegate.config.rules import between, name, one_of, parsed, task, unique
 from joulegate.config.structs import Config, UpstreamConfig
 from joulegate.errors import ConfigError
-from joulegate.model import ServerKind
 
-_KINDS = ("auto", "llm", "image", *(kind.value for kind in ServerKind))
+WORK = ("auto", "llm", "image")
+"""What ``kind`` may say in place of the name of a server."""
 _MOST = 1_000_000
 _MOST_REPLICAS = 64
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
@@ -26,8 +26,8 @@ def addresses(config: Config) -> dict[str, tuple[tuple[str, int], ...]]:
     }
 
 
-def problems(config: Config) -> Iterator[Problem]:
-    """Return what is wrong with the upstreams."""
+def problems(config: Config, servers: Collection[str] | None = None) -> Iterator[Problem]:
+    """Return what is wrong with the upstreams; ``kind`` is checked if the names of ``servers`` are given."""
     upstreams = config.upstream
     if not upstreams:
         yield Problem(
@@ -35,6 +35,8 @@ def problems(config: Config) -> Iterator[Problem]:
         )
     for index, upstream in enumerate(upstreams):
         yield from _one(("upstream", index), upstream)
+        if servers is not None:
+            yield from one_of(("upstream", index, "kind"), upstream.kind, [*WORK, *servers])
     yield from unique("upstream", "name", [upstream.name for upstream in upstreams])
     yield from _same_rules(upstreams)
     yield from _same_models(upstreams)
@@ -48,7 +50,6 @@ def _one(at: Path, upstream: UpstreamConfig) -> Iterator[Problem]:
     yield from _authorities(at, upstream)
     yield from _path(at, upstream)
     yield from _host(at, upstream)
-    yield from one_of((*at, "kind"), upstream.kind, _KINDS)
     yield from task((*at, "task"), upstream.task)
     for key in ("models", "gpus"):
         yield from _items((*at, key), getattr(upstream, key))

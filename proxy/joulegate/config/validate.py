@@ -46,7 +46,7 @@ _DURATIONS: Mapping[tuple[str, str], tuple[float, float]] = {
 def problems(config: Config, plugins: Plugins) -> list[Problem]:
     """Return everything that is wrong with the values."""
     return [
-        *upstreams.problems(config),
+        *upstreams.problems(config, plugins.get("servers")),
         *_listen(config),
         *_durations(config),
         *_plugins(config, plugins),

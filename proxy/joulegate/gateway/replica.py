@@ -15,9 +15,10 @@ from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.servers.disconnect_monitor import DisconnectMonitor
-from joulegate.gateway.servers.fingerprints import MOST_MODELS, ServerIdentity
+from joulegate.gateway.servers.recognition import MOST_MODELS
 from joulegate.gateway.servers.survey import look
 from joulegate.log import logger
+from joulegate.ports.servers import ServerIdentity
 from joulegate.units import NANO, Nanoseconds
 
 FIRST_LOOK, LAST_LOOK = 1.0, 30.0
@@ -89,7 +90,7 @@ class Replica:
     @property
     def kind(self) -> str:
         """What it is, as far as that is known."""
-        return self.identity.kind.value if self.identity.kind else self.target.kind
+        return self.identity.kind or self.target.kind
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -177,7 +178,10 @@ class Replica:
         self.reached()
         known = self.identity
         self.identity = ServerIdentity(
-            server.kind or known.kind, server.version or known.version, server.models or known.models
+            server.kind or known.kind,
+            server.version or known.version,
+            server.models or known.models,
+            title=server.title or known.title,
         )
         self._learned()
 

@@ -15,7 +15,7 @@ from joulegate.gateway.policy.routing import Routes
 from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.policy.usage_refusals import UsageRefusals
 from joulegate.gateway.replica import USUAL_PACE, Pace, Replica
-from joulegate.gateway.servers.fingerprints import MOST_MODELS
+from joulegate.gateway.servers.recognition import MOST_MODELS
 from joulegate.gateway.spans.observation import preferring
 from joulegate.log import logger
 from joulegate.model import Outcome, ReplicaReport, UpstreamReport

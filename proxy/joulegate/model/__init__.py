@@ -39,7 +39,7 @@ from joulegate.model.requests import (
     TaskFacts,
     WorkClass,
 )
-from joulegate.model.servers import DIALECTS, ServerKind, work_of
+from joulegate.model.servers import DIALECTS
 from joulegate.model.settlement import (
     Alike,
     Balance,
@@ -112,7 +112,6 @@ __all__ = [
     "ReplicaStatus",
     "ReportRow",
     "RequestRecord",
-    "ServerKind",
     "ServerTimings",
     "Settled",
     "Share",
@@ -140,5 +139,4 @@ __all__ = [
     "WorkPrice",
     "WorkTotals",
     "alike",
-    "work_of",
 ]

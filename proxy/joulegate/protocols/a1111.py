@@ -15,7 +15,7 @@ from msgspec import Struct
 from joulegate.framing import Found, size_in
 from joulegate.framing.drawing import Drawing, Pass, hidden_in, second_pass
 from joulegate.framing.values import count, decode, derived, whole, word
-from joulegate.model import Asked, ServerKind, Task, TaskFacts, WorkClass
+from joulegate.model import Asked, Task, TaskFacts, WorkClass
 from joulegate.observing import Listener
 from joulegate.ports import About, Headers, Observer, Route
 
@@ -47,7 +47,7 @@ class Plugin:
 
     about = About(
         servers=("AUTOMATIC1111", "Forge", "stable-diffusion.cpp", "KoboldCpp"),
-        kinds=(ServerKind.A1111, ServerKind.SDCPP, ServerKind.KOBOLDCPP),
+        kinds=("a1111", "sdcpp", "koboldcpp"),
         routes=(
             "POST /sdapi/v1/extra-batch-images", "POST /sdapi/v1/unload-checkpoint",
             "POST /sdapi/v1/interrupt", "GET /sdapi/v1/options",

@@ -7,7 +7,7 @@ after it by ``task_id``; and the pages that describe the service.
 
 import re
 
-from joulegate.model import ServerKind, WorkClass
+from joulegate.model import WorkClass
 from joulegate.observing import Listener
 from joulegate.ports import About, Headers, Observer, Route
 
@@ -25,7 +25,7 @@ class Plugin:
 
     about = About(
         servers=("BentoML 1.4.40",),
-        kinds=(ServerKind.BENTOML,),
+        kinds=("bentoml",),
         routes=("POST /generate/retry", "PUT /generate/cancel", "GET /generate/get", "GET /schema.json"),
         usage="none; places can be given by `[[route]]`",
         streaming="the service's own",

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from joulegate.framing import Found, Peek, PicturePeek, SoundPeek
 from joulegate.framing.sound import heard
 from joulegate.framing.values import decode, derived, whole
-from joulegate.model import Asked, Fact, ServerKind, Task, TaskFacts
+from joulegate.model import Asked, Fact, Task, TaskFacts
 from joulegate.observing import Listener, header
 from joulegate.ports import About, Headers, Observer, Route
 
@@ -64,7 +64,7 @@ class Plugin:
 
     about = About(
         servers=("Hugging Face inference toolkit", "transformers pipelines behind the same routes"),
-        kinds=(ServerKind.HUGGINGFACE,),
+        kinds=("huggingface",),
         routes=("POST /models/facebook/detr-resnet-50", "POST /hf-inference/models/o/m/pipeline/fill-mask"),
         usage="none; results are the inputs, characters those of texts, pictures, sounds and their size the "
         "answer's own, steps `parameters.num_inference_steps`",

@@ -3,7 +3,7 @@
 They stand below a prefix that the operator chooses, none by default. Usage is OpenAI's.
 """
 
-from joulegate.model import ServerKind, Task
+from joulegate.model import Task
 from joulegate.observing import PromptListener
 from joulegate.ports import About, Headers, Observer, Route
 
@@ -19,7 +19,7 @@ class Plugin:
 
     about = About(
         servers=("Infinity",),
-        kinds=(ServerKind.INFINITY,),
+        kinds=("infinity",),
         routes=("POST /embeddings_audio", "POST /v1/embeddings_image"),
         usage="`usage.prompt_tokens`",
     )

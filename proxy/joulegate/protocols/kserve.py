@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from joulegate.framing import Found, HeadPeek, Peek
 from joulegate.framing.values import count, decode, whole, word
-from joulegate.model import Asked, Fact, FactSource, ServerKind, Task, TaskFacts, WorkClass
+from joulegate.model import Asked, Fact, FactSource, Task, TaskFacts, WorkClass
 from joulegate.observing import Listener, header
 from joulegate.ports import About, Headers, Observer, Route
 
@@ -65,7 +65,7 @@ class Plugin:
 
     about = About(
         servers=("Triton Inference Server 2.x", "KServe 0.21", "MLServer 1.7.1", "TorchServe 0.12"),
-        kinds=(ServerKind.TRITON, ServerKind.KSERVE),
+        kinds=("triton", "kserve"),
         routes=(
             "POST /v2/models/m/versions/1/generate", "POST /v1/models/m:explain",
             "POST /v1/timeseries/forecast", "POST /v2/repository/models/m/load", "POST /v2/repository/index",

@@ -3,7 +3,7 @@
 ``/generate`` is answered as SGLang does (see ``protocols.sglang``), ``/pooling`` as vLLM does.
 """
 
-from joulegate.model import ServerKind, WorkClass
+from joulegate.model import WorkClass
 from joulegate.observing import Listener, PromptListener
 from joulegate.ports import About, Headers, Observer, Route
 
@@ -21,7 +21,7 @@ class Plugin:
 
     about = About(
         servers=("LMDeploy",),
-        kinds=(ServerKind.LMDEPLOY,),
+        kinds=("lmdeploy",),
         routes=("POST /v1/encode", "POST /wakeup", "POST /update_weights", "GET /distserve/engine_info"),
         usage="`usage.prompt_tokens`",
         disconnect="stops",

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from joulegate.framing import Found
 from joulegate.framing.values import decode, derived, word
-from joulegate.model import Asked, ServerKind, Task, TaskFacts, WorkClass
+from joulegate.model import Asked, Task, TaskFacts, WorkClass
 from joulegate.observing import Listener
 from joulegate.ports import About, Headers, Observer, Route
 
@@ -41,7 +41,7 @@ class Plugin:
 
     about = About(
         servers=("LocalAI",),
-        kinds=(ServerKind.LOCALAI,),
+        kinds=("localai",),
         routes=(
             "POST /tts", "POST /v1/sound-generation", "POST /vad", "POST /v1/detection",
             "POST /v1/face/verify", "POST /audio/transformations", "POST /video", "POST /models/apply",

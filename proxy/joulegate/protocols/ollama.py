@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from joulegate.framing import Found
 from joulegate.framing.onward import base_of
 from joulegate.framing.values import decode, fact, flag, milliseconds, whole, word
-from joulegate.model import Asked, Fact, ServerKind, ServerTimings, Task, TaskFacts, WorkClass
+from joulegate.model import Asked, Fact, ServerTimings, Task, TaskFacts, WorkClass
 from joulegate.observing import Listener, Members, PromptListener
 from joulegate.ports import About, Headers, Observer, Route
 from joulegate.units import Nanoseconds
@@ -56,7 +56,7 @@ class Plugin:
 
     about = About(
         servers=("Ollama", "SGLang", "LocalAI"),
-        kinds=(ServerKind.OLLAMA,),
+        kinds=("ollama",),
         routes=(
             "POST /api/embeddings", "POST /api/show", "POST /api/pull", "POST /api/create", "POST /api/push",
             "POST /api/copy", "DELETE /api/delete", "POST /api/blobs/sha256:1", "GET /api/ps",

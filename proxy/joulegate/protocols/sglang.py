@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from joulegate.framing import Found, JsonPeek, Peek, PointerPeek
 from joulegate.framing.values import count, decode, derived, seconds, whole
-from joulegate.model import Fact, FactSource, ServerKind, ServerTimings, Task, TaskFacts, WorkClass
+from joulegate.model import Fact, FactSource, ServerTimings, Task, TaskFacts, WorkClass
 from joulegate.observing import Listener, Members
 from joulegate.ports import About, Headers, Observer, Route
 
@@ -57,7 +57,7 @@ class Plugin:
 
     about = About(
         servers=("SGLang", "LMDeploy"),
-        kinds=(ServerKind.SGLANG, ServerKind.LMDEPLOY),
+        kinds=("sglang", "lmdeploy"),
         routes=(
             "PUT /generate", "POST /vertex_generate", "POST /abort_request",
             "POST /update_weights_from_disk", "GET /get_model_info",

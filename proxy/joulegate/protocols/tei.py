@@ -5,7 +5,7 @@ Native answers are bare arrays; what they cost stands in the head (``joulegate.f
 model: the configuration or the probe of the server does.
 """
 
-from joulegate.model import ServerKind, Task, WorkClass
+from joulegate.model import Task, WorkClass
 from joulegate.observing import Listener, PromptListener
 from joulegate.ports import About, Headers, Observer, Route
 
@@ -27,7 +27,7 @@ class Plugin:
 
     about = About(
         servers=("Text Embeddings Inference",),
-        kinds=(ServerKind.TEI,),
+        kinds=("tei",),
         routes=("POST /embed_all", "POST /embed_sparse", "POST /similarity", "POST /vertex", "POST /decode"),
         usage="fields of the head: `x-compute-tokens`, `x-queue-time`, `x-inference-time`; none at `/vertex`",
     )

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from joulegate.framing import Peek, PointerPeek
 from joulegate.framing.values import decode, derived, fact, whole
-from joulegate.model import Fact, FactSource, ServerKind, Task, TaskFacts, WorkClass
+from joulegate.model import Fact, FactSource, Task, TaskFacts, WorkClass
 from joulegate.observing import Listener
 from joulegate.ports import About, Headers, Observer, Route
 
@@ -43,7 +43,7 @@ class Plugin:
 
     about = About(
         servers=("Text Generation Inference",),
-        kinds=(ServerKind.TGI,),
+        kinds=("tgi",),
         routes=("POST /", "POST /vertex", "POST /chat_tokenize"),
         usage="fields of the head: `x-prompt-tokens`, `x-generated-tokens`, `x-queue-time`; streams: "
         "`details` of the last event; all of `best_of` only with `parameters.details`; none at `/vertex`",

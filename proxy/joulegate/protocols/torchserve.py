@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from msgspec.structs import replace
 
 from joulegate.framing import Found, Peek
-from joulegate.model import Asked, ServerKind, WorkClass
+from joulegate.model import Asked, WorkClass
 from joulegate.observing import Listener, header
 from joulegate.ports import About, Headers, Observer, Route
 
@@ -31,7 +31,7 @@ class Plugin:
 
     about = About(
         servers=("TorchServe 0.12", "DJL Serving"),
-        kinds=(ServerKind.TORCHSERVE,),
+        kinds=("torchserve",),
         routes=(
             "POST /explanations/m", "PUT /models/m", "POST /models", "POST /wfpredict/w",
             "GET /api-description",

@@ -4,7 +4,7 @@ It works by OpenAI's routes. ``/perf_metrics`` forgets what it has told, so that
 the only one: joulegate does not.
 """
 
-from joulegate.model import ServerKind, WorkClass
+from joulegate.model import WorkClass
 from joulegate.observing import Listener
 from joulegate.ports import About, Headers, Observer, Route
 
@@ -30,7 +30,7 @@ class Plugin:
 
     about = About(
         servers=("TensorRT-LLM serve",),
-        kinds=(ServerKind.TRTLLM,),
+        kinds=("trtllm",),
         routes=(
             "GET /energy_metrics",
             "GET /prometheus/metrics",

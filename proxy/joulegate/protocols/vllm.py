@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from joulegate.framing import Found
 from joulegate.framing.values import decode, derived, fact, whole
-from joulegate.model import Fact, ServerKind, Task, TaskFacts, WorkClass
+from joulegate.model import Fact, Task, TaskFacts, WorkClass
 from joulegate.observing import Listener, Members, PromptListener
 from joulegate.ports import About, Headers, Observer, Route
 
@@ -50,7 +50,7 @@ class Plugin:
 
     about = About(
         servers=("vLLM", "LMDeploy"),
-        kinds=(ServerKind.VLLM,),
+        kinds=("vllm",),
         routes=(
             "POST /generative_scoring",
             "POST /abort_requests",

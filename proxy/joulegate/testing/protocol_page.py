@@ -10,7 +10,6 @@ from pathlib import Path
 
 from joulegate import plugins
 from joulegate.model import WorkClass
-from joulegate.model.servers import TITLES
 from joulegate.ports import InferenceProtocol, Route, about
 from joulegate.testing.conformance import Recording, recordings
 
@@ -71,11 +70,14 @@ def routes(plugin: InferenceProtocol, cases: Iterable[Recording]) -> dict[tuple[
 
 
 def _kinds(protocols: Mapping[str, InferenceProtocol]) -> Iterator[str]:
+    servers = {name: plugins.load("servers", name).Plugin() for name in plugins.names("servers")}
     columns = ("`kind`", "server", "asked first where a path means different things")
     first = {
-        kind: [name for name, plugin in protocols.items() if kind in about(plugin).kinds] for kind in TITLES
+        kind: [name for name, plugin in protocols.items() if kind in about(plugin).kinds] for kind in servers
     }
-    yield from _table(columns, ((f"`{kind}`", TITLES[kind], ", ".join(first[kind])) for kind in TITLES))
+    yield from _table(
+        columns, ((f"`{kind}`", server.title, ", ".join(first[kind])) for kind, server in servers.items())
+    )
 
 
 def _summary(name: str, plugin: InferenceProtocol, cases: Sequence[Recording]) -> Sequence[str]:

@@ -11,8 +11,8 @@ from joulegate.gateway.http.background_tasks import BackgroundTasks
 from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.servers.disconnect_monitor import GRACE, HELD, PACE, SLOWEST, DisconnectMonitor
-from joulegate.gateway.servers.stop_calls import AbandonedRequest
 from joulegate.model import Outcome
+from joulegate.ports.servers import AbandonedRequest
 from joulegate.testing.upstream import Peer, Script, ScriptedUpstream
 from joulegate.units import NANO, Nanoseconds
 

@@ -9,9 +9,8 @@ from joulegate import clock
 from joulegate.config import UpstreamConfig
 from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.policy.settings import Target, target_of
-from joulegate.gateway.servers.fingerprints import ServerIdentity
 from joulegate.gateway.servers.survey import look, survey
-from joulegate.model import ServerKind
+from joulegate.ports.servers import ServerIdentity
 from joulegate.testing.upstream import Peer, Script, ScriptedUpstream
 from joulegate.units import NANO, Nanoseconds
 
@@ -41,7 +40,9 @@ async def test_a_configured_kind_is_not_doubted(serve: Serve, target: Callable[.
         assert await peer.request() is None
 
     upstream = await serve(silent)
-    assert await look(pool_of(target(upstream)), "tgi") == ServerIdentity(ServerKind.TGI)
+    assert await look(pool_of(target(upstream)), "tgi") == ServerIdentity(
+        "tgi", title="Text Generation Inference"
+    )
 
 
 @pytest.mark.parametrize("kind", ["auto", "tgi"])

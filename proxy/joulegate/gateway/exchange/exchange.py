@@ -21,11 +21,11 @@ from joulegate.gateway.http.refusals import Refusal, failure, response
 from joulegate.gateway.http.upstream_connection import BodySink, UpstreamConnection
 from joulegate.gateway.policy.routing import upstream_target
 from joulegate.gateway.replica import Replica
-from joulegate.gateway.servers.stop_calls import AbandonedRequest
 from joulegate.gateway.spans.request_span import CloseSpan, RequestSpan
 from joulegate.gateway.upstreams import Upstream
 from joulegate.model import Outcome, Phase
 from joulegate.ports import Conclusion, Rewrite
+from joulegate.ports.servers import AbandonedRequest
 from joulegate.units import Nanoseconds
 
 

@@ -4,9 +4,6 @@ It takes a connection of its own from the pool, so that it passes where the traf
 """
 
 import asyncio
-from collections.abc import Mapping
-
-from msgspec import Struct
 
 from joulegate.errors import UpstreamError
 from joulegate.gateway.http.headers import request_head
@@ -14,21 +11,13 @@ from joulegate.gateway.http.heads import ResponseHead
 from joulegate.gateway.http.pool import Pool
 from joulegate.model import Outcome
 from joulegate.ports import Headers
+from joulegate.ports.servers import ServerAnswer
 from joulegate.units import Nanoseconds
 
 LARGEST = 1 << 20
 """Bytes of an answer that are looked at; the rest is not waited for."""
 PATIENCE = 2.0
 """Seconds for one call."""
-
-
-class ServerAnswer(Struct, frozen=True):
-    """What a server said to one question."""
-
-    status: int
-    fields: Mapping[bytes, bytes]
-    """First value of each header field by its name in lower case."""
-    body: bytes
 
 
 async def call(

@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from joulegate.errors import UpstreamError
-from joulegate.gateway.http.call import ServerAnswer, call
+from joulegate.gateway.http.call import call
 from joulegate.gateway.jobs.job_tracker import Clock, JobTracker, PolledJob
 from joulegate.gateway.spans.observation import Observation
 from joulegate.model import JobSign, JobState
 from joulegate.ports import InferenceProtocol
+from joulegate.ports.servers import ServerAnswer
 from joulegate.units import NANO, Nanoseconds, seconds
 
 AT_ONCE = 4

@@ -11,10 +11,17 @@ from joulegate.errors import UpstreamError
 from joulegate.gateway.http.background_tasks import BackgroundTasks
 from joulegate.gateway.http.call import call
 from joulegate.gateway.http.pool import Pool
-from joulegate.gateway.servers.load_gauges import ReadLoad, gauge
-from joulegate.gateway.servers.stop_calls import AbandonedRequest, StopCall, runs, stop
+from joulegate.gateway.servers.recognition import every
 from joulegate.gateway.spans.request_span import CloseSpan
 from joulegate.model import Outcome
+from joulegate.ports.servers import (
+    AbandonedRequest,
+    ConfirmsRequest,
+    ReportsLoad,
+    Server,
+    StopCall,
+    StopsWork,
+)
 from joulegate.units import NANO, Nanoseconds
 
 PACE = 0.1
@@ -73,13 +80,16 @@ class DisconnectMonitor:
         self, kind: str, left: AbandonedRequest, t: Nanoseconds, depart: Callable[[], CloseSpan]
     ) -> bool:
         """Look after a request that was just cut, if there is something to do; else say so."""
-        found, ending = gauge(kind), stop(kind, left)
-        if found is None and ending is None:
+        server = every().get(kind)
+        if server is None:
+            return False
+        ending = server.stop(left) if isinstance(server, StopsWork) else None
+        if ending is None and not isinstance(server, ReportsLoad):
             return False
         self._gone.append(WatchedDisconnect(t, left, ending, depart()))
         if not self._watched:
             self._watched = True
-            self._tasks.run(self._watch(found))
+            self._tasks.run(self._watch(server))
         return True
 
     def end(self) -> None:
@@ -88,12 +98,12 @@ class DisconnectMonitor:
             gone.departure(self._clock(), Outcome.CANCELLED)
         self._gone.clear()
 
-    async def _watch(self, found: tuple[str, ReadLoad] | None) -> None:
+    async def _watch(self, server: Server) -> None:
         pace = PACE
         try:
             while self._gone:
-                await self._stop_new()
-                running = await self._running(found)
+                await self._stop_new(server)
+                running = await self._running(server)
                 self._judge(running, self._clock())
                 if self._gone:
                     await self._sleep(pace)
@@ -102,28 +112,29 @@ class DisconnectMonitor:
             self._watched = False
             self.end()
 
-    async def _stop_new(self) -> None:
+    async def _stop_new(self, server: Server) -> None:
         for gone in self._gone:
             ending, gone.stop = gone.stop, None
             if ending is not None:
-                await self._send(gone.left, ending)
+                await self._send(server, gone.left, ending)
 
-    async def _send(self, left: AbandonedRequest, ending: StopCall) -> None:
+    async def _send(self, server: Server, left: AbandonedRequest, ending: StopCall) -> None:
         try:
             if ending.before is not None:
                 mine = self._alone and not self._others() and len(self._gone) == 1
-                if not mine or not runs(left, await call(self._pool, "GET", ending.before)):
+                if not mine or not isinstance(server, ConfirmsRequest):
+                    return
+                if not server.runs(left, await call(self._pool, "GET", ending.before)):
                     return
             await call(self._pool, ending.method, ending.path, ending.body)
         except UpstreamError:
             return  # It is gone, and its work with it; or the gauge will tell.
 
-    async def _running(self, found: tuple[str, ReadLoad] | None) -> int | None:
-        if found is None:
+    async def _running(self, server: Server) -> int | None:
+        if not isinstance(server, ReportsLoad):
             return None
-        path, read = found
         try:
-            return read(await call(self._pool, "GET", path))
+            return server.running(await call(self._pool, "GET", server.gauge))
         except UpstreamError:
             return None
 

@@ -9,15 +9,14 @@ from joulegate.errors import UpstreamError
 from joulegate.gateway.http.call import call
 from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.policy.settings import target_of
-from joulegate.gateway.servers.fingerprints import ServerIdentity, recognise
-from joulegate.model import ServerKind
+from joulegate.gateway.servers.recognition import every, recognise
+from joulegate.ports.servers import ServerIdentity
 from joulegate.units import NANO, Nanoseconds
 
 PATIENCE = 10.0
 """Seconds for all questions to one server."""
 
 _CONNECT = Nanoseconds(2 * NANO)
-_FIXED = frozenset(kind.value for kind in ServerKind)
 
 
 async def survey(upstreams: Sequence[UpstreamConfig]) -> list[tuple[ServerIdentity | None, ...]]:
@@ -37,9 +36,10 @@ async def _replicas(upstream: UpstreamConfig) -> tuple[ServerIdentity | None, ..
 async def look(pool: Pool, kind: str = "auto") -> ServerIdentity | None:
     """Return what a server is, or ``None`` if it does not answer. A ``kind`` that names one is believed."""
     try:
-        if kind in _FIXED:
+        named = every().get(kind)
+        if named:
             (await pool.connect()).abort()
-            return ServerIdentity(ServerKind(kind))
+            return ServerIdentity(kind, title=named.title)
         async with asyncio.timeout(PATIENCE):
             return await recognise(lambda path: call(pool, "GET", path))
     except (UpstreamError, TimeoutError):

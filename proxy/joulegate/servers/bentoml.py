@@ -1,0 +1,16 @@
+"""BentoML."""
+
+from joulegate.ports.servers import Members, Sign, Work, sign_of
+
+
+class Plugin:
+    """How joulegate deals with this server."""
+
+    title = "BentoML"
+    work: Work = "auto"
+
+    question = "/schema.json"
+
+    def recognise(self, members: Members) -> Sign | None:
+        """Return what the answer shows, or ``None`` if it is another server's."""
+        return sign_of(members, "routes", "type")
