@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulegate.framing import LIMIT, HeadPeek, JsonPeek, PointerPeek
+from joulegate.framing import HeadPeek, JsonPeek, PointerPeek
+from joulegate.framing.peek import DECODED
 
 WANTED = frozenset({"model", "usage", "n", "response.usage"})
 COUNTED = frozenset({"data"})
@@ -31,7 +32,7 @@ def test_an_image_of_50_mib_passes_in_constant_memory(chunk: int) -> None:
             peek.feed(part[at : at + chunk])
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 4 * max(chunk, LIMIT)
+    assert peak < 4 * max(chunk, DECODED)
     assert peek.found().members == {"usage": b'{"n":1}', "model": b'"m"'}
     assert peek.found().counts == {"data": 2}
 
@@ -54,7 +55,7 @@ def test_an_unfinished_document_gives_what_is_complete() -> None:
 def test_places_in_arrays_are_found_both_ways() -> None:
     """The shape of a tensor is found whether the document is small or large."""
     paths = frozenset({"inputs.1.shape", "inputs.7.shape"})
-    for padding in ("", "x" * 2 * LIMIT):
+    for padding in ("", "x" * 2 * DECODED):
         document = {"id": padding, "inputs": [{"shape": [1]}, {"name": "b", "shape": [4, 3]}]}
         peek = JsonPeek(paths, frozenset({"inputs", "inputs.1.shape"}))
         peek.feed(json.dumps(document).encode())

@@ -11,6 +11,7 @@ from enum import Enum
 
 import msgspec
 
+from joulegate.framing.effort import PARTS, TooMuchWork
 from joulegate.framing.scan import Found
 
 _FIELD_LIMIT = 4 * 1024
@@ -39,18 +40,22 @@ class MultipartPeek:
         self._delimiter = b"\r\n--" + ((match[1] or match[2]) if match else b"")
         self._place = _Place.BODY if match else _Place.DONE
         self._held = b"\r\n"  # a boundary at the very start has no line end before it
+        self._at = 0
+        """Where in it the next step begins."""
+        self._parts = 0
         self._name: str | None = None
         self._value = b""
         self._steps = {_Place.BODY: self._body, _Place.MARK: self._mark, _Place.HEAD: self._head}
         self._found = Found({}, {})
 
     def feed(self, chunk: bytes) -> None:
-        """Accept the next part of the body."""
+        """Accept the next part of the body. Raises ``TooMuchWork``."""
         if self._place not in self._steps:
             return
         self._held += chunk
         while (step := self._steps.get(self._place)) and step():
             pass
+        self._held, self._at = self._held[self._at :], 0
 
     def found(self) -> Found:
         """Return the fields that are complete: each as the raw JSON string of its text.
@@ -60,33 +65,36 @@ class MultipartPeek:
         return self._found
 
     def _body(self) -> bool:
-        end = self._held.find(self._delimiter)
+        end = self._held.find(self._delimiter, self._at)
         if end < 0:
-            keep = len(self._delimiter) - 1
-            self._take(self._held[:-keep])
-            self._held = self._held[-keep:]
+            rest = max(self._at, len(self._held) - len(self._delimiter) + 1)
+            self._take(self._held[self._at : rest])
+            self._at = rest
             return False
-        self._take(self._held[:end])
-        self._held = self._held[end + len(self._delimiter) :]
+        self._take(self._held[self._at : end])
+        self._at = end + len(self._delimiter)
+        self._parts += 1
+        if self._parts > PARTS:
+            raise TooMuchWork(f"a form of more than {PARTS} parts")
         self._finish_field()
         self._place = _Place.MARK
         return True
 
     def _mark(self) -> bool:
-        if len(self._held) < 2:
+        if len(self._held) - self._at < 2:
             return False
-        self._place = _Place.DONE if self._held.startswith(b"--") else _Place.HEAD
+        self._place = _Place.DONE if self._held.startswith(b"--", self._at) else _Place.HEAD
         return True
 
     def _head(self) -> bool:
-        end = self._held.find(b"\r\n\r\n")
+        end = self._held.find(b"\r\n\r\n", self._at)
         if end < 0:
-            if len(self._held) > _HEAD_LIMIT:
+            if len(self._held) - self._at > _HEAD_LIMIT:
                 self._place = _Place.DONE
             return False
-        self._name, self._file = self._names(self._held[:end])
+        self._name, self._file = self._names(self._held[self._at : end])
         self._size = 0
-        self._held = self._held[end + 4 :]
+        self._at = end + 4
         self._place = _Place.BODY
         self._value = b""
         return True

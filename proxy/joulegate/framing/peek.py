@@ -1,15 +1,19 @@
 """Reads a few values out of a JSON body that passes by: small ones are decoded, large ones scanned."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Protocol
 
 import msgspec
 
-from joulegate.framing.records import LIMIT
+from joulegate.framing.effort import TooMuchWork
 from joulegate.framing.scan import HEAD, KEEP, Found, Path, Scanner
 from joulegate.framing.values import decode
 
+DECODED = 256 * 1024
+"""Bytes of a document that are kept to be decoded, which takes a millisecond. What comes in several pieces
+and is longer is scanned in constant memory; in one piece it is in memory already, and decoded too."""
 _PLACE = "at_"
 
 
@@ -54,33 +58,37 @@ class JsonPeek:
         self._found = None
         self._parts.append(chunk)
         self._size += len(chunk)
-        if self._size > LIMIT:
-            self._scanner = self._scan()
-            self._parts.clear()
+        if self._size > DECODED and not (len(self._parts) == 1 and self._decode()):
+            self._scanner = Scanner(self._wanted, self._counted, self._heads)
+            parts, self._parts = self._parts, []
+            for part in parts:
+                self._scanner.feed(part)
 
     def found(self) -> Found:
         """Return what is known so far: of a broken or unfinished document, what precedes the break."""
         if self._scanner:
             return self._scanner.found
-        if self._found is None:
-            plan = _plan(self._wanted, self._counted, self._heads)
-            text = b"".join(self._parts)
-            try:
-                whole: msgspec.Struct | None = msgspec.json.decode(text, type=plan.shape)
-            except (msgspec.DecodeError, UnicodeError, RecursionError):
-                whole = decode(text, plan.shape)
-            if whole is None:
-                self._found = self._scan().found
-            else:
-                self._found = plan.pick(whole)
-                self._whole, self._parts = True, []  # A request may be open for long after its body was read.
-        return self._found
+        if self._found is None and not self._decode():
+            scanner = Scanner(self._wanted, self._counted, self._heads)
+            self._found = scanner.found
+            with suppress(TooMuchWork):
+                for part in self._parts:
+                    scanner.feed(part)
+        return self._found or Found({}, {})
 
-    def _scan(self) -> Scanner:
-        scanner = Scanner(self._wanted, self._counted, self._heads)
-        for part in self._parts:
-            scanner.feed(part)
-        return scanner
+    def _decode(self) -> bool:
+        """Read what has come as one document; return whether it is one."""
+        plan = _plan(self._wanted, self._counted, self._heads)
+        text = b"".join(self._parts)
+        try:
+            whole: msgspec.Struct | None = msgspec.json.decode(text, type=plan.shape)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            whole = decode(text, plan.shape)
+        if whole is None:
+            return False
+        self._found = plan.pick(whole)
+        self._whole, self._parts = True, []  # A request may be open for long after its body was read.
+        return True
 
 
 class HeadPeek(JsonPeek):

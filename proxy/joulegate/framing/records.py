@@ -10,6 +10,8 @@ import re
 
 from msgspec import Struct
 
+from joulegate.framing.effort import RECORDS_AT_ONCE, TooMuchWork
+
 LIMIT = 64 * 1024
 """Bytes of one record that are kept; a longer one comes in parts, so that memory stays bounded."""
 
@@ -76,10 +78,12 @@ class _Splitter:
         return [self._frame(rest)] if rest else []
 
     def _split(self, data: bytes) -> list[Frame]:
-        frames = []
+        frames: list[Frame] = []
         start = 0
         resume = self._resume
         while (end := self._boundary(data, resume)) >= 0:
+            if len(frames) >= RECORDS_AT_ONCE:
+                raise TooMuchWork(f"more than {RECORDS_AT_ONCE} records in one piece of a stream")
             frames.append(self._frame(data[start:end]))
             start = resume = end
         self._held = data[start:] if start else data

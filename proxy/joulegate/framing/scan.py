@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from joulegate.framing.effort import WORK, WORK_AT_ONCE, TooMuchWork
 from joulegate.framing.values import key_of
 
 KEEP = 16 * 1024
@@ -16,9 +17,18 @@ HEAD = 4 * 1024
 """Bytes that are kept of a value of which only the beginning is wanted."""
 
 _SHALLOW = re.compile(rb'["{}\[\],:]')
-_DEEP = re.compile(rb'["{}\[\]]')
+_PLAIN = rb'[^"{}\[\]]++|"[^"\\]{0,64}+"'
+_DEEP = re.compile(rb"(?:%b|\{(?:%b)*+\}|\[(?:%b)*+\])*+" % (_PLAIN, _PLAIN, _PLAIN))
+"""All up to the next bracket that holds brackets of its own, or to a string that is long or has escapes:
+those are passed by search."""
+_SHALLOW_COST = 3
+"""Units for a mark that may mean something, against one for a bracket further down."""
+_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_SEARCHES = 64
+"""Escaped quotes of one string that are looked at one by one; where there are more, a pattern takes over."""
 _QUOTE, _BACKSLASH, _COMMA, _COLON = b'"\\,:'
 _ARRAY = 0x5B
+_OPENING = b"{["
 _KEY_LIMIT = 256
 
 
@@ -81,14 +91,22 @@ class Scanner:
             0x7B: self._opened, 0x5B: self._opened, 0x7D: self._closed, 0x5D: self._closed,
             _COMMA: self._comma, _COLON: self._colon,
         }  # fmt: skip
+        self._worked = 0
         self.found = Found({}, {})
 
     def feed(self, chunk: bytes) -> None:
-        """Accept the next part of the document."""
+        """Accept the next part of the document. Raises ``TooMuchWork``."""
         at = self._string(chunk, 0) if self._in_string else 0
+        left = budget = min(WORK_AT_ONCE, WORK - self._worked)
         while at >= 0:
-            pattern = _SHALLOW if self._depth <= self._floor else _DEEP
-            mark = pattern.search(chunk, at)
+            if self._depth > self._floor:
+                at, left = self._skip(chunk, at, left)
+                if at < 0:
+                    break
+            mark = _SHALLOW.search(chunk, at) if left > 0 else None
+            left -= _SHALLOW_COST
+            if left < 0:
+                raise TooMuchWork("a document of more members and brackets than are looked at")
             if not mark:
                 break
             at = mark.end()
@@ -96,9 +114,33 @@ class Scanner:
                 at = self._begin_string(chunk, at)
             else:
                 self._marks[chunk[at - 1]](chunk, at - 1)
+        self._worked += budget - left
         self._keep(chunk[self._capture_from :])
         self._first(chunk, len(chunk))
         self._capture_from = self._counting_from = 0
+
+    def _skip(self, chunk: bytes, at: int, left: int) -> tuple[int, int]:
+        """Pass over what is deeper than anything wanted; return where to go on, or -1, and the work left."""
+        while self._depth > self._floor:
+            matched = _DEEP.match(chunk, at)
+            at = matched.end() if matched else at
+            if at == len(chunk):
+                return -1, left
+            left -= 1
+            if left < 0:
+                return at, left
+            mark = chunk[at]
+            if mark == _QUOTE:
+                at = self._begin_string(chunk, at + 1)
+                if at < 0:
+                    return -1, left
+            elif mark in _OPENING:
+                self._depth += 1
+                at += 1
+            else:
+                self._closed(chunk, at)
+                at += 1
+        return at, left
 
     # --- strings -------------------------------------------------------------------------------------
 
@@ -125,10 +167,18 @@ class Scanner:
         floor = at + 1 if self._escaped and at < len(chunk) else at
         if floor > at:
             self._escaped = False
-        while (end := chunk.find(b'"', floor)) >= 0:
+        for _ in range(_SEARCHES):
+            end = chunk.find(b'"', floor)
+            if end < 0:
+                break
             if not _odd_backslashes(chunk, floor, end):
                 return end
             floor = end + 1
+        else:
+            matched = _STRING.match(chunk, floor)
+            floor = matched.end() if matched else floor
+            if floor < len(chunk) and chunk[floor] == _QUOTE:
+                return floor
         if floor < len(chunk):
             self._escaped = _odd_backslashes(chunk, floor, len(chunk))
         return -1
@@ -217,7 +267,7 @@ class Scanner:
 
 
 def _odd_backslashes(chunk: bytes, floor: int, end: int) -> bool:
-    at = end
-    while at > floor and chunk[at - 1] == _BACKSLASH:
-        at -= 1
-    return (end - at) % 2 == 1
+    if end == floor or chunk[end - 1] != _BACKSLASH:
+        return False
+    run = chunk[floor:end]
+    return (len(run) - len(run.rstrip(b"\\"))) % 2 == 1

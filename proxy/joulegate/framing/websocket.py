@@ -8,9 +8,11 @@ import re
 import zlib
 from typing import NamedTuple
 
+from joulegate.framing.effort import RECORDS_AT_ONCE
+
 LONGEST = 1 << 20
 """Bytes of a message that is kept."""
-LONGEST_INFLATED = 64 << 20
+LONGEST_INFLATED = 4 << 20
 """Bytes that a message may inflate to: more is not meant to be read."""
 _PIECE = 1 << 16
 
@@ -65,8 +67,11 @@ class WebsocketReader:
     def feed(self, data: bytes) -> list[Message]:
         """Accept bytes; return messages that are whole now. Raises ``BrokenWebsocket``, and then for good."""
         messages: list[Message] = []
-        place = 0
+        place = frames = 0
         while place < len(data):
+            frames += 1
+            if frames > RECORDS_AT_ONCE:
+                raise BrokenWebsocket("more frames in one piece than are looked at")
             if not self._left:
                 place = self._take_head(data, place)
             if self._left and place < len(data):

@@ -1,15 +1,25 @@
 """Bodies that pass compressed are read on a copy, within bounds."""
 
 import gzip
+import random
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulegate.gateway.http import encodings
-from joulegate.gateway.http.encodings import FREE, MOST_TIMES, PIECE, Undecodable, decoder, is_encoded, plain
+from joulegate.gateway.http.encodings import (
+    AT_ONCE,
+    FREE,
+    PIECE,
+    Undecodable,
+    decoder,
+    is_encoded,
+    plain,
+)
 from joulegate.testing.conformance import pieces
 
 
@@ -87,13 +97,23 @@ def test_a_bomb_is_given_up(coding: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert sum(given_out) <= FREE + 10 * len(bomb)
 
 
-def test_a_long_body_is_given_up_at_the_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_body_is_given_up_at_the_largest_size() -> None:
     """However well it is packed, no more than a certain size is read of one body."""
-    monkeypatch.setattr(encodings, "LARGEST", FREE)
+    for size, whole in ((FREE, True), (FREE + 1, False)):
+        found = decoder({b"content-encoding": b"gzip"}, largest=FREE)
+        assert found
+        with nullcontext() if whole else pytest.raises(Undecodable):
+            assert sum(map(len, found.feed(gzip.compress(bytes(size))))) == size
+
+
+def test_what_one_piece_unfolds_to_is_bounded() -> None:
+    """However much the whole may be, one piece that arrives keeps nobody waiting."""
+    found = decoder({b"content-encoding": b"gzip"})
+    assert found
+    noise = random.Random(1).randbytes(FREE // 4)
+    packed = gzip.compress(noise * 4 + bytes(AT_ONCE), 0)
     with pytest.raises(Undecodable):
-        unfold("gzip", [gzip.compress(bytes(FREE + 1))])
-    assert len(unfold("gzip", [gzip.compress(bytes(FREE))])) == FREE
-    assert MOST_TIMES > 100, "a stream of events with little text in each shrinks to a hundredth"
+        assert list(found.feed(packed))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from joulegate.gateway.exchange.exchange import Exchange
 from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.http.body import SMALL, BodyTimeout, RequestBody
 from joulegate.gateway.http.client_connection import ClientConnection
-from joulegate.gateway.http.encodings import decoder, plain
+from joulegate.gateway.http.encodings import LARGEST_REQUEST, decoder, plain
 from joulegate.gateway.http.framing import MalformedBody
 from joulegate.gateway.http.headers import request_problem
 from joulegate.gateway.http.heads import RequestHead
@@ -94,7 +94,7 @@ class Dispatcher:
 
     def _choose(self, head: RequestHead) -> tuple[Observation, RoutingDecision]:
         """Return who listens and where the request may go."""
-        unfolding = decoder(head.fields) if head.encoded else None
+        unfolding = decoder(head.fields, LARGEST_REQUEST) if head.encoded else None
         headers = plain(head.headers) if unfolding is not None else head.headers
         way = self._ways.get(head.key)
         if way is None or way.plugin is None:

@@ -27,7 +27,11 @@ FREE = 1024 * 1024
 MOST_TIMES = 200
 """Beyond that, unfolded bytes for each byte that came. A stream of one word an event shrinks to 1/96."""
 LARGEST = 64 * 1024 * 1024
-"""Bytes of one body that are read at most."""
+"""Bytes of one answer that are read at most."""
+LARGEST_REQUEST = 8 * 1024 * 1024
+"""Bytes of one request that are read at most."""
+AT_ONCE = 2 * 1024 * 1024
+"""Bytes that one piece that arrives may unfold to: some 10 ms."""
 _WINDOW_LOG = 23
 """8 MiB, the largest window that RFC 9659 lets a server use."""
 
@@ -50,33 +54,34 @@ class _Engine(Protocol):
 class Decoder:
     """Unfolds one body, within bounds."""
 
-    def __init__(self, engine: _Engine) -> None:
+    def __init__(self, engine: _Engine, largest: int = LARGEST) -> None:
         self._engine = engine
+        self._largest = largest
         self._taken = 0
         self._given = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Return what these bytes unfold to, in pieces. Raises ``Undecodable``."""
         self._taken += len(data)
-        bound = min(LARGEST, FREE + MOST_TIMES * self._taken)
+        bound = min(self._largest, FREE + MOST_TIMES * self._taken, self._given + AT_ONCE)
         try:
             for piece in self._engine.feed(data):
                 self._given += len(piece)
                 if self._given > bound:
-                    raise Undecodable(f"{self._taken} bytes unfold to more than {bound}")
+                    raise Undecodable(f"{self._taken} bytes unfold to more than is looked at: {bound}")
                 if piece:
                     yield piece
         except _ERRORS as error:
             raise Undecodable(str(error)) from error
 
 
-def decoder(fields: Mapping[bytes, bytes]) -> Decoder | None:
+def decoder(fields: Mapping[bytes, bytes], largest: int = LARGEST) -> Decoder | None:
     """Return what reads a body with these fields; ``None``: it is plain, or nothing here reads it."""
     for field in _FIELDS:
         coding = fields.get(field)
         if coding is not None:
             engine = _ENGINES.get(coding.strip().lower())
-            return Decoder(engine()) if engine else None
+            return Decoder(engine(), largest) if engine else None
     return None
 
 

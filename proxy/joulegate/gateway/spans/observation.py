@@ -9,8 +9,9 @@ from typing import TypeVar, cast
 from msgspec import Struct
 from msgspec.structs import replace
 
+from joulegate.framing.effort import TooMuchWork
 from joulegate.framing.websocket import Message
-from joulegate.gateway.http.encodings import Decoder, plain
+from joulegate.gateway.http.encodings import Decoder, Undecodable, plain
 from joulegate.gateway.policy.route_rules import Ruled
 from joulegate.gateway.spans.ids import MODEL_LENGTH, model_name
 from joulegate.model import Asked, JobSign, ServerTimings, TaskFacts
@@ -124,8 +125,8 @@ class Observation:
     """One observer, guarded."""
 
     __slots__ = (
-        "_answer", "_failed", "_observer", "_request", "failed", "known", "learns_of_jobs", "protocol",
-        "route",
+        "_answer", "_failed", "_gave_up", "_observer", "_request", "failed", "known", "learns_of_jobs",
+        "protocol", "route",
     )  # fmt: skip
 
     def __init__(
@@ -139,6 +140,8 @@ class Observation:
         """What ``asked`` has found, as long as no more of the request comes."""
         self._request: Decoder | None = None
         self._answer: Decoder | None = None
+        self._gave_up = False
+        """Looking into the request cost more than its budget."""
         self.failed = False
         """The observer raised; from then on it hears nothing."""
         self.learns_of_jobs = hasattr(observer, "jobs")
@@ -151,15 +154,19 @@ class Observation:
 
     def request_body(self, chunk: bytes) -> None:
         """Accept a part of the request body."""
-        self.known = None
-        if self.failed:
+        if self.failed or self._gave_up:
             return
+        self.known = None
         try:
             if self._request is None:
                 self._observer.request_body(chunk)
             else:
                 for piece in self._request.feed(chunk):
                     self._observer.request_body(piece)
+        except (TooMuchWork, Undecodable):
+            # What it asks for stays unknown from here on; its answer is listened to all the same.
+            self._gave_up = True
+            self._failed(self.protocol)
         except Exception:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
             self._fail()
 

@@ -19,7 +19,7 @@ from joulegate.protocols.comfyui import events
 from joulegate.protocols.comfyui.graph import GraphNode, GraphReading, read
 from joulegate.units import Nanoseconds
 
-LARGEST_GRAPH = 2 << 20
+LARGEST_GRAPH = 512 << 10
 """Bytes of a prompt that is read; frontends send the whole workflow beside the graph."""
 LARGEST_ANSWER = 8 << 20
 """Bytes of an answer that is read."""
