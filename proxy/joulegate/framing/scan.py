@@ -69,6 +69,11 @@ class Scanner:
         self._wanted = {split(path): path for path in (*wanted, *self._heads)}
         self._counted = {split(path): path for path in counted}
         self._floor = max([1, *map(len, self._wanted), *(len(path) + 1 for path in self._counted)])
+        paths = (*self._wanted, *self._counted)
+        self._leading = {path[:size] for path in paths for size in range(len(path))} | set(self._counted)
+        """Where containers lie that hold something wanted; any other one is passed over."""
+        self._limit = self._floor
+        """The depth below which nothing is wanted now."""
         self._places = any(part.isdecimal() for path in (*self._wanted, *self._counted) for part in path)
         """Elements of arrays are wanted, not only members of objects."""
         self._depth = 0
@@ -99,7 +104,7 @@ class Scanner:
         at = self._string(chunk, 0) if self._in_string else 0
         left = budget = min(WORK_AT_ONCE, WORK - self._worked)
         while at >= 0:
-            if self._depth > self._floor:
+            if self._depth > self._limit:
                 at, left = self._skip(chunk, at, left)
                 if at < 0:
                     break
@@ -121,7 +126,7 @@ class Scanner:
 
     def _skip(self, chunk: bytes, at: int, left: int) -> tuple[int, int]:
         """Pass over what is deeper than anything wanted; return where to go on, or -1, and the work left."""
-        while self._depth > self._floor:
+        while self._depth > self._limit:
             matched = _DEEP.match(chunk, at)
             at = matched.end() if matched else at
             if at == len(chunk):
@@ -140,6 +145,7 @@ class Scanner:
             else:
                 self._closed(chunk, at)
                 at += 1
+        self._limit = self._floor
         return at, left
 
     # --- strings -------------------------------------------------------------------------------------
@@ -195,6 +201,9 @@ class Scanner:
         self._path = None
         self._expects_key = not is_array
         if self._depth <= self._floor:
+            if tuple(self._keys[: self._depth - 1]) not in self._leading:
+                self._limit = self._depth - 1
+                return
             self._objects[self._depth - 1] = not is_array
             self._keys[self._depth - 1] = "0" if is_array else ""
             if is_array and self._places:

@@ -45,7 +45,7 @@ _FIELDS = (
     "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "queue_time",
     "forward_entry_time", "prefill_finished_time", "request_finished_ts",
 )  # fmt: skip
-_MOST = 256
+_MOST = 64
 """Answers of one request that are told apart; the counts of more are unknown."""
 _OPEN = re.compile(rb'"text"\s*:\s*"')
 _TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)

@@ -30,7 +30,7 @@ LARGEST = 64 * 1024 * 1024
 """Bytes of one answer that are read at most."""
 LARGEST_REQUEST = 8 * 1024 * 1024
 """Bytes of one request that are read at most."""
-AT_ONCE = 2 * 1024 * 1024
+AT_ONCE = 1024 * 1024
 """Bytes that one piece that arrives may unfold to: some 10 ms."""
 _WINDOW_LOG = 23
 """8 MiB, the largest window that RFC 9659 lets a server use."""
