@@ -85,7 +85,7 @@ class Make:
         )
         marks = {name: np.zeros(len(spans), dtype=bool) for name in ("guessed", "doubtful", "unsure")}
         numbers = {name: np.full(len(spans), float(value)) for name, value in usual.items()}
-        return PlacedWork(spans=list(spans), clock=clock, **numbers, **marks)
+        return PlacedWork(requests=list(spans), clock=clock, **numbers, **marks)
 
 
 class Run(Struct):

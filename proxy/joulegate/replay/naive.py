@@ -1,7 +1,7 @@
 """The naive window: the counter at a request's end minus the counter at its start.
 
 It counts each joule once for every request that was open, so its books cannot close. It is here to show by
-how much: the over-count stands in ``unattributed``, negative.
+how much: the over-count stands in ``unattributed``, as a negative number.
 """
 
 from joulegate.attribution.input.timeline import Timeline
@@ -19,7 +19,7 @@ class _Request:
 
 
 def naive_window(trace: Trace) -> Result:
-    """Return every request the whole energy of its devices while it was open."""
+    """Charge each request the whole energy of its devices while it was open."""
     lines = _timelines(trace)
     requests = _requests(trace)
     books, energies = [], dict[SpanId, int | None](dict.fromkeys(requests))

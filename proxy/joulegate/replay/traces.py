@@ -102,7 +102,7 @@ def _sample(row: Row, count: int) -> EnergySample | SourceFailure:
 
 
 def _load(row: Row) -> DeviceLoad:
-    """Return what a row says of processes: more than the format needs, written by ``joulegate record``."""
+    """Return the load by processes in a row: more than the format needs, written by ``joulegate record``."""
     processes = row.part("processes")
     since, t = processes.number("since"), processes.number("t")
     if not since < t <= row.number("t"):
@@ -268,7 +268,7 @@ def _facts(row: Row) -> TaskFacts:
 
 
 def _timings(row: Row) -> ServerTimings:
-    """Return what the server reported of its own time, where ``joulegate record`` wrote it down."""
+    """Return the durations that the server reported, where ``joulegate record`` wrote them down."""
     if not row.has("timings"):
         return ServerTimings()
     timings = row.part("timings")

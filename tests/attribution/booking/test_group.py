@@ -112,7 +112,7 @@ class Watched:
 
     def share(self, features: Any, *, learn: bool) -> Any:
         self.shown.update(features.readings.starts)
-        self.most = max(self.most, len(features.spans))
+        self.most = max(self.most, len(features.requests))
         return self._rule.share(features, learn=learn)
 
 

@@ -79,7 +79,7 @@ def test_who_is_far_away_is_left_out(make: Any) -> None:
     near, far = ended(make, "near", 5.0, 6.0), ended(make, "far", 0.1, 0.5)
     features = one.build(windows()[4:], [near, far], NOW, DEVICES, CounterLag())
 
-    assert [span.id for span in features.spans] == ["near"]
+    assert [span.id for span in features.requests] == ["near"]
 
 
 def test_impossible_usage_is_counted(make: Any) -> None:

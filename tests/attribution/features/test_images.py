@@ -29,7 +29,7 @@ def test_images_in_a_queue_are_drawn_one_after_the_other(make: Any) -> None:
         one = RequestInput(make.opened(key, 1.0, "img", width=512, height=512, steps=20), 0, 0)
         one.take(make.closed(key, end))
         spans.append(one)
-    found = {one.span.id: one for one in ImagePlacer(1, Priors(), 100.0).place(spans)}
+    found = {one.request.id: one for one in ImagePlacer(1, Priors(), 100.0).place(spans)}
 
     assert found["a"].start == 1.0
     assert found["b"].start == pytest.approx(3.0 - 0.005)
@@ -42,7 +42,7 @@ def test_images_that_leave_together_share_a_batch(make: Any) -> None:
         one = RequestInput(make.opened(key, 1.0, "img", width=512, height=512, steps=20), 0, ord(key))
         one.take(make.closed(key, 3.0))
         spans.append(one)
-    found = {one.span.id: one for one in ImagePlacer(2, Priors(), 100.0).place(spans)}
+    found = {one.request.id: one for one in ImagePlacer(2, Priors(), 100.0).place(spans)}
 
     assert found["a"].start == found["b"].start == 1.0
     assert found["c"].start == pytest.approx(2.993, abs=0.003)
@@ -56,7 +56,7 @@ def test_a_jobs_energy_is_that_of_its_run(make: Any) -> None:
         one.take(SpanJob(SpanId(key), make.ns(running), JobState.RUNNING))
         one.take(make.closed(key, running + 2.3))
         spans.append(one)
-    found = {one.span.id: one for one in ImagePlacer(1, Priors(), 100.0).place(spans)}
+    found = {one.request.id: one for one in ImagePlacer(1, Priors(), 100.0).place(spans)}
 
     assert (found["a"].start, found["a"].end) == (2.0, 4.0)
 
@@ -72,13 +72,13 @@ def test_a_job_of_which_nothing_says_that_it_runs_follows_the_one_before(make: A
             one.take(SpanJob(SpanId(key), make.ns(running), JobState.RUNNING))
         if ended:
             one.take(make.closed(key, ended))
-    found = {one.span.id: one for one in ImagePlacer(1, Priors(), 20.0).place(list(spans.values()))}
+    found = {one.request.id: one for one in ImagePlacer(1, Priors(), 20.0).place(list(spans.values()))}
 
     assert (found["a"].start, found["a"].end) == (2.0, 4.995)
     assert (found["b"].start, found["b"].end) == (4.995, 8.995)
     assert found["c"].start == 8.995
     assert found["d"].start >= found["c"].end >= 20.0, "it waits"
-    both = {one.span.id: one for one in ImagePlacer(2, Priors(), 20.0).place(list(spans.values()))}
+    both = {one.request.id: one for one in ImagePlacer(2, Priors(), 20.0).place(list(spans.values()))}
     assert both["b"].start == 1.5, "two at once may run"
 
 

@@ -27,7 +27,7 @@ def test_parts_are_joined_in_order(make: Any) -> None:
         [one, make.placed(RequestInput(make.opened("b", 3.0), 0, 1), start=3.0, prefilled=3.1, end=4.0)]
     )
 
-    assert [span.id for span in both.spans] == ["a", "b"]
+    assert [span.id for span in both.requests] == ["a", "b"]
     assert both.start.tolist() == [1.0, 3.0]
     assert len(both) == 2
     assert both.curves is one.curves

@@ -49,7 +49,7 @@ def place(spans: list[RequestInput], now: float = 100.0, habits: Priors | None =
     answers = Answers(spans, habits)
     placed = Placer(clock_of(answers, habits, 0.0, 20.0), habits, now).place(answers)
     columns = zip(*(getattr(placed, name).tolist() for name in One.__struct_fields__), strict=True)
-    return {span.id: One(*values) for span, values in zip(placed.spans, columns, strict=True)}
+    return {span.id: One(*values) for span, values in zip(placed.requests, columns, strict=True)}
 
 
 def test_a_streams_prefill_ends_with_its_first_chunk(make: Any) -> None:

@@ -43,8 +43,8 @@ def test_lumps_are_left_to_the_clock(make: Any) -> None:
     late = stream(make, "b", [1.5 + 0.1 * i for i in range(10)], 100)
     clean, lumpy = placed([ticking, late], set())
 
-    assert [span.id for span in clean.spans] == ["a"]
-    assert [span.id for span in lumpy.spans] == ["b"]
+    assert [span.id for span in clean.requests] == ["a"]
+    assert [span.id for span in lumpy.requests] == ["b"]
     assert len(lumpy.curves) == 0
     assert lumpy.steps == pytest.approx(np.array([99.0]))
 

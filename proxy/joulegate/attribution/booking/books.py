@@ -50,7 +50,7 @@ class Allocation(Struct):
 
 def allocate(features: WindowFeatures, shares: Shares, accounts: Sequence[Account]) -> Allocation:
     """Return how a rule's shares fall to the accounts of the requests of these windows."""
-    rows = table(features.spans)
+    rows = table(features.requests)
     claims = shares.claims
     order = np.lexsort((rows["place"][claims.request], claims.window))
     window, request = claims.window[order], claims.request[order]
@@ -73,7 +73,7 @@ def describe(features: WindowFeatures, shares: Shares, accounts: Sequence[Accoun
     """Record with each account what was found of its request."""
     first = 0
     for track in features.tracks.values():
-        some = accounts[first : first + len(track.spans)]
+        some = accounts[first : first + len(track.requests)]
         found = zip(some, track.service.tolist(), track.guessed.tolist(), strict=True)
         for account, service, guessed in found:
             account.describe(service, guessed, track.hidden_cache, shares.misfit)
@@ -98,7 +98,7 @@ def book(
             request = allocation.request[claims]
             parts, still, foreign = _split(allocation, place, claims, energy)
             crash = int(parts[orphaned[request]].sum())
-            # a figure that is out must not change: what still comes is nobody's
+            # a figure that is out must not change: what still comes belongs to no request
             late = int(parts[done[request] & ~orphaned[request]].sum())
             other = {FOREIGN: foreign, CRASH: crash, METER: late}
             if window.blind:
@@ -112,7 +112,7 @@ def book(
 
 
 def _split(allocation: Allocation, place: int, claims: slice, energy: int) -> tuple[Ints, int, int]:
-    """Return the parts of the claims, of idle and of nobody."""
+    """Return the parts of the claims, idle and unattributed."""
     weights = allocation.weight[claims]
     idle, foreign = float(allocation.idle[place]), float(allocation.foreign[place])
     idle = idle if float(weights.sum()) + idle + foreign > 0 else 1.0

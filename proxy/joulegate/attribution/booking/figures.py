@@ -10,7 +10,7 @@ from joulegate.model import DeviceEnergy, DeviceId, Method, Settled
 from joulegate.units import MICRO, Microjoules
 
 ERRORS = {Method.MODEL, Method.ESTIMATE}
-"""Methods that know how sure they are."""
+"""Methods with an error bar."""
 METHODS = {method.value: method for method in Method}
 WINDOW_NOISE = 0.055
 """Error of one window's share, as part of it."""
@@ -23,7 +23,7 @@ JOB_JITTER_S = 0.045
 MOST_JITTER = 0.5
 GUESSED_PROMPT = 0.07
 HIDDEN_CACHE = 0.09
-"""Error where prompts are often cached without a word: how much was computed is not known."""
+"""Error where prompts are often cached without a report: how much was computed is not known."""
 MODEL_ERROR = 0.02
 """Error of the model itself."""
 MISFIT_PART = 0.6

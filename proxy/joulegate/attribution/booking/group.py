@@ -36,7 +36,7 @@ MANY_REQUESTS = 2000
 """Requests above which windows are looked at twice only, a few at a time: when they are new and when they are
 due. Below it, a fit looks again at all windows, and a provisional figure at all windows of its request."""
 ENOUGH_FITS = 12
-"""Fits after which new windows of many requests teach the fit nothing: windows that are due are enough."""
+"""Fits after which new windows of many requests are not learned from: those that are due are enough."""
 PIECE_REQUESTS = 4500
 """Of many requests, those that are looked at in one go, for about a tenth of a second."""
 ENOUGH_NEW_WINDOWS, MAX_PIECE_WINDOWS = 10, 20
@@ -89,7 +89,7 @@ class Group:
         self._accounts[place] = self.unsettled[place] = account
 
     def take(self) -> tuple[list[Settled], list[WindowBooks]]:
-        """Return what was settled since the last call."""
+        """Return what was settled since the last call, and forget it."""
         settled, books = self._settled, self._books
         self._settled, self._books = [], []
         return settled, books
@@ -177,7 +177,7 @@ class Group:
     # --- learning and booking
 
     def _learn(self, now: Nanoseconds) -> None:
-        """Let the rule fit; unless there are many requests, from all windows anew."""
+        """Let the rule fit, to all windows looked at anew unless there are many requests."""
         if not self.rule.learns:
             return
         self._next_fit = Nanoseconds(now + REFIT_EVERY - FIGURE_DELAY)
@@ -217,12 +217,12 @@ class Group:
 
     def _allocate(self, features: WindowFeatures, *, learn: bool) -> Allocation:
         shares = self.rule.share(features, learn=learn)
-        accounts = [self._accounts[request.place] for request in features.spans]
+        accounts = [self._accounts[request.place] for request in features.requests]
         describe(features, shares, accounts)
         return allocate(features, shares, accounts)
 
     def _note_measured(self, windows: Sequence[Window]) -> None:
-        """Record who lies in time whose energy is known, even if it was charged nothing."""
+        """Record which requests lie in time whose energy is known, even if nothing was charged."""
         new = [one for one in self._near(windows) if not self._accounts[one.place].measured]
         overlap = WindowOverlap(new, self.builder.origin, 0.0)
         for window in windows:
@@ -265,7 +265,7 @@ class Group:
         allocation = self._allocate(features, learn=self.rule.learns and self._fits < ENOUGH_FITS)
         previews.expect(windows, allocation, self._booked)
         since = self._s(self._many_since or Nanoseconds(0))
-        there = [self.unsettled.get(request.place) for request in features.spans if request.start >= since]
+        there = [self.unsettled.get(request.place) for request in features.requests if request.start >= since]
         whole = [account for account in there if account is not None]
         accounts = previews.fresh(whole, self._s(min(Nanoseconds(now - FIGURE_DELAY), self._seen_until)))
         self._settled += previews.first_estimates(accounts, self.rule.name)
@@ -323,7 +323,7 @@ class Group:
         end = self._s(windows[-1].end)
         there = self._requests.near(start, end)
         queues = there if self._many_since is None else self.builder.drawn(there)
-        queued = min((span.start for span in queues if not span.times), default=start)
+        queued = min((request.start for request in queues if not request.times), default=start)
         return there if queued >= start else self._requests.near(queued, end)
 
     def _overlap(self, requests: Iterable[RequestInput]) -> WindowOverlap:

@@ -1,4 +1,4 @@
-"""Power of devices that nobody uses, learned in quiet times."""
+"""Power of unused devices, learned in quiet times."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class IdlePower:
         self._least: dict[DeviceId, float] = {}
 
     def learn(self, window: Window, busy: float) -> None:
-        """Accept a window of which this part was busy."""
+        """Learn from a window of which this part was busy."""
         if window.end - window.start < SHORTEST_WINDOW:
             return
         for device, energy in window.energy.items():

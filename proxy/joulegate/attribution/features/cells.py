@@ -61,7 +61,7 @@ class Cells:
         return len(self.bounds) - 1
 
     def pairs(self, starts: Floats, ends: Floats) -> tuple[Ints, Ints]:
-        """Return place of request and cell of each pair, for requests present over these spans."""
+        """Return the places of request and cell of each pair, by when each request was present."""
         low = np.clip(np.searchsorted(self.edges, starts, "right") - 1, 0, len(self))
         high = np.clip(np.searchsorted(self.edges, ends, "left"), 0, len(self))
         counts = np.maximum(high - low, 0)
@@ -81,12 +81,12 @@ class Track:
     def __init__(
         self,
         cells: Cells,
-        spans: Sequence[RequestInput],
+        requests: Sequence[RequestInput],
         starts: Floats,
         ends: Floats,
         unsure: npt.NDArray[np.bool_],
     ) -> None:
-        self.spans = spans
+        self.requests = requests
         self.cells = cells
         self.service = ends - starts
         """Seconds on the device of each request."""
@@ -101,7 +101,7 @@ class Track:
         """Participation in the engine's steps."""
         self.work = np.zeros(len(self.cell))
         """Tokens, or megapixel-steps."""
-        self.guessed = np.zeros(len(spans), dtype=bool)
+        self.guessed = np.zeros(len(requests), dtype=bool)
         """The prompts of these requests were estimated."""
         self.hidden_cache = False
         """Their engine often caches prompts without saying so."""
@@ -134,7 +134,7 @@ class Track:
         return overlap
 
     def _spread(self, starts: Floats, ends: Floats) -> Floats:
-        """Return the part of each request's span from start to end that lies in each pair's cell."""
+        """Return the part of each stretch from start to end that lies in each pair's cell."""
         ends = np.maximum(ends, starts + SHORTEST_SPREAD_S)
         return ratio(self._overlap(starts, ends), (ends - starts)[self.request])
 
@@ -143,7 +143,7 @@ class TextTrack(Track):
     """Prefill and decoding."""
 
     def __init__(self, cells: Cells, placed: PlacedWork) -> None:
-        super().__init__(cells, placed.spans, placed.start, placed.finish, placed.unsure)
+        super().__init__(cells, placed.requests, placed.start, placed.finish, placed.unsure)
         self.guessed, self.hidden_cache = placed.guessed, placed.hidden_cache
         steps, tokens, context = self._decoded(placed)
         prefill = self._spread(placed.start, placed.prefilled)
@@ -227,7 +227,7 @@ class ImageTrack(Track):
         starts = np.array([one.start for one in placed])
         ends = np.array([one.end for one in placed])
         unsure = np.array([one.unsure for one in placed], dtype=bool)
-        super().__init__(cells, [one.span for one in placed], starts, ends, unsure)
+        super().__init__(cells, [one.request for one in placed], starts, ends, unsure)
         size = np.array([one.megapixels for one in placed])[self.request]
         steps = np.array([one.steps for one in placed])[self.request]
         images = np.array([one.images for one in placed])[self.request]

@@ -25,10 +25,10 @@ IMAGE_UNIT_J = 35.0
 
 
 TAILS_S = ((0.0, 0.05), (0.05, 0.2), (0.2, 0.6), (0.6, 2.0))
-"""Seconds since somebody was present: clocks stay up for a while, and that is idle power by convention."""
+"""Seconds since a request was present: clocks stay up for a while, and that is idle power by convention."""
 TAIL_NAMES = tuple(f":tail{place}" for place in range(len(TAILS_S)))
 FOREIGN = ":foreign"
-"""Name of the column of strangers: seconds of the devices' time that they used."""
+"""Name of the column of foreign processes: seconds of the devices' time that they used."""
 EXTRA_NAMES = (*TAIL_NAMES, FOREIGN)
 """Columns that no request pays for; they stand last."""
 USUAL_TAIL_S = 0.2
@@ -45,7 +45,7 @@ class Matrix(Struct):
     windows: Floats
     """Sums of the features by window."""
     active: Floats
-    """Time in each window in which somebody was present, in s."""
+    """Time in each window in which a request was present, in s."""
     seconds: Floats
     """Length of each window."""
     doubt: Floats
@@ -53,7 +53,7 @@ class Matrix(Struct):
     unsure: Floats
     """Seconds of presence in each window of requests whose work cannot be placed yet."""
     tails: Floats
-    """Seconds of each window, by the time since somebody was present."""
+    """Seconds of each window, by the time since a request was present."""
     cells: Floats
     """Sums of the features by cell."""
     fixed: Floats
@@ -109,7 +109,7 @@ def shape(name: str) -> float:
 
 
 def leaning(names: Sequence[str]) -> Floats:
-    """Return matrix of columns in terms of which any costs of at least 0 lie in the cone of possible ones.
+    """Return a matrix that maps any costs of at least 0 into the cone of possible ones.
 
     A column ``kv`` becomes a step with as much context cost as there can be; columns of costs add up to it.
     """
@@ -131,7 +131,7 @@ def unit(name: str) -> float:
 
 
 def _tails(features: WindowFeatures, active: Floats) -> list[Floats]:
-    """Return the idle seconds of each cell by the time since somebody was present."""
+    """Return the idle seconds of each cell by the time since a request was present."""
     edges, width = features.cells.edges, features.cells.width
     busy = np.where(active > 0.5 * width, edges[1:], -np.inf)
     since = edges[:-1] - np.maximum.accumulate(busy)

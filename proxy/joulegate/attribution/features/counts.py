@@ -1,4 +1,4 @@
-"""What is known, or must be guessed, of text requests: their tokens, their chunks, their server's word."""
+"""What is known, or must be guessed, of text requests: their tokens and their chunks."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ class Counts(Struct, frozen=True):
     guessed_out: Bools
 
     def of(self, places: Ints) -> "Counts":
-        """Return those at some places."""
+        """Return the counts at these places."""
         return Counts(
             self.prompt[places],
             self.context[places],
@@ -40,26 +40,26 @@ class Counts(Struct, frozen=True):
 class Answers:
     """The text requests of one engine that are looked at together."""
 
-    def __init__(self, spans: Sequence[RequestInput], priors: Priors) -> None:
-        self.spans = spans
-        self.rows = table(spans)
+    def __init__(self, requests: Sequence[RequestInput], priors: Priors) -> None:
+        self.requests = requests
+        self.rows = table(requests)
         self.counts = count(self.rows, priors)
         self.streaming = np.flatnonzero(marked(self.rows, CHUNKED))
         """Places of those that stream."""
-        self.streamed = [spans[place] for place in self.streaming.tolist()]
+        self.streamed = [requests[place] for place in self.streaming.tolist()]
         """Those themselves."""
-        told = self.counts.of(self.streaming)
+        counts = self.counts.of(self.streaming)
         self.streams = Streams(
-            np.frombuffer(b"".join([span.times for span in self.streamed])) - CHUNK_DELAY_S,
-            np.array([len(span.times) for span in self.streamed], dtype=np.int64),
-            np.where(told.guessed_out, np.nan, told.out),
-            np.array([span.gone for span in self.streamed], dtype=np.int64),
+            np.frombuffer(b"".join([request.times for request in self.streamed])) - CHUNK_DELAY_S,
+            np.array([len(request.times) for request in self.streamed], dtype=np.int64),
+            np.where(counts.guessed_out, np.nan, counts.out),
+            np.array([request.gone for request in self.streamed], dtype=np.int64),
         )
         """Their chunks."""
 
 
 def count(rows: Table, priors: Priors) -> Counts:
-    """Return the tokens of requests as far as they are known now."""
+    """Return the tokens of requests: reported, or estimated until then."""
     guessed_prompt = ~(rows["prompt"] > 0)
     context = np.where(guessed_prompt, priors.prompts(rows["body"]), rows["prompt"])
     guessed_out = np.isnan(rows["out"])
@@ -75,12 +75,12 @@ def count(rows: Table, priors: Priors) -> Counts:
 
 
 def encodes(rows: Table) -> Bools:
-    """Return which requests are their prefill and nothing else: embeddings, classification, rerank."""
+    """Return whether each request is only a prefill: embeddings, classification, rerank."""
     return marked(rows, ENCODES)
 
 
 def _token_ceiling(rows: Table, took: Floats) -> Floats:
-    """Return more tokens than an answer can have: what lies beyond is a lie that must not poison a fit."""
+    """Return an upper bound of each answer's tokens: a larger count is wrong and must not spoil a fit."""
     asked = np.where(np.isinf(rows["limit"]), 0.0, rows["limit"])
     ceiling: Floats = np.maximum.reduce([rows["response"], asked, 5_000.0 * took, np.ones(len(rows))])
     return ceiling

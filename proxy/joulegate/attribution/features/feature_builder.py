@@ -34,7 +34,7 @@ UNKNOWN_SETUP = UpstreamSetup()
 
 
 class FeatureBuilder:
-    """Builds the features of one group's windows and learns each upstream's priors on the way."""
+    """Builds the features of one group's windows and learns each upstream's priors from ended requests."""
 
     def __init__(
         self,
@@ -54,39 +54,43 @@ class FeatureBuilder:
         self._ended: list[RequestInput] = []
         """Requests that nothing was learned of yet."""
 
-    def ended(self, span: RequestInput) -> None:
-        """Accept note of a request that has ended; usage that cannot be true is counted and not believed."""
-        self.impossible_usage += span.impossible_usage
-        if span.works():
-            self._ended.append(span)
+    def ended(self, request: RequestInput) -> None:
+        """Record that a request has ended; reported usage that cannot be true is counted and not used."""
+        self.impossible_usage += request.impossible_usage
+        if request.works():
+            self._ended.append(request)
 
     def _learn_ended(self) -> None:
         """Learn from all that have ended since the last features, at once."""
         by_track: defaultdict[str, list[RequestInput]] = defaultdict(list)
-        for span in self._ended:
-            by_track[self.track_name(span)].append(span)
-        for name, spans in by_track.items():
-            self._priors(name).learn(spans)
+        for request in self._ended:
+            by_track[self.track_name(request)].append(request)
+        for name, requests in by_track.items():
+            self._priors(name).learn(requests)
         self._ended.clear()
 
-    def track_name(self, span: RequestInput) -> str:
+    def track_name(self, request: RequestInput) -> str:
         """Return the track of a request: its upstream and the kind of its work."""
-        return f"{span.opened.upstream}/{self.kind(span)}"
+        return f"{request.opened.upstream}/{self.kind(request)}"
 
-    def drawn(self, spans: Iterable[RequestInput]) -> list[RequestInput]:
-        """Return those of these requests that are for images."""
+    def drawn(self, requests: Iterable[RequestInput]) -> list[RequestInput]:
+        """Return the image requests among these."""
         painters = {name for name, setup in self.upstreams.items() if setup.kind == Kind.IMAGE}
-        some = [span for span in spans if span.drawn or (painters and span.opened.upstream in painters)]
-        return [span for span in some if self.kind(span) is Kind.IMAGE]
+        some = [
+            request
+            for request in requests
+            if request.drawn or (painters and request.opened.upstream in painters)
+        ]
+        return [request for request in some if self.kind(request) is Kind.IMAGE]
 
-    def kind(self, span: RequestInput) -> Kind:
+    def kind(self, request: RequestInput) -> Kind:
         """Return the kind of work of a request."""
-        return span.kind(self.upstreams.get(span.opened.upstream, UNKNOWN_SETUP).kind)
+        return request.kind(self.upstreams.get(request.opened.upstream, UNKNOWN_SETUP).kind)
 
     def build(
         self,
         windows: Sequence[Window],
-        spans: Iterable[RequestInput],
+        requests: Iterable[RequestInput],
         now: Nanoseconds,
         devices: DeviceState,
         lag: CounterLag,
@@ -95,7 +99,7 @@ class FeatureBuilder:
         self._learn_ended()
         bounds = [(window.start - self.origin) / NANO - lag.used for window in windows]
         bounds.append((windows[-1].end - self.origin) / NANO - lag.used)
-        near, rows = _near(list(spans), bounds[0], bounds[-1])
+        near, rows = _near(list(requests), bounds[0], bounds[-1])
         brief = int(encodes(rows).sum())
         cells = Cells(bounds, FINE_CELL_S if brief > len(near) / 2 else CELL_S)
         clock = (now - self.origin) / NANO
@@ -108,7 +112,7 @@ class FeatureBuilder:
         return WindowFeatures(cells, tracks, readings, devices, lag, load)
 
     def _edges(self, windows: Sequence[Window], lag: Seconds) -> Floats:
-        """Return all counter edges of consecutive windows: s without lag, and energy in J since the first."""
+        """Return the counter edges of windows: times in s, lag taken off, and energy in J since the first."""
         times, totals, before = [windows[0].start], [0], 0
         for window in windows:
             for t, energy in window.inner:
@@ -120,11 +124,13 @@ class FeatureBuilder:
         shown = (np.array(times) - self.origin) / NANO - lag
         return np.stack([shown, np.array(totals) / MICRO])
 
-    def _members(self, spans: Sequence[RequestInput], works: Sequence[bool]) -> dict[str, list[RequestInput]]:
+    def _members(
+        self, requests: Sequence[RequestInput], works: Sequence[bool]
+    ) -> dict[str, list[RequestInput]]:
         members: defaultdict[tuple[str, bool], list[RequestInput]] = defaultdict(list)
-        for span, worked in zip(spans, works, strict=True):
+        for request, worked in zip(requests, works, strict=True):
             if worked:
-                members[span.opened.upstream, span.drawn].append(span)
+                members[request.opened.upstream, request.drawn].append(request)
         tracks: defaultdict[str, list[RequestInput]] = defaultdict(list)
         for some in members.values():
             tracks[self.track_name(some[0])] += some
@@ -132,20 +138,20 @@ class FeatureBuilder:
             tracks[name].sort(key=attrgetter("place"))
         return dict(sorted(tracks.items()))
 
-    def _track(self, name: str, spans: Sequence[RequestInput], cells: Cells, now: Seconds) -> Track:
+    def _track(self, name: str, requests: Sequence[RequestInput], cells: Cells, now: Seconds) -> Track:
         if self._queue_pays:
-            return ImageTrack(cells, [_whole(span, now) for span in spans])
+            return ImageTrack(cells, [_whole(request, now) for request in requests])
         if name.endswith(f"/{Kind.IMAGE}"):
-            return ImageTrack(cells, self._images(name, spans, now))
-        return self._texts(name, spans, cells, now)
+            return ImageTrack(cells, self._images(name, requests, now))
+        return self._texts(name, requests, cells, now)
 
-    def _images(self, name: str, spans: Sequence[RequestInput], now: Seconds) -> list[PlacedImage]:
+    def _images(self, name: str, requests: Sequence[RequestInput], now: Seconds) -> list[PlacedImage]:
         setup = self.upstreams.get(name.rpartition("/")[0], UpstreamSetup())
-        return ImagePlacer(setup.concurrency, self._priors(name), now).place(spans)
+        return ImagePlacer(setup.concurrency, self._priors(name), now).place(requests)
 
-    def _texts(self, name: str, spans: Sequence[RequestInput], cells: Cells, now: Seconds) -> TextTrack:
+    def _texts(self, name: str, requests: Sequence[RequestInput], cells: Cells, now: Seconds) -> TextTrack:
         priors = self._priors(name)
-        answers = Answers(spans, priors)
+        answers = Answers(requests, priors)
         start = float(answers.rows["start"].min())
         end = min(max(float(cells.edges[-1]), now), float(cells.edges[-1]) + CLOCK_RUNS_ON_S)
         clock = clock_of(answers, priors, start, end)
@@ -156,25 +162,25 @@ class FeatureBuilder:
 
 
 def _near(
-    spans: Sequence[RequestInput], start: Seconds, end: Seconds
+    requests: Sequence[RequestInput], start: Seconds, end: Seconds
 ) -> tuple[Sequence[RequestInput], Table]:
     """Return the requests that matter for a stretch of time, and their rows.
 
     Those that were there, a little before it too, for the step clock; and for images in a queue those that
     were drawn while they waited.
     """
-    rows = table(spans)
+    rows = table(requests)
     there = (rows["start"] <= end) & (rows["end"] >= start - CONTEXT_S)
     whole = ~marked(rows, CHUNKED)
     if not there.all() and (there & whole).any():
         queued = rows["start"][there & whole].min()
         there |= (rows["start"] <= end) & whole & (np.minimum(rows["end"], end) >= queued)
     places = np.flatnonzero(there)
-    return [spans[place] for place in places.tolist()], rows[places]
+    return [requests[place] for place in places.tolist()], rows[places]
 
 
-def _whole(span: RequestInput, now: Seconds) -> PlacedImage:
-    """Return the span from arrival to end, for a rule that does not look inside."""
+def _whole(request: RequestInput, now: Seconds) -> PlacedImage:
+    """Return a request as one piece of work from arrival to end, for a rule that does not look inside."""
     return PlacedImage(
-        span, span.start, max(now if span.end is None else span.end, span.start), 1.0, 1.0, 1.0
+        request, request.start, max(now if request.end is None else request.end, request.start), 1.0, 1.0, 1.0
     )

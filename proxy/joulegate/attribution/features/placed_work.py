@@ -35,7 +35,7 @@ NO_CURVES = Curves(np.empty(0), np.empty(0), np.empty(0), np.empty(0, dtype=np.i
 class PlacedWork(Struct):
     """The work of text requests, a place for each of them in every column."""
 
-    spans: list[RequestInput]
+    requests: list[RequestInput]
     start: Floats
     """Prefill starts: s."""
     prefilled: Floats
@@ -70,7 +70,7 @@ class PlacedWork(Struct):
         return finish
 
     def __len__(self) -> int:
-        return len(self.spans)
+        return len(self.requests)
 
 
 COLUMNS = (
@@ -89,7 +89,7 @@ def joined(parts: Sequence[PlacedWork]) -> PlacedWork:
     """Put parts of one engine together; only the first may have curves."""
     first = parts[0]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
-    spans = [span for part in parts for span in part.spans]
+    requests = [request for part in parts for request in part.requests]
     return PlacedWork(
-        spans=spans, clock=first.clock, curves=first.curves, hidden_cache=first.hidden_cache, **columns
+        requests=requests, clock=first.clock, curves=first.curves, hidden_cache=first.hidden_cache, **columns
     )

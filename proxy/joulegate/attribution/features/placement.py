@@ -1,7 +1,7 @@
 """Where the work of text requests lies in time: their prefill and their decoding.
 
 Time before the service starts is queue and costs nothing. What the server itself reports of its timing
-beats all inference from chunks.
+is taken instead of any inference from chunks.
 """
 
 import math
@@ -71,7 +71,7 @@ class Placer:
         )
         nothing = np.zeros(len(places))
         return self._ridden(
-            [answers.spans[place] for place in places.tolist()],
+            [answers.requests[place] for place in places.tolist()],
             counts,
             start=np.maximum(begun, rows["start"]),
             prefilled=end,
@@ -115,7 +115,7 @@ class Placer:
             prefilled, steps = np.where(silent, end, prefilled), np.where(silent, 0.0, steps)
             counts = _with(counts, silent, out=np.zeros(len(end)), prompt=np.maximum(counts.prompt / 2, 1.0))
         placed = self._ridden(
-            [answers.spans[place] for place in places.tolist()],
+            [answers.requests[place] for place in places.tolist()],
             counts,
             start=start,
             prefilled=prefilled,
@@ -127,7 +127,7 @@ class Placer:
         return placed
 
     def _cut_short(self, rows: Table, counts: Counts, end: Floats, cut: Bools) -> Counts:
-        """Return the tokens of answers that nobody saw: they decoded in all steps that their prefill left."""
+        """Return the tokens of answers cut short: they decoded in all steps that their prefill left."""
         if not cut.any():
             return counts
         clock = self._clock
@@ -137,10 +137,10 @@ class Placer:
     def _prefill_ends(
         self, rows: Table, counts: Counts, end: Floats, steps: Floats, *, snaps: Bools
     ) -> Floats:
-        told = ~np.isnan(rows["decode"])
-        prefilled = np.where(told, end - rows["decode"], self._clock.when(self._clock.at(end) - steps))
+        reported = ~np.isnan(rows["decode"])
+        prefilled = np.where(reported, end - rows["decode"], self._clock.when(self._clock.at(end) - steps))
         if self._clock.ends:
-            for place in np.flatnonzero(snaps & ~told & (counts.prompt > SNAP_PROMPT)).tolist():
+            for place in np.flatnonzero(snaps & ~reported & (counts.prompt > SNAP_PROMPT)).tolist():
                 prefilled[place] = self._snap(
                     float(rows["start"][place]), float(prefilled[place]), float(end[place])
                 )
@@ -185,18 +185,18 @@ class Placer:
         return prefilled, decode, np.minimum(decode * self._clock.per_step, rows["limit"])
 
     def _unanswered(self, rows: Table, counts: Counts, end: Floats) -> Floats:
-        """Return the starts of prefills in which the client left."""
+        """Return the starts of prefills during which the client left."""
         begun = self._clock.back(end, prefill_steps(counts.prompt, self._budget))
         starts: Floats = np.maximum(rows["start"], np.minimum(begun, end - SHORTEST_PREFILL_S))
         return starts
 
     def _ridden(
-        self, spans: list[RequestInput], counts: Counts, *, start: Floats, prefilled: Floats, end: Floats,
+        self, requests: list[RequestInput], counts: Counts, *, start: Floats, prefilled: Floats, end: Floats,
         steps: Floats, doubtful: Bools,
     ) -> PlacedWork:  # fmt: skip
         """Place requests whose decoding shows only at its ends: tokens run evenly between them."""
         return PlacedWork(
-            spans=spans,
+            requests=requests,
             start=start,
             prefilled=prefilled,
             end=end,
@@ -207,13 +207,13 @@ class Placer:
             steps=np.where(end > prefilled, np.maximum(steps, 1.0), 0.0),
             guessed=counts.guessed_prompt,
             doubtful=doubtful,
-            unsure=np.zeros(len(spans), dtype=bool),
+            unsure=np.zeros(len(requests), dtype=bool),
             clock=self._clock,
             hidden_cache=self._priors.hides_cache,
         )
 
 
 def _with(counts: Counts, chosen: Bools, **columns: Floats) -> Counts:
-    """Return the same counts with other values for some requests."""
+    """Return the counts with other values for the chosen requests."""
     new = {name: np.where(chosen, values, getattr(counts, name)) for name, values in columns.items()}
     return replace(counts, **new)

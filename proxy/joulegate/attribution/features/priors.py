@@ -1,4 +1,4 @@
-"""What is learned of one upstream from the requests that ended: it fills in what others do not tell."""
+"""What is learned of one upstream from the requests that ended: it fills in what others do not report."""
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ FADE_PER_REQUEST = 0.999
 """How much a request still counts one request later: about a thousand are remembered."""
 TAU_SAMPLES = 300
 OFTEN_PART = 0.1
-"""Part of the prompts with a cached prefix that nobody reported, above which every prompt is doubtful."""
+"""Part of the prompts with an unreported cached prefix, above which every prompt is doubtful."""
 TAU_ENOUGH = 6
 TAU_PERCENTILE = 60
 TAU_RANGE_S = (2e-6, 1e-3)
 
 
 class Priors:
-    """Running knowledge of one upstream."""
+    """What is known of one upstream's usual requests."""
 
     def __init__(self) -> None:
         self.step: Seconds | None = None
@@ -42,47 +42,47 @@ class Priors:
         self._hidden: OrderedDict[str, bool] = OrderedDict()
         self._paces: OrderedDict[str, float] = OrderedDict()
 
-    def learn(self, spans: Sequence[RequestInput]) -> None:
-        """Accept requests that have ended."""
-        rows = table(spans)
-        told = rows[rows["prompt"] > 0]
-        self._learn_prompts(told["body"], told["prompt"])
+    def learn(self, requests: Sequence[RequestInput]) -> None:
+        """Learn from requests that have ended."""
+        rows = table(requests)
+        reported = rows[rows["prompt"] > 0]
+        self._learn_prompts(reported["body"], reported["prompt"])
         finished = marked(rows, FINISHED) & (rows["out"] > 0)
         whole = finished & ~marked(rows, CHUNKED) & (rows["prompt"] > 0)
         last = np.flatnonzero(whole)[-KEPT_ANSWERS:]
-        self._learn_latencies(rows[last], [spans[place] for place in last.tolist()])
+        self._learn_latencies(rows[last], [requests[place] for place in last.tolist()])
         texts = rows[finished & (rows["response"] > 0)]
         weights = _fading(len(texts))
         self._bytes = FADE_PER_REQUEST ** len(texts) * self._bytes + float(weights @ texts["response"])
         self._tokens = FADE_PER_REQUEST ** len(texts) * self._tokens + float(weights @ texts["out"])
 
-    def _learn_latencies(self, rows: Table, spans: Sequence[RequestInput]) -> None:
+    def _learn_latencies(self, rows: Table, requests: Sequence[RequestInput]) -> None:
         took = (rows["end"] - rows["start"]).tolist()
         out, prompt = rows["out"] - 1, np.maximum(rows["prompt"] - rows["cached"], 1.0)
-        for span, *found in zip(spans, took, out.tolist(), prompt.tolist(), strict=True):
-            self.latency.learn(span.id, *found)
+        for request, *found in zip(requests, took, out.tolist(), prompt.tolist(), strict=True):
+            self.latency.learn(request.id, *found)
 
-    def learn_prefill(self, span: RequestInput, per_token: Seconds) -> None:
-        """Accept the seconds that each prompt token of a request took, once a request."""
-        if span.id not in self._tau_ids:
-            self._tau_ids.append(span.id)
+    def learn_prefill(self, request: RequestInput, per_token: Seconds) -> None:
+        """Record the seconds that each prompt token of a request took; only the first time counts."""
+        if request.id not in self._tau_ids:
+            self._tau_ids.append(request.id)
             self._tau.append(per_token)
 
-    def learn_cache(self, span: RequestInput, *, hidden: bool) -> None:
-        """Accept whether a prompt's prefix was cached and the server did not say so."""
-        self._hidden[span.id] = hidden
+    def learn_cache(self, request: RequestInput, *, hidden: bool) -> None:
+        """Record whether a prompt's prefix was cached without the server reporting it."""
+        self._hidden[request.id] = hidden
         while len(self._hidden) > TAU_SAMPLES:
             self._hidden.popitem(last=False)
 
     @property
     def hides_cache(self) -> bool:
-        """Whether prompts are often cached without a word: then no prompt's work is sure."""
+        """Whether prompts are often cached without a report: then no prompt's work is certain."""
         return sum(self._hidden.values()) > OFTEN_PART * len(self._hidden)
 
-    def learn_image(self, span: RequestInput, took: Seconds, work: float) -> None:
-        """Accept the seconds that an image's megapixel-steps took."""
+    def learn_image(self, request: RequestInput, took: Seconds, work: float) -> None:
+        """Record the seconds that an image's megapixel-steps took."""
         if work > 0 and took > 0:
-            self._paces[span.id] = took / work
+            self._paces[request.id] = took / work
         while len(self._paces) > TAU_SAMPLES:
             self._paces.popitem(last=False)
 
@@ -124,6 +124,6 @@ class Priors:
 
 
 def _fading(count: int) -> Floats:
-    """Return how much each of so many requests counts after the last of them."""
+    """Return the weights of so many requests, the last of which counts fully."""
     weights: Floats = np.power(FADE_PER_REQUEST, np.arange(count - 1, -1, -1))
     return weights

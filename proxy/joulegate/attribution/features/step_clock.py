@@ -14,7 +14,7 @@ from msgspec import Struct
 from joulegate.attribution.maths.arrays import Bools, Floats, Ints, Seconds
 
 Pace: TypeAlias = Callable[[Floats, float], Floats]
-"""Gives the steps in each tick, from the edges of the ticks and the usual steps a tick."""
+"""A function of the edges of ticks and the usual steps a tick that returns the steps in each tick."""
 
 USUAL_STEP_S = 0.009
 """Length of a step until one was seen."""
@@ -59,7 +59,7 @@ class Streams(Struct, frozen=True):
         return len(self.kept)
 
     def of(self, chosen: Bools) -> "Streams":
-        """Return some of them."""
+        """Return the chosen ones."""
         times = self.times[np.repeat(chosen, self.kept)]
         return Streams(times, self.kept[chosen], self.tokens[chosen], self.before[chosen])
 
@@ -106,7 +106,7 @@ class Streams(Struct, frozen=True):
 class StepClock:
     """Steps of one engine over a stretch of time.
 
-    ``pace`` gives the steps in each tick for ticks in which nobody streams.
+    ``pace`` gives the steps in each tick for ticks in which nothing is streamed.
     """
 
     def __init__(
@@ -264,9 +264,9 @@ def _read_all(streams: Streams, pace: Floats, place: Ints, times: Floats) -> Flo
 
 
 def apart(times: Floats, counts: Ints) -> tuple[Floats, Floats]:
-    """Return the instants of many, each moved into a range of its own, and by how much each was moved.
+    """Return the times of many streams, each moved into a range of its own, and by how much each was moved.
 
-    ``counts`` says how many of ``times`` are each one's.
+    ``counts`` is how many of ``times`` belong to each stream.
     """
     base = float(times.min())
     shift: Floats = np.arange(len(counts), dtype=np.float64) * (float(times.max()) - base + 1.0) - base

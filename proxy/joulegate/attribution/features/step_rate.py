@@ -1,7 +1,7 @@
 """One robust step clock per engine, from whatever its requests show.
 
 Clean streams tick for all. Where none runs, streams whose chunks were coalesced and answers in one piece
-still tell how many steps passed between two instants.
+still show how many steps passed between two instants.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ LEAST_STEPS = 5
 
 
 def clock_of(answers: Answers, priors: Priors, start: Seconds, end: Seconds) -> StepClock:
-    """Return the step clock over a stretch of time, and keep its usual step as a habit."""
+    """Return the step clock over a stretch of time, and record its usual step in the priors."""
     streams = answers.streams
     per_step = tokens_per_step(streams)
     lumps = _lumps(answers) if per_step == 1.0 else Decodings.none()
@@ -45,8 +45,8 @@ def _lumps(answers: Answers) -> Decodings:
     streams, found = answers.streams, []
     outs, firsts, lasts = answers.counts.out[answers.streaming], streams.first, streams.last
     for place in np.flatnonzero((streams.lumpiness >= CLEAN) & (streams.kept > 1)).tolist():
-        span, first, last = answers.streamed[place], float(firsts[place]), float(lasts[place])
-        steps = float(outs[place]) * (1 - (span.gone_bytes + span.sizes[0]) / max(span.seen, 1))
+        request, first, last = answers.streamed[place], float(firsts[place]), float(lasts[place])
+        steps = float(outs[place]) * (1 - (request.gone_bytes + request.sizes[0]) / max(request.seen, 1))
         if steps >= LEAST_STEPS and last > first:
             found.append((first, last, steps))
     return Decodings(*np.array(found).reshape(-1, 3).T)

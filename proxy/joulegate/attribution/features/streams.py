@@ -35,7 +35,7 @@ class StreamPlacer:
         self._claimed = claimed
 
     def place(self, answers: Answers, ends: Floats) -> list[PlacedWork]:
-        """Return those with the curves of their chunks, and those that the clock knows better.
+        """Return the streams placed by their own chunks, and those placed by the clock.
 
         ``ends`` are when the work of each request ended, in s.
         """
@@ -45,13 +45,13 @@ class StreamPlacer:
     def _clean(self, some: "Some") -> PlacedWork:
         """Place streams by their chunks."""
         counts, streams = some.counts, some.streams
-        first = np.array([span.first for span in some.spans], dtype=np.float64) - CHUNK_DELAY_S
+        first = np.array([request.first for request in some.requests], dtype=np.float64) - CHUNK_DELAY_S
         finished = marked(some.rows, FINISHED)
         prompt, start = self._uncached(some, self._starts(some, first), first)
         long = np.flatnonzero(finished & (counts.prompt > CACHED_PROMPT)).tolist()
         hidden = (prompt < counts.prompt).tolist()
         for place in long:
-            self._priors.learn_cache(some.spans[place], hidden=hidden[place])
+            self._priors.learn_cache(some.requests[place], hidden=hidden[place])
         return self._placed(
             some,
             start=start,
@@ -70,14 +70,14 @@ class StreamPlacer:
             streams.kept,
             np.add(streams.nth(), np.repeat(streams.before, streams.kept), dtype=np.float64),
         )
-        sizes = np.frombuffer(b"".join([span.sizes for span in some.spans]), dtype=np.uint32)
+        sizes = np.frombuffer(b"".join([request.sizes for request in some.requests]), dtype=np.uint32)
         total = np.add.accumulate(sizes, dtype=np.float64)
-        gone = np.array([span.gone_bytes for span in some.spans], dtype=np.float64)
+        gone = np.array([request.gone_bytes for request in some.requests], dtype=np.float64)
         places = streams.places
         content = total + np.repeat(gone - (total[places] - sizes[places]), kept)
         whole = content[places + kept - 1]
-        told = np.repeat(whole > 0, kept)
-        share = np.where(told, content, nth) / np.repeat(np.where(whole > 0, whole, streams.chunks), kept)
+        sized = np.repeat(whole > 0, kept)
+        share = np.where(sized, content, nth) / np.repeat(np.where(whole > 0, whole, streams.chunks), kept)
         pace = np.ones(len(streams)) if self._clock.speculative else streams.pace
         tokens = share * np.repeat(np.maximum(some.counts.out, 1.0), kept)
         return Curves(streams.times, tokens, nth * np.repeat(pace, kept), kept)
@@ -85,8 +85,10 @@ class StreamPlacer:
     def _lumpy(self, some: "Some") -> PlacedWork:
         """Place streams whose chunks were coalesced on their way: the clock knows better than they do."""
         clock, out, first = self._clock, some.counts.out, some.streams.first
-        early = np.array([(span.gone_bytes + span.sizes[0]) / max(span.seen, 1) for span in some.spans])
-        seen = np.array([span.seen > 0 for span in some.spans], dtype=bool)
+        early = np.array(
+            [(request.gone_bytes + request.sizes[0]) / max(request.seen, 1) for request in some.requests]
+        )
+        seen = np.array([request.seen > 0 for request in some.requests], dtype=bool)
         ahead = np.where(seen, out * early, 1.0)
         earlier = clock.at(first) - np.maximum(ahead - 1, 0) / clock.per_step
         prefilled = np.minimum(
@@ -110,7 +112,7 @@ class StreamPlacer:
         doubtful: Bools, curves: Curves,
     ) -> PlacedWork:  # fmt: skip
         return PlacedWork(
-            spans=some.spans,
+            requests=some.requests,
             start=start,
             prefilled=prefilled,
             end=end,
@@ -129,16 +131,16 @@ class StreamPlacer:
 
     def _starts(self, some: "Some", prefilled: Floats) -> Floats:
         """Return the starts of prefills that ended at step ends that were seen, and claim those steps."""
-        clock, arrived, told = self._clock, some.rows["start"], some.rows["prefill"]
+        clock, arrived, reported = self._clock, some.rows["start"], some.rows["prefill"]
         took = np.where(
-            np.isnan(told), max(clock.step, SHORTEST_PREFILL_S), np.maximum(told, SHORTEST_PREFILL_S)
+            np.isnan(reported), max(clock.step, SHORTEST_PREFILL_S), np.maximum(reported, SHORTEST_PREFILL_S)
         )
         start: Floats = np.maximum(arrived, prefilled - took)
         if not clock.ends:
             return start
         ends = np.array(clock.ends)
         # the rest is long before what is looked at
-        seen = np.flatnonzero(np.isnan(told) & (prefilled >= ends[0] - clock.step))
+        seen = np.flatnonzero(np.isnan(reported) & (prefilled >= ends[0] - clock.step))
         prefilled, arrived = prefilled[seen], arrived[seen]
         place = np.searchsorted(ends, prefilled - 0.6 * clock.step)
         self._claimed.update(place.tolist())
@@ -157,7 +159,7 @@ class StreamPlacer:
         chosen &= (rows["prompt"] > 0) & (rows["cached"] == 0)
         each = (took - self._clock.step) / prompt
         for place in np.flatnonzero(chosen).tolist():
-            self._priors.learn_prefill(some.spans[int(seen[place])], float(each[place]))
+            self._priors.learn_prefill(some.requests[int(seen[place])], float(each[place]))
 
     def _uncached(self, some: "Some", start: Floats, prefilled: Floats) -> tuple[Floats, Floats]:
         """Return the tokens that were computed and when that began.
@@ -193,7 +195,7 @@ class StreamPlacer:
 class Some(Struct, frozen=True):
     """Some of the streams, a place for each of them in every column."""
 
-    spans: list[RequestInput]
+    requests: list[RequestInput]
     rows: Table
     counts: Counts
     streams: Streams
@@ -202,9 +204,9 @@ class Some(Struct, frozen=True):
 
 
 def _some(answers: Answers, ends: Floats, chosen: Bools) -> Some:
-    """Return those of the streams."""
+    """Return the chosen streams."""
     places = answers.streaming[chosen]
-    spans = [answers.spans[place] for place in places.tolist()]
+    requests = [answers.requests[place] for place in places.tolist()]
     return Some(
-        spans, answers.rows[places], answers.counts.of(places), answers.streams.of(chosen), ends[places]
+        requests, answers.rows[places], answers.counts.of(places), answers.streams.of(chosen), ends[places]
     )

@@ -14,7 +14,7 @@ from joulegate.units import Nanoseconds
 
 
 class WindowReadings(Struct, frozen=True):
-    """What the counters said of consecutive windows."""
+    """The readings of the counters in consecutive windows."""
 
     starts: Sequence[Nanoseconds]
     """Identity of each window."""
@@ -29,13 +29,13 @@ class DeviceState(Struct, frozen=True):
 
     count: int
     idle_power: float
-    """W of the whole group with nobody present."""
+    """Power of the whole group in W with no request present."""
     idle_known: bool = True
     """It was learned or given, not assumed."""
 
 
 class WindowFeatures:
-    """Consecutive windows of one GPU group with their energy, and the work in them. Nobody changes it."""
+    """Consecutive windows of one GPU group with their energy, and the work in them. It does not change."""
 
     def __init__(
         self,
@@ -54,9 +54,11 @@ class WindowFeatures:
         self.lag = lag
         self.load = load or Load.none(cells.windows)
         """What is known of processes on the devices."""
-        self.spans: list[RequestInput] = [span for track in tracks.values() for span in track.spans]
+        self.requests: list[RequestInput] = [
+            request for track in tracks.values() for request in track.requests
+        ]
         self.offsets = dict(
-            zip(tracks, np.cumsum([0, *(len(t.spans) for t in tracks.values())]), strict=False)
+            zip(tracks, np.cumsum([0, *(len(t.requests) for t in tracks.values())]), strict=False)
         )
 
     @property
@@ -72,11 +74,11 @@ class WindowFeatures:
         return total
 
     def active(self) -> Floats:
-        """Return the time of each cell in which somebody was present."""
+        """Return the time of each cell in which a request was present."""
         return np.minimum(self.cells.width, self.present())
 
     def cell_energy(self) -> Floats:
-        """Return the energy of each cell in J, less the strangers' part; even between counter edges."""
+        """Return the energy of each cell in J, less that of foreign processes; even between counter edges."""
         found = np.diff(np.interp(self.cells.edges, self.readings.edges[0], self.readings.edges[1]))
         total = self.cells.sum_by_window(found)
         ours = self.energy - self.foreign_energy()
@@ -85,12 +87,12 @@ class WindowFeatures:
         return energy
 
     def foreign_energy(self) -> Floats:
-        """Return the strangers' energy of each window in J, by the time that they had the devices."""
+        """Return foreign processes' energy in each window in J, by the time that they had the devices."""
         energy: Floats = self.energy * self.load.taken
         return energy
 
     def gather(self, name: str, track: Track, values: Floats) -> "Claims":
-        """Return the sums of a value a pair by window and request."""
+        """Return the values of the track's pairs, summed by window and request."""
         window = self.cells.window[track.cell]
         key = (track.request + int(self.offsets[name])) * self.cells.windows + window
         if len(key) == 0:
@@ -101,11 +103,11 @@ class WindowFeatures:
 
 
 class Claims(Struct):
-    """Values by window and request, as parallel arrays."""
+    """Values by window and request as parallel arrays."""
 
     window: Ints
     request: Ints
-    """Place in ``WindowFeatures.spans``."""
+    """Place in ``WindowFeatures.requests``."""
     value: Floats
 
     @classmethod
@@ -131,7 +133,7 @@ class Claims(Struct):
 
 
 class Shares(Struct):
-    """A rule's verdict: joules by window and account. Only their proportions in a window count."""
+    """How a rule shares windows: joules by window and account. Only their proportions in a window count."""
 
     claims: Claims
     idle: Floats

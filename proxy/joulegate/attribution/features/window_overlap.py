@@ -15,15 +15,15 @@ from joulegate.units import NANO, Nanoseconds
 class WindowOverlap:
     """The times of many requests, in s after the origin. A request that runs has no end yet."""
 
-    def __init__(self, spans: Iterable[RequestInput], origin: Nanoseconds, reach: Seconds) -> None:
-        self.spans: Sequence[RequestInput] = list(spans)
+    def __init__(self, requests: Iterable[RequestInput], origin: Nanoseconds, reach: Seconds) -> None:
+        self.requests: Sequence[RequestInput] = list(requests)
         self._origin = origin
-        rows = table(self.spans)
+        rows = table(self.requests)
         self._starts, self.ends = rows["start"], rows["end"]
         self._until = self.ends + reach
 
     def touching(self, window: Window) -> npt.NDArray[np.bool_]:
-        """Return of each request whether the window can hold energy of it: counters lag a little."""
+        """Return for each request whether the window can hold energy of it: counters lag a little."""
         found: npt.NDArray[np.bool_] = (self._starts < self._s(window.end)) & (
             self._until > self._s(window.start)
         )
@@ -31,12 +31,12 @@ class WindowOverlap:
 
     def within(self, window: Window) -> Sequence[RequestInput]:
         """Return the requests that touch a window."""
-        return [self.spans[place] for place in np.flatnonzero(self.touching(window)).tolist()]
+        return [self.requests[place] for place in np.flatnonzero(self.touching(window)).tolist()]
 
     def waiting(self, pending: Sequence[Window], cursor: Nanoseconds | None) -> npt.NDArray[np.bool_]:
-        """Return of each request whether energy of it may still come, from a window or from time not cut."""
+        """Return for each request whether energy of it may still come, from a window or from time not cut."""
         if cursor is None:
-            return np.ones(len(self.spans), dtype=bool)
+            return np.ones(len(self.requests), dtype=bool)
         late: npt.NDArray[np.bool_] = self._until > self._s(cursor)
         if not pending:
             return late

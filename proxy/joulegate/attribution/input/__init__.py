@@ -1,1 +1,1 @@
-"""What attribution is told: requests, readings, foreign load."""
+"""What attribution gets: requests, readings, foreign load."""

@@ -1,4 +1,4 @@
-"""What is known of processes on the devices that serve none of the requests: load that passes the proxy.
+"""What is known of foreign processes on the devices: their load does not come through the proxy.
 
 Energy alone cannot tell it from the requests' own. A driver that samples which process runs can, once a
 second or so: between two such reports, and a little around them, the nearest one holds.
@@ -22,36 +22,36 @@ PER_CENT = 100
 
 
 class Load(Struct, frozen=True):
-    """Parts of each window's time in which processes used the devices; zeros where nobody told."""
+    """Parts of each window's time in which processes used the devices; zeros where nothing was reported."""
 
     own: Floats
     foreign: Floats
 
     @classmethod
     def none(cls, windows: int) -> "Load":
-        """Return what is known where no source tells of processes."""
+        """Return no load: what holds where no source reports processes."""
         return cls(np.zeros(windows), np.zeros(windows))
 
     @property
     def taken(self) -> Floats:
-        """Return the part of each window in which the devices were the strangers'."""
+        """Return the part of each window in which foreign processes had the devices."""
         return self.foreign / np.maximum(self.own + self.foreign, 1.0)
 
 
 class ForeignLoad:
-    """The reports on all devices of a host, and what they say of any windows."""
+    """The reports on all devices of a host, and the load of any windows by them."""
 
     def __init__(self) -> None:
         self._reports: dict[DeviceId, deque[DeviceLoad]] = {}
 
     def add(self, load: DeviceLoad) -> None:
-        """Accept a report; one that is older than the newest, or of no time, changes nothing."""
+        """Add a report; one that is older than the newest, or of no time, changes nothing."""
         known = self._reports.setdefault(load.device, deque(maxlen=KEPT_REPORTS))
         if load.t > load.since and (not known or load.t > known[-1].t):
             known.append(load)
 
     def over(self, devices: Sequence[DeviceId], bounds: Floats, origin: Nanoseconds) -> Load:
-        """Return the means of devices over consecutive windows with these bounds, in s after the origin."""
+        """Return the mean load of devices in consecutive windows with these bounds, in s after the origin."""
         found = Load.none(len(bounds) - 1)
         for device in devices:
             reports = self._reports.get(device)

@@ -1,4 +1,4 @@
-"""What is told of one request, in float seconds after the settler's origin."""
+"""What is reported of one request, in float seconds after the settler's origin."""
 
 import math
 from array import array
@@ -52,7 +52,7 @@ class Kind(StrEnum):
 
 
 class RequestInput(Struct, eq=False, gc=False):
-    """One request as its events tell it. Only events change it; every fact is ``None`` until it is told.
+    """One request as its events describe it. Only events change it; facts are ``None`` until reported.
 
     A struct holds so many fields in half the room of an object with a dictionary. It is in no cycle.
     """
@@ -130,7 +130,7 @@ class RequestInput(Struct, eq=False, gc=False):
         return self.known_row
 
     def kind(self, declared: str) -> Kind:
-        """Return the kind of work: the upstream's, or as the request's own facts say."""
+        """Return the kind of work: the upstream's, or as the request's own facts show."""
         if declared in (Kind.LLM, Kind.IMAGE):
             return Kind(declared)
         return Kind.IMAGE if self.drawn else Kind.LLM
@@ -199,11 +199,11 @@ class RequestInput(Struct, eq=False, gc=False):
         self.orphaned = event.outcome is Outcome.ORPHANED
         facts = event.facts
         self.drawn = self.drawn or bool(facts.pixels or facts.images or facts.steps)
-        told = (facts.prompt_tokens, facts.completion_tokens, facts.cached_prompt_tokens)
-        believed = [possible(fact) for fact in told]
-        self.prompt_tokens, self.completion_tokens, cached = believed
+        reported = (facts.prompt_tokens, facts.completion_tokens, facts.cached_prompt_tokens)
+        possible_counts = [possible(fact) for fact in reported]
+        self.prompt_tokens, self.completion_tokens, cached = possible_counts
         self.cached_tokens = cached or 0
-        self.impossible_usage = believed.count(None) > told.count(None)
+        self.impossible_usage = possible_counts.count(None) > reported.count(None)
 
     def _packed(self) -> bytes:
         closed, asked = self.closed, self.opened.asked

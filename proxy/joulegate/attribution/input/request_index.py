@@ -17,7 +17,7 @@ BLOCK_REQUESTS = 256
 class Block(Struct):
     """Requests that came one after the other and have all ended."""
 
-    spans: list[RequestInput]
+    requests: list[RequestInput]
     places: frozenset[int]
     starts: Floats
     ends: Floats
@@ -25,23 +25,28 @@ class Block(Struct):
     end: Seconds
 
     @classmethod
-    def of(cls, spans: list[RequestInput]) -> "Block":
+    def of(cls, requests: list[RequestInput]) -> "Block":
         """Return a block of some requests."""
-        starts = np.array([span.start for span in spans])
-        ends = np.array([span.end for span in spans], dtype=np.float64)
-        places = frozenset(span.place for span in spans)
+        starts = np.array([request.start for request in requests])
+        ends = np.array([request.end for request in requests], dtype=np.float64)
+        places = frozenset(request.place for request in requests)
         return cls(
-            spans, places, starts, ends, float(starts.min(initial=np.inf)), float(ends.max(initial=-np.inf))
+            requests,
+            places,
+            starts,
+            ends,
+            float(starts.min(initial=np.inf)),
+            float(ends.max(initial=-np.inf)),
         )
 
     def near(self, start: Seconds, end: Seconds) -> list[RequestInput]:
-        """Return those that were there at some time of a stretch."""
+        """Return the requests that were there at some time of a stretch."""
         if self.start > end or self.end < start:
             return []
         if self.start >= start and self.end <= end:
-            return self.spans
+            return self.requests
         places = np.flatnonzero((self.starts <= end) & (self.ends >= start))
-        return [self.spans[place] for place in places.tolist()]
+        return [self.requests[place] for place in places.tolist()]
 
 
 class RequestIndex:
@@ -53,22 +58,24 @@ class RequestIndex:
         self._loose: list[RequestInput] = []
         """Not in a block: those that came last, and those that ran longer than the others of their time."""
 
-    def add(self, span: RequestInput) -> None:
-        """Accept a request in."""
-        self._spans[span.place] = span
-        self._loose.append(span)
+    def add(self, request: RequestInput) -> None:
+        """Add a request."""
+        self._spans[request.place] = request
+        self._loose.append(request)
 
     def near(self, start: Seconds, end: Seconds) -> list[RequestInput]:
         """Return the requests that were there at some time of a stretch, in s, in the order of arrival."""
         self._pack()
-        found = [span for block in self._blocks for span in block.near(start, end)]
+        found = [request for block in self._blocks for request in block.near(start, end)]
         found += [s for s in self._loose if s.start <= end and (s.end is None or s.end >= start)]
         found.sort(key=attrgetter("place"))
         return found
 
     def about(self, start: Seconds, end: Seconds) -> int:
-        """Return how many requests are near a stretch of time at most, about."""
-        blocks = sum(len(block.spans) for block in self._blocks if block.start <= end and block.end >= start)
+        """Return about how many requests are near a stretch of time at most."""
+        blocks = sum(
+            len(block.requests) for block in self._blocks if block.start <= end and block.end >= start
+        )
         return blocks + len(self._loose)
 
     def forget(self, horizon: Seconds, unsettled: Set[int]) -> list[RequestInput]:
@@ -78,37 +85,39 @@ class RequestIndex:
         """
         gone: list[RequestInput] = []
         while self._blocks and self._blocks[0].end < horizon and unsettled.isdisjoint(self._blocks[0].places):
-            gone += self._blocks.popleft().spans
+            gone += self._blocks.popleft().requests
 
-        def over(span: RequestInput) -> bool:
-            return span.place not in unsettled and (span.end or 0.0) < horizon
+        def over(request: RequestInput) -> bool:
+            return request.place not in unsettled and (request.end or 0.0) < horizon
 
-        loose = [span for span in self._loose if over(span)]
+        loose = [request for request in self._loose if over(request)]
         if loose:
-            self._loose = [span for span in self._loose if not over(span)]
+            self._loose = [request for request in self._loose if not over(request)]
             gone += loose
-        for span in gone:
-            del self._spans[span.place]
+        for request in gone:
+            del self._spans[request.place]
         return gone
 
     def trim(self, before: Seconds) -> None:
         """Let long streams let go of chunks that came before an instant."""
-        for span in self._loose:
-            if span.times:
-                span.trim(before)
+        for request in self._loose:
+            if request.times:
+                request.trim(before)
 
-    def remove(self, spans: Sequence[RequestInput]) -> None:
+    def remove(self, requests: Sequence[RequestInput]) -> None:
         """Drop some requests at once."""
-        for span in spans:
-            del self._spans[span.place]
-        gone = {id(span) for span in spans}
-        self._loose = [span for span in self._loose if id(span) not in gone]
-        kept = [[span for span in block.spans if id(span) not in gone] for block in self._blocks]
-        self._blocks = deque(Block.of(spans) for spans in kept if spans)
+        for request in requests:
+            del self._spans[request.place]
+        gone = {id(request) for request in requests}
+        self._loose = [request for request in self._loose if id(request) not in gone]
+        kept = [[request for request in block.requests if id(request) not in gone] for block in self._blocks]
+        self._blocks = deque(Block.of(requests) for requests in kept if requests)
 
     def first_start(self, unsettled: Set[int]) -> Seconds:
-        """Return when the first of the unsettled ones began, about; infinity if there are none."""
-        loose = min((span.start for span in self._loose if span.place in unsettled), default=float("inf"))
+        """Return about when the first unsettled request began; infinity if there is none."""
+        loose = min(
+            (request.start for request in self._loose if request.place in unsettled), default=float("inf")
+        )
         for block in self._blocks:
             if not unsettled.isdisjoint(block.places):
                 return min(loose, block.start)
@@ -124,11 +133,11 @@ class RequestIndex:
         """Put those that have ended into blocks, as soon as there are enough for one."""
         if len(self._loose) < 2 * BLOCK_REQUESTS:
             return
-        ended = [span for span in self._loose if span.end is not None]
+        ended = [request for request in self._loose if request.end is not None]
         whole = len(ended) // BLOCK_REQUESTS * BLOCK_REQUESTS
         if whole:
-            packed = {id(span) for span in ended[:whole]}
-            self._loose = [span for span in self._loose if id(span) not in packed]
+            packed = {id(request) for request in ended[:whole]}
+            self._loose = [request for request in self._loose if id(request) not in packed]
             self._blocks.extend(
                 Block.of(ended[at : at + BLOCK_REQUESTS]) for at in range(0, whole, BLOCK_REQUESTS)
             )

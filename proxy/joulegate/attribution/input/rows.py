@@ -29,12 +29,12 @@ ROW = np.dtype(
     ]
 )
 """Times in s after the origin; ``end`` and ``left`` are infinite until they are known, as is the ``limit`` of
-tokens where none was asked for. Counts that nobody told, and phases in s, are not numbers."""
+tokens where none was asked for. Counts and phases (in s) that were not reported are not numbers."""
 _PACK = Struct("<12dq").pack
 UNKNOWN = math.nan
 
 FINISHED, STREAMED, CHUNKED, WORKS, ENCODES, ORPHANED = (1 << bit for bit in range(6))
-"""Marks: what can be said of a request in one bit each."""
+"""Marks: properties of a request, one bit each."""
 
 
 class Rowed(Protocol):
@@ -59,6 +59,6 @@ def table(some: Sequence[Rowed]) -> Table:
 
 
 def marked(rows: Table, mark: int) -> npt.NDArray[np.bool_]:
-    """Return of each row whether it has a mark."""
+    """Return for each row whether it has a mark."""
     found: npt.NDArray[np.bool_] = (rows["marks"] & mark) != 0
     return found

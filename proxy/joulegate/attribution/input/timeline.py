@@ -1,4 +1,4 @@
-"""What the readings of one device say about its energy over time.
+"""The energy of one device over time, by its readings.
 
 Readings become a cumulative integer function of time. It is linear between the instants at which the
 counter moved, flat where nothing is known, and its value at an instant never changes once a window was
@@ -12,11 +12,11 @@ from joulegate.model import Device, EnergySample, SourceFailure
 from joulegate.units import NANO, Microjoules, Microwatts, Nanoseconds, nanoseconds
 
 FAR_POLL = nanoseconds(0.3)
-"""After a poll this far back, half-way says nothing about when the counter moved."""
+"""After a poll this far back, half-way is no estimate of when the counter moved."""
 FAR_LAG = nanoseconds(0.03)
 """How old the last update of a counter is on average when polled rarely."""
 POWER_GAP = nanoseconds(2)
-"""Between power readings further apart nobody knows the power."""
+"""Between power readings further apart the power is unknown."""
 STILL_TIME = nanoseconds(1)
 """A counter that did not move for this long stood still; slower updates were seen nowhere."""
 JUMP_FACTOR = 1.5
@@ -33,7 +33,7 @@ class Timeline:
         self.totals: list[Microjoules] = []
         """Cumulative energy at ``times``: never smaller than before."""
         self.gaps: list[tuple[Nanoseconds, Nanoseconds]] = []
-        """Spans of unknown energy that lie after the last cut."""
+        """Stretches of unknown energy after the last cut."""
         self.gap = Nanoseconds(0)
         """Sum of all gaps so far."""
         self.resets = 0
@@ -52,7 +52,7 @@ class Timeline:
         self.failures[failure.code] += 1
 
     def add(self, sample: EnergySample) -> None:
-        """Accept a good reading; one that is older than the newest changes nothing."""
+        """Add a good reading; one that is older than the newest changes nothing."""
         if self._last is not None and sample.t <= self._last.t:
             self.rejected["late"] += 1
             return
@@ -139,7 +139,7 @@ class Timeline:
             self.totals.append(self.totals[-1] if self.totals else Microjoules(0))
 
     def _restart(self, last: EnergySample, first: EnergySample) -> None:
-        """Open an epoch: nobody knows what was drawn between its first reading and the one before."""
+        """Begin anew: what was drawn between this reading and the one before is unknown."""
         self.gaps.append((last.t, first.t))
         self.gap = Nanoseconds(self.gap + first.t - last.t)
         self._begin(first)

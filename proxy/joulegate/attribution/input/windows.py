@@ -40,7 +40,7 @@ class Window(Struct, frozen=True):
 
 
 class Cutter:
-    """Gives the windows that all counters of a group have passed."""
+    """Cuts the windows that all counters of a group have passed."""
 
     def __init__(self, timelines: Sequence[Timeline]) -> None:
         self._lines = timelines
@@ -113,7 +113,7 @@ class Cutter:
         return min(cuts, default=None)
 
     def _waits_for(self, line: Timeline) -> Nanoseconds | None:
-        """Return the instant up to which a device is known; ``None`` if nobody waits for it."""
+        """Return the instant up to which a device is known; ``None`` if the others do not wait for it."""
         last = line.last_good()
         if last is None or last < self._newest() - STALLED_AFTER:
             return None

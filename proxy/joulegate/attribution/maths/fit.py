@@ -52,7 +52,7 @@ def fit(features: Floats, energy: Floats, prior: Floats, trust: Floats, cone: Fl
 
 
 def bend(residuals: Floats) -> Floats:
-    """Return less weight to rows that do not fit: extra energy may be a stranger's, missing energy not."""
+    """Return lower weights for rows that do not fit: a foreign process may add energy, nothing removes it."""
     spread = BEND_DEVIATIONS * max(float(np.median(np.abs(residuals))), 1e-9)
     v = residuals / spread
     above = 1 / np.maximum(v, 1.0) ** 2

@@ -1,4 +1,4 @@
-"""What the latencies of whole answers say of an engine that streams nothing.
+"""What the latencies of whole answers show of an engine that streams nothing.
 
 latency = step x answer tokens + tau x prompt tokens + rest: robust and non-negative. With it the decoding of
 each long answer is known roughly, and all long answers together give the pace of the engine over time.
@@ -42,7 +42,7 @@ class Decodings(Struct, frozen=True):
         )
 
     def where(self, chosen: npt.NDArray[np.bool_]) -> "Decodings":
-        """Return some of them."""
+        """Return the chosen ones."""
         return Decodings(self.start[chosen], self.end[chosen], self.steps[chosen])
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class Latency:
         self._fit: tuple[float, float, float] | None = None
 
     def learn(self, key: str, took: Seconds, out: float, prompt: float) -> None:
-        """Accept one answer."""
+        """Add one answer."""
         self._seen[key] = (took, out, prompt)
         self._fit = None
         while len(self._seen) > KEPT_ANSWERS:
@@ -86,7 +86,7 @@ def _line(seen: Floats) -> tuple[float, float, float]:
 def pace(decodings: Decodings, edges: Floats, usual: float) -> Floats:
     """Return the steps of the engine in each tick so that every answer's steps fit into its decoding.
 
-    Multiplicative corrections from a flat start, as in iterative tomography; a tick that nobody covers keeps
+    Multiplicative corrections from a flat start, as in iterative tomography; a tick without an answer keeps
     the usual pace ``usual`` (steps a tick).
     """
     rate = np.full(len(edges) - 1, usual)
@@ -107,7 +107,7 @@ def pace(decodings: Decodings, edges: Floats, usual: float) -> Floats:
 
 
 def _mean_over(values: Floats, low: np.ndarray, high: np.ndarray, count: int) -> Floats:
-    """Return the mean of the values whose span covers each tick; 1 where none does."""
+    """Return the mean of the values that cover each tick; 1 where none does."""
     total, cover = np.zeros(count + 1), np.zeros(count + 1)
     np.add.at(total, low, values)
     np.add.at(total, high, -values)

@@ -8,7 +8,7 @@ from joulegate.attribution.maths.arrays import Floats, Ints
 
 
 def split(total: int, weights: Floats | Sequence[float]) -> Ints:
-    """Return each weight its whole part of ``total``; the parts add up to ``total``, always.
+    """Return for each weight its whole part of ``total``; the parts always add up to ``total``.
 
     Largest remainder (Hamilton's method): everyone gets the floor of the exact part, what is left goes one
     unit each to the largest remainders, ties to the earlier place. A weight that is negative or not a

@@ -14,7 +14,7 @@ class Rule(Protocol):
     learns: bool
     """It fits coefficients: its figures are final only after a later fit."""
     queue_pays: bool
-    """It looks at requests from arrival to end, not at their work."""
+    """It shares by the time from arrival to end, not by the work."""
 
     def fit(self, features: WindowFeatures | None, idle_power: float, now: Nanoseconds) -> Seconds | None:
         """Learn from these windows, fit to all that was learned, and return the counters' lag if it is found.

@@ -1,4 +1,4 @@
-"""How far a counter lags behind: found by trying, for no driver says."""
+"""How far a counter lags behind: found by trying, for no driver reports it."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from joulegate.attribution.maths.arrays import Floats, Seconds
 from joulegate.attribution.maths.fit import nonnegative
 
 COARSE_EDGES_S = 0.3
-"""Counter edges further apart say nothing about a lag of some tens of ms."""
+"""Counter edges further apart cannot show a lag of some tens of ms."""
 ROW_INTERVALS = 2
 """Counter intervals a row."""
 LEAST_ROWS = 30

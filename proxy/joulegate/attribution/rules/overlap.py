@@ -25,7 +25,7 @@ class Rule:
         """Learn nothing."""
 
     def share(self, features: WindowFeatures, *, learn: bool) -> Shares:  # noqa: ARG002
-        """Return each cell's energy to those present, by their time in it; to idle if there is nobody."""
+        """Return each cell's energy to those present, by their time in it; to idle if no request is there."""
         return by_cell(features, {name: track.present for name, track in features.tracks.items()}, self.name)
 
 

@@ -1,6 +1,6 @@
-"""Scaling what requests are modelled to cost to what the counter says, window by window.
+"""Scaling the modelled cost of requests to the counter, window by window.
 
-Whatever drifts in common cancels. What is left over is idle power, or somebody else's.
+Whatever drifts in common cancels. What is left over is idle power, or a foreign process's.
 """
 
 import numpy as np
@@ -15,11 +15,11 @@ SPARE_IDLE = 1.9
 """Idle windows may draw this multiple of idle power: clocks that are still up."""
 FOREIGN_SCALE = 1.3
 FOREIGN_WINDOWS = 10
-"""Windows over which a surplus must last to count as somebody else's work: noise does not."""
+"""Windows over which a surplus must last to count as foreign work: noise does not."""
 BRIEF_REQUEST_S = 0.1
 """Requests that are over sooner draw less than the edges of a window are off by."""
 LEAST_ENERGY_J = 1e-12
-"""What is modelled to draw less than a millionth of a microjoule says nothing of its scale."""
+"""What is modelled to draw less than a millionth of a microjoule shows no scale."""
 AROUND_WINDOWS = 7
 """Windows, some two seconds, over which reports on processes and the counter are held together."""
 
@@ -32,7 +32,7 @@ def scaled(
     static: Floats,
     quiet: Floats,
     method: str,
-    alien: Floats,
+    foreign_model: Floats,
 ) -> Shares:
     """Scale modelled shares to the counter, window by window."""
     windows, window = features.cells.windows, matrix.claims.window
@@ -45,12 +45,12 @@ def scaled(
     )
     foreign = np.where(total > 0, 0.0, spare)
     excess = features.energy - np.minimum(quiet, features.energy)
-    foreign = np.where(alien > 0, _beside(excess, total, alien), foreign)
+    foreign = np.where(foreign_model > 0, _beside(excess, total, foreign_model), foreign)
     foreign += _surplus(features.energy - idle - foreign, total) if method == "model" else 0.0
     idle = np.where(total > 0, idle, features.energy - foreign)
     if method == "model":
-        swift = sums(window, np.where(_swift(features)[matrix.claims.request], modelled, 0.0), windows)
-        idle = _evened(features.energy - foreign, idle, total, swift * _quiet_part(matrix))
+        brief = sums(window, np.where(_brief(features)[matrix.claims.request], modelled, 0.0), windows)
+        idle = _evened(features.energy - foreign, idle, total, brief * _quiet_part(matrix))
     measured = np.maximum(features.energy - idle - foreign, 0.0)
     factor = np.divide(measured, total, out=np.zeros(windows), where=total > 0)[window]
     totals = np.zeros((windows, others.shape[1]))
@@ -66,8 +66,8 @@ def scaled(
     )
 
 
-def _swift(features: WindowFeatures) -> npt.NDArray[np.bool_]:
-    """Return of each request whether it was over in much less than a window."""
+def _brief(features: WindowFeatures) -> npt.NDArray[np.bool_]:
+    """Return for each request whether it was over in much less than a window."""
     if not features.tracks:
         return np.zeros(0, dtype=bool)
     found: npt.NDArray[np.bool_] = (
@@ -100,21 +100,21 @@ def _around(values: Floats) -> Floats:
     return whole[AROUND_WINDOWS // 2 : AROUND_WINDOWS // 2 + len(values)]
 
 
-def _beside(measured: Floats, modelled: Floats, alien: Floats) -> Floats:
-    """Return the strangers' energy by window: what exceeds the requests' own, as much as is told around it.
+def _beside(measured: Floats, modelled: Floats, foreign_model: Floats) -> Floats:
+    """Return foreign processes' energy by window: what exceeds the requests', as much as reports allow.
 
-    Reports of a second do not say in which window a stranger began. The counter does.
+    Reports of a second do not show in which window a process began. The counter does.
     """
-    told = alien > 0
+    reported = foreign_model > 0
 
     def around(values: Floats) -> Floats:
-        return _around(np.where(told, values, 0.0))
+        return _around(np.where(reported, values, 0.0))
 
-    both = around(modelled + alien)
+    both = around(modelled + foreign_model)
     scale = np.divide(around(measured), both, out=np.zeros_like(both), where=both > 0)
-    excess = np.where(told, np.maximum(measured - scale * modelled, 0.0), 0.0)
+    excess = np.where(reported, np.maximum(measured - scale * modelled, 0.0), 0.0)
     near = around(excess)
-    part = np.divide(scale * around(alien), near, out=np.zeros_like(near), where=near > 0)
+    part = np.divide(scale * around(foreign_model), near, out=np.zeros_like(near), where=near > 0)
     return excess * np.minimum(part, 1.0)
 
 

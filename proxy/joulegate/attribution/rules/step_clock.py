@@ -34,16 +34,16 @@ FIT_ROW = nanoseconds(1)
 LEAST_ROWS = 6
 LEAST_ACTIVE_S = 0.5
 UNSURE_PART = 0.02
-"""Part of a row in which somebody ran whose work cannot be placed yet: such a row says nothing."""
+"""Part of a row in which a request ran whose work cannot be placed yet: such a row is left out."""
 LONG_ROW_FACTOR = 10.0
 """Rows this many times longer than usual hold a hole in the readings."""
 MEMORY_S = 1800.0
 """Seconds after which a row counts 1/e."""
 KEPT_ROWS = 6000
 EXPERIENCED_S = 20.0
-"""Seconds in which somebody was there until a fit is trusted."""
+"""Seconds in which a request was there until a fit is trusted."""
 BUSY_PART = 0.5
-"""Part of a row in which somebody is there, from which on it tells how far the model is from the counter."""
+"""Part of a row in which a request is there, from which on it shows how far the model is from the counter."""
 MOST_MISFIT = 0.35
 """Of a typical row's energy: a fit that is off by more explains nothing, and token shares do better."""
 
@@ -58,7 +58,7 @@ class FitRow(Struct):
     doubt: float
     unsure: float
     used: float = 0.0
-    """Seconds of the devices' time that any process used, as far as it is told."""
+    """Seconds of the devices' time that any process used, as far as it is reported."""
 
 
 class Rule:
@@ -104,16 +104,16 @@ class Rule:
         others = work @ without.T + static[:, None]
         quiet = features.devices.idle_power * np.maximum(matrix.seconds - matrix.active, 0.0)
         quiet += matrix.tails @ self._tail_power(features.devices.idle_power)
-        alien = self._alien(features, matrix, quiet)
-        shares = scaled(features, matrix, modelled, others, static, quiet * ours, self._method, alien)
+        foreign_model = self._foreign_model(features, matrix, quiet)
+        shares = scaled(features, matrix, modelled, others, static, quiet * ours, self._method, foreign_model)
         shares.misfit = self._off
         return shares
 
     def _tail_power(self, idle_power: float) -> Floats:
         return tail_prior(idle_power) if self._fit is None else self._fit.x[-len(EXTRA_NAMES) : -1]
 
-    def _alien(self, features: WindowFeatures, matrix: Matrix, quiet: Floats) -> Floats:
-        """Return what strangers draw in each window, by the time that they had the devices."""
+    def _foreign_model(self, features: WindowFeatures, matrix: Matrix, quiet: Floats) -> Floats:
+        """Return what foreign processes draw in each window, by the time that they had the devices."""
         load = features.load
         if self._fit is not None:
             awake = (1 + CLOCKS_UP) * features.devices.idle_power * matrix.active + quiet
@@ -203,9 +203,9 @@ def _grouped(rows: "OrderedDict[Nanoseconds, FitRow]", names: list[str]) -> Tabl
 
 
 def _median_off(residuals: Floats, table: Table) -> float:
-    """Return median residual of rows in which somebody was there most of the time, as part of their energy.
+    """Return the median residual of rows with a request most of the time, as part of their energy.
 
-    Want of experience counts as distance: anything can be fitted to six rows.
+    Too little data counts as distance: anything can be fitted to six rows.
     """
     busy = (table.active > BUSY_PART * table.seconds) & (table.energy > 0)
     off = float(np.median(residuals[busy] / table.energy[busy])) if busy.sum() >= LEAST_ROWS else 0.0

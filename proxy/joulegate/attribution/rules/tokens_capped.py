@@ -1,4 +1,4 @@
-"""Work shares under a cap: what the cap cuts off belongs to nobody. A baseline of some tools."""
+"""Work shares under a cap: what the cap cuts off is unattributed. A baseline of some tools."""
 
 import numpy as np
 
@@ -23,13 +23,13 @@ class Rule:
         """Learn nothing."""
 
     def share(self, features: WindowFeatures, *, learn: bool) -> Shares:  # noqa: ARG002
-        """Return each request at most its cap of each cell's energy."""
+        """Return at most the cap of each cell's energy for each request."""
         cap = CAP_ONE_DEVICE if features.devices.count == 1 else CAP_SEVERAL
         return cap_cells(features, cap, Tokens().weights(features), self.name)
 
 
 def cap_cells(features: WindowFeatures, cap: float, weights: dict[str, Floats], method: str) -> Shares:
-    """Split each cell's energy by min(share, cap); the rest is unattributed, or idle if nobody worked."""
+    """Split each cell's energy by min(share, cap); the rest is unattributed, or idle if there was no work."""
     total = np.zeros(len(features.cells))
     for name, track in features.tracks.items():
         total += track.per_cell(weights[name])
