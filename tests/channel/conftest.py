@@ -1,6 +1,7 @@
 """What the tests of the channel share: events, a handler that writes down what it is told, a short path."""
 
 import asyncio
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -8,10 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from joulegate.channel.receiver import EventServer
 from joulegate.channel.sender import EventSender
-from joulegate.channel.unix import unix_connector
+from joulegate.channel.transports import (
+    Connector,
+    Listener,
+    Streams,
+    TlsFiles,
+    TlsListener,
+    UnixListener,
+    tls_connector,
+    unix_connector,
+)
 from joulegate.model import GateReport, Outcome, SpanChunks, SpanClosed, SpanEvent, SpanId, SpanOpened, Task
 from joulegate.units import Nanoseconds
 
@@ -77,15 +88,20 @@ class Words:
 
 
 class Bench:
-    """Senders and meters on one socket."""
+    """Senders and meters that find each other over one transport."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, listener: Callable[[], Listener], connect: Connector) -> None:
+        self.listener = listener
+        self.connector = connect
+
+    async def connect(self) -> Streams:
+        """A connection of something that may be no gate."""
+        return await self.connector()
 
     @asynccontextmanager
     async def meter(self, notes: Notes, **waits: float) -> AsyncIterator[EventServer]:
         """A meter that lives as long as the block; like a killed one, it says no farewell."""
-        server = EventServer(self.path, notes, is_settled=notes.is_settled, **waits)
+        server = EventServer(self.listener(), notes, is_settled=notes.is_settled, **waits)
         await server.start()
         try:
             yield server
@@ -95,7 +111,7 @@ class Bench:
     @asynccontextmanager
     async def gate(self, name: str = "gate-0", *, pid: int = 1, **options: Any) -> AsyncIterator[EventSender]:
         """A running sender that ends with the block."""
-        sender = EventSender(unix_connector(self.path), lambda: GateReport(name, pid), **options)
+        sender = EventSender(self.connector, lambda: GateReport(name, pid), **options)
         task = asyncio.get_running_loop().create_task(sender.run())
         try:
             yield sender
@@ -111,9 +127,58 @@ def socket_path() -> Iterator[Path]:
         yield Path(directory) / "meter.sock"
 
 
+class Authority:
+    """Makes certificates, and the files of one end that hold them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._ca = trustme.CA()
+        self.file = directory / "authority.pem"
+        self._ca.cert_pem.write_to_path(str(self.file))
+
+    def files(self, name: str, *, trusted: "Authority | None" = None) -> TlsFiles:
+        """The files of an end of this name that believes this authority, or another one."""
+        certificate = self._ca.issue_cert(name)
+        paths = self._directory / f"{name}.pem", self._directory / f"{name}.key"
+        certificate.cert_chain_pems[0].write_to_path(str(paths[0]))
+        certificate.private_key_pem.write_to_path(str(paths[1]))
+        return TlsFiles(*paths, authority=(trusted or self).file)
+
+
+@pytest.fixture(scope="session")
+def make_authority(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Authority]:
+    """Makes an authority of its own."""
+    return lambda: Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def authority(make_authority: Callable[[], Authority]) -> Authority:
+    return make_authority()
+
+
 @pytest.fixture
-def bench(socket_path: Path) -> Bench:
-    return Bench(socket_path)
+def port() -> int:
+    """A port of this host that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture
+def over_unix(socket_path: Path) -> Bench:
+    return Bench(lambda: UnixListener(socket_path), unix_connector(socket_path))
+
+
+@pytest.fixture
+def over_tls(port: int, authority: Authority) -> Bench:
+    files = authority.files("127.0.0.1")
+    return Bench(lambda: TlsListener("127.0.0.1", port, files), tls_connector("127.0.0.1", port, files))
+
+
+@pytest.fixture(params=["over_unix", "over_tls"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    """Every test that uses it holds for both transports."""
+    found: Bench = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture

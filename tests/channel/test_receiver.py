@@ -23,6 +23,7 @@ from joulegate.channel.frames import (
 )
 from joulegate.channel.receiver import EventServer
 from joulegate.channel.stream import SILENT_BEATS
+from joulegate.channel.transports import UnixListener
 from joulegate.errors import ConfigError
 from joulegate.model import GateReport, SpanId
 
@@ -32,7 +33,7 @@ GATE = """
 import asyncio, os, sys
 from pathlib import Path
 from joulegate.channel.sender import EventSender
-from joulegate.channel.unix import unix_connector
+from joulegate.channel.transports import unix_connector
 from joulegate.model import GateReport, SpanId, SpanOpened, Task
 sender = EventSender(unix_connector(Path(sys.argv[1])), lambda: GateReport("gate-0", os.getpid()))
 sender.emit(SpanOpened(SpanId("a"), 1, "llm", "openai", Task.CHAT))
@@ -40,11 +41,11 @@ asyncio.run(sender.run())
 """
 
 
-async def test_a_killed_gate_is_lost_exactly_once(bench: Any, make_notes: Any) -> None:
+async def test_a_killed_gate_is_lost_exactly_once(over_unix: Any, socket_path: Path, make_notes: Any) -> None:
     """Open requests of a gate that was killed are closed by the meter."""
     notes = make_notes()
-    async with bench.meter(notes, come_back_within=0.1) as meter:
-        process = subprocess.Popen([sys.executable, "-c", GATE, str(bench.path)])
+    async with over_unix.meter(notes, come_back_within=0.1) as meter:
+        process = subprocess.Popen([sys.executable, "-c", GATE, str(socket_path)])
         await notes.until(lambda: len(notes.events) == 1)
         process.kill()
         await notes.until(lambda: bool(notes.lost))
@@ -58,11 +59,11 @@ async def test_a_gate_that_comes_back_in_time_is_not_lost(bench: Any, make_notes
     notes = make_notes()
     hello = pack(Hello("i", REPORT, VERSION))
     async with bench.meter(notes, come_back_within=0.3) as meter:
-        reader, writer = await asyncio.open_unix_connection(bench.path)
+        reader, writer = await bench.connect()
         writer.write(hello)
         await reader.read(1)
         writer.close()
-        reader, writer = await asyncio.open_unix_connection(bench.path)
+        reader, writer = await bench.connect()
         writer.write(hello)
         await notes.until(lambda: len(notes.connected) == 2)
         with pytest.raises(TimeoutError):
@@ -77,7 +78,7 @@ async def test_a_gate_that_stays_away_is_lost(bench: Any, make_notes: Any) -> No
     notes = make_notes()
     loop = asyncio.get_running_loop()
     async with bench.meter(notes, come_back_within=0.5):
-        _, writer = await asyncio.open_unix_connection(bench.path)
+        _, writer = await bench.connect()
         writer.write(pack(Hello("i", REPORT, VERSION)))
         await notes.until(lambda: bool(notes.connected))
         writer.close()
@@ -108,7 +109,8 @@ async def test_stopping_declares_nobody_lost(bench: Any, make_notes: Any, words:
             gate.emit(words.opened("a"))
             await notes.until(lambda: bool(notes.events))
         assert notes.lost == []
-        assert not bench.path.exists()
+        with pytest.raises(OSError):
+            await bench.connect()
 
 
 async def test_alone_waits_for_the_last_gate(bench: Any, make_notes: Any) -> None:
@@ -146,7 +148,7 @@ async def test_garbage_ends_its_connection_and_no_other(
     with structlog.testing.capture_logs() as logs:
         async with bench.meter(notes) as meter, bench.gate("honest") as gate:
             for number in (1, 2):
-                reader, writer = await asyncio.open_unix_connection(bench.path)
+                reader, writer = await bench.connect()
                 writer.write(garbage)
                 async with asyncio.timeout(5):
                     while await reader.read(1000):
@@ -161,7 +163,7 @@ async def test_garbage_ends_its_connection_and_no_other(
 async def test_a_connection_that_says_nothing_is_closed(bench: Any, make_notes: Any) -> None:
     """A silent connection does not stay for ever."""
     async with bench.meter(make_notes(), hello_within=0.01):
-        reader, writer = await asyncio.open_unix_connection(bench.path)
+        reader, writer = await bench.connect()
         async with asyncio.timeout(5):
             assert b"said nothing for 0.01 s" in await reader.read()
         writer.close()
@@ -171,7 +173,7 @@ async def test_a_silent_gate_is_lost_although_its_connection_stands(bench: Any, 
     """A cut cable says nothing: three seconds of silence end the connection, and its grace begins."""
     notes = make_notes()
     async with bench.meter(notes, beat=0.02, come_back_within=0.01):
-        reader, writer = await asyncio.open_unix_connection(bench.path)
+        reader, writer = await bench.connect()
         writer.write(pack(Hello("i", REPORT, VERSION)))
         await notes.until(lambda: bool(notes.lost))
         async with asyncio.timeout(5):
@@ -204,7 +206,7 @@ async def test_a_frame_of_another_version_is_passed_over_and_counted(
     unknown = msgspec.msgpack.encode({"type": "teleport", "to": "mars"})
     frames = [len(body).to_bytes(4, "big") + body for body in (unknown, newer)]
     async with bench.meter(notes, come_back_within=600) as meter:
-        _, writer = await asyncio.open_unix_connection(bench.path)
+        _, writer = await bench.connect()
         writer.write(pack(Hello("i", REPORT, VERSION)) + b"".join(frames))
         writer.close()
         await notes.until(lambda: bool(notes.lost))
@@ -215,7 +217,7 @@ async def test_a_frame_of_another_version_is_passed_over_and_counted(
 async def test_a_refused_gate_hears_why(bench: Any, make_notes: Any) -> None:
     """The reason stands in the gate's log too, not only in the meter's."""
     async with bench.meter(make_notes()):
-        reader, writer = await asyncio.open_unix_connection(bench.path)
+        reader, writer = await bench.connect()
         writer.write(pack(Hello("i", REPORT)))
         async with asyncio.timeout(5):
             heard = await reader.read()
@@ -243,7 +245,7 @@ async def test_a_meter_that_cannot_listen_says_why(make_notes: Any, socket_path:
     """The error names the path, and stopping what never started does nothing."""
     socket_path.write_text("")
     notes = make_notes()
-    server = EventServer(socket_path, notes, is_settled=notes.is_settled)
+    server = EventServer(UnixListener(socket_path), notes, is_settled=notes.is_settled)
     with pytest.raises(ConfigError, match=str(socket_path)):
         await server.start()
     await server.stop()

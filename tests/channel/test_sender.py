@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import defaultdict
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from itertools import pairwise
 from typing import Any
 
@@ -11,11 +11,12 @@ import pytest
 import structlog
 from msgspec import Raw
 
-from joulegate.channel.frames import VERSION, SettledSpans, Welcome, pack, unpack_gate
+from joulegate.channel.frames import VERSION, Events, SettledSpans, Welcome, pack, unpack_gate
+from joulegate.channel.receiver import EventServer
 from joulegate.channel.retained import Bounds
 from joulegate.channel.sender import EventSender
 from joulegate.channel.stream import FrameReader
-from joulegate.channel.unix import unix_connector
+from joulegate.channel.transports import TlsListener, tls_connector
 from joulegate.model import GateReport, SpanId
 
 SMALL = Bounds(size=20_000, spans=20)
@@ -100,15 +101,14 @@ async def test_a_new_meter_gets_every_unsettled_span_and_no_settled_one(
 
 
 async def test_a_broken_connection_to_the_same_meter_counts_nothing_twice(
-    socket_path: Any, bench: Any, make_notes: Any, words: Any
+    bench: Any, make_notes: Any, words: Any
 ) -> None:
     """What is sent again to the meter that has it changes nothing."""
     notes = make_notes()
-    connect = unix_connector(socket_path)
     writers: list[asyncio.StreamWriter] = []
 
     async def connect_and_keep() -> Any:
-        reader, writer = await connect()
+        reader, writer = await bench.connect()
         writers.append(writer)
         return reader, writer
 
@@ -183,7 +183,7 @@ async def test_an_outage_beyond_the_bounds_is_counted_and_said_once(
     assert names.count("channel.overflowed") == names.count("channel.recovered") == 1
 
 
-async def test_a_meter_that_does_not_read_holds_nothing_up(socket_path: Any, words: Any) -> None:
+async def test_a_meter_that_does_not_read_holds_nothing_up(over_unix: Any, words: Any) -> None:
     """A stopped meter costs the gate its bounds of memory and no time."""
 
     async def welcome_and_stop_reading(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -195,9 +195,9 @@ async def test_a_meter_that_does_not_read_holds_nothing_up(socket_path: Any, wor
         writer.close()
 
     stuck, over = asyncio.Event(), asyncio.Event()
-    server = await asyncio.start_unix_server(welcome_and_stop_reading, socket_path)
+    server = await over_unix.listener().listen(welcome_and_stop_reading)
     bounds = Bounds(size=1 << 20)
-    sender = EventSender(unix_connector(socket_path), lambda: GateReport("g", 1), bounds=bounds)
+    sender = EventSender(over_unix.connector, lambda: GateReport("g", 1), bounds=bounds)
     task = asyncio.get_running_loop().create_task(sender.run())
     await stuck.wait()
     for number in range(5000):
@@ -229,7 +229,7 @@ async def test_a_full_gate_whose_meter_works_reports_no_loss(bench: Any, make_no
         assert gate.retained_spans <= SMALL.spans
 
 
-async def test_flushed_means_that_the_kernel_has_it(socket_path: Any, words: Any) -> None:
+async def test_flushed_means_that_the_kernel_has_it(over_unix: Any, words: Any) -> None:
     """No second buffer holds what the gate believes to be sent."""
     writers: list[asyncio.StreamWriter] = []
     over = asyncio.Event()
@@ -241,11 +241,11 @@ async def test_flushed_means_that_the_kernel_has_it(socket_path: Any, words: Any
         writer.close()
 
     async def connect() -> Any:
-        reader, writer = await asyncio.open_unix_connection(socket_path)
+        reader, writer = await over_unix.connect()
         writers.append(writer)
         return reader, writer
 
-    server = await asyncio.start_unix_server(never_read, socket_path)
+    server = await over_unix.listener().listen(never_read)
     sender = EventSender(connect, lambda: GateReport("g", 1))
     task = asyncio.get_running_loop().create_task(sender.run())
     sender.emit(words.opened("a"))
@@ -269,9 +269,7 @@ async def test_flushed_means_that_the_kernel_has_it(socket_path: Any, words: Any
     await server.wait_closed()
 
 
-async def test_after_a_long_outage_a_short_one_is_short_again(
-    socket_path: Any, bench: Any, make_notes: Any
-) -> None:
+async def test_after_a_long_outage_a_short_one_is_short_again(bench: Any, make_notes: Any) -> None:
     """The wait between tries grows during an outage, and starts small at the next."""
     loop = asyncio.get_running_loop()
     tries: list[float] = []
@@ -281,7 +279,7 @@ async def test_after_a_long_outage_a_short_one_is_short_again(
         tries.append(loop.time())
         if len(tries) < 5:
             raise ConnectionRefusedError
-        reader, writer = await asyncio.open_unix_connection(socket_path)
+        reader, writer = await bench.connect()
         if len(tries) == 5:
             loop.call_later(0.1, writer.transport.abort)
         return reader, writer
@@ -294,6 +292,38 @@ async def test_after_a_long_outage_a_short_one_is_short_again(
     waits = [later - earlier for earlier, later in pairwise(tries)]
     assert waits[3] > 0.35
     assert waits[4] - 0.1 < 0.6
+
+
+async def test_a_meter_that_only_listens_gets_every_event(bench: Any, words: Any) -> None:
+    """A transport that waits for the other end's word before it goes on would stop at the second write."""
+    batches: asyncio.Queue[int] = asyncio.Queue()
+    over = asyncio.Event()
+
+    async def only_listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        frames = FrameReader(reader, unpack_gate)
+        await frames.next()
+        writer.write(pack(Welcome("m", VERSION)))
+        with suppress(EOFError, OSError):
+            while True:
+                if isinstance(frame := await frames.next(), Events):
+                    batches.put_nowait(len(frame.items))
+        writer.close()
+        over.set()
+
+    server = await bench.listener().listen(only_listen)
+    sender = EventSender(bench.connector, lambda: GateReport("g", 1))
+    task = asyncio.get_running_loop().create_task(sender.run())
+    await connected(sender)
+    async with asyncio.timeout(2):
+        for number in range(6):
+            sender.emit(words.opened(f"s{number}"))
+            sender.emit(words.chunks(f"s{number}"))
+            await batches.get()
+    task.cancel()
+    await asyncio.wait([task])
+    await over.wait()
+    server.close()
+    await server.wait_closed()
 
 
 async def test_flushed_waits_until_the_meter_was_sent_everything(
@@ -326,7 +356,7 @@ async def test_the_gate_reports_about_once_a_second(bench: Any, make_notes: Any)
     assert notes.reports[0] == notes.connected[0]
 
 
-async def test_a_fault_in_the_report_does_not_end_the_channel(socket_path: Any) -> None:
+async def test_a_fault_in_the_report_does_not_end_the_channel(bench: Any) -> None:
     """Traffic does not depend on a gate's figures: the fault is said, and tried again."""
     tries = asyncio.Semaphore(0)
 
@@ -338,9 +368,9 @@ async def test_a_fault_in_the_report_does_not_end_the_channel(socket_path: Any) 
         await reader.read()
         writer.close()
 
-    server = await asyncio.start_unix_server(accept, socket_path)
+    server = await bench.listener().listen(accept)
     with structlog.testing.capture_logs() as logs:
-        task = asyncio.get_running_loop().create_task(EventSender(unix_connector(socket_path), report).run())
+        task = asyncio.get_running_loop().create_task(EventSender(bench.connector, report).run())
         async with asyncio.timeout(5):
             await tries.acquire()
             await tries.acquire()
@@ -360,7 +390,7 @@ async def test_a_fault_in_the_report_does_not_end_the_channel(socket_path: Any) 
         b"\x00\x00\x00\x01\xc1",
     ],
 )
-async def test_what_is_no_meter_is_left_and_tried_again(socket_path: Any, words: Any, answer: bytes) -> None:
+async def test_what_is_no_meter_is_left_and_tried_again(bench: Any, words: Any, answer: bytes) -> None:
     """Garbage from the other end costs a reconnection, never an event."""
     batches: asyncio.Queue[Raw] = asyncio.Queue()
     answers = [pack(Welcome("m", VERSION)), answer]
@@ -379,8 +409,8 @@ async def test_what_is_no_meter_is_left_and_tried_again(socket_path: Any, words:
         except (EOFError, OSError):
             writer.close()
 
-    server = await asyncio.start_unix_server(serve, socket_path)
-    sender = EventSender(unix_connector(socket_path), lambda: GateReport("g", 1))
+    server = await bench.listener().listen(serve)
+    sender = EventSender(bench.connector, lambda: GateReport("g", 1))
     sender.emit(words.opened("a"))
     task = asyncio.get_running_loop().create_task(sender.run())
     async with asyncio.timeout(5):
@@ -392,3 +422,65 @@ async def test_what_is_no_meter_is_left_and_tried_again(socket_path: Any, words:
     server.close()
     await server.wait_closed()
     assert sender.retained_spans == 1
+
+
+async def reason_for_no_meter(sender: EventSender) -> str:
+    """Why a gate says that it has no meter, the first time."""
+    with structlog.testing.capture_logs() as logs:
+        task = asyncio.get_running_loop().create_task(sender.run())
+        async with asyncio.timeout(5):
+            while not any(line["event"] == "channel.lost" for line in logs):
+                await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.wait([task])
+    return str(next(line["reason"] for line in logs if line["event"] == "channel.lost"))
+
+
+async def test_a_gate_of_another_authority_says_why_it_has_no_meter(
+    port: int, authority: Any, make_authority: Any, make_notes: Any
+) -> None:
+    """A meter that does not believe the gate, and one that the gate does not believe, are told apart."""
+    other = make_authority()
+    notes = make_notes()
+    server = EventServer(
+        TlsListener("127.0.0.1", port, authority.files("127.0.0.1")), notes, is_settled=notes.is_settled
+    )
+    await server.start()
+    stranger = other.files("127.0.0.1", trusted=authority)
+    doubter = other.files("127.0.0.1")
+    reasons = [
+        await reason_for_no_meter(
+            EventSender(tls_connector("127.0.0.1", port, files), lambda: GateReport("g", 1))
+        )
+        for files in (stranger, doubter)
+    ]
+    await server.stop()
+    assert "does not accept this gate's certificate" in reasons[0]
+    assert "the meter's certificate is not accepted" in reasons[1]
+    assert notes.connected == []
+
+
+async def test_a_peer_without_tls_is_left_with_a_clear_word(port: int, authority: Any) -> None:
+    """One that accepts and says nothing, and one that speaks something else."""
+    over = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    reasons = []
+    for serve in (hold, answer):
+        server = await asyncio.start_server(serve, "127.0.0.1", port)
+        connect = tls_connector("127.0.0.1", port, authority.files("127.0.0.1"), within=0.05)
+        reasons.append(await reason_for_no_meter(EventSender(connect, lambda: GateReport("g", 1))))
+        over.set()
+        server.close()
+        await server.wait_closed()
+    assert (
+        reasons[0] == f"127.0.0.1:{port}: what listens there did not begin TLS within 0.05 s; is it a meter?"
+    )
+    assert reasons[1].startswith(f"127.0.0.1:{port}: no meter that speaks TLS 1.3")

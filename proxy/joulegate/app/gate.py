@@ -12,7 +12,7 @@ from joulegate.app.problems import port_taken
 from joulegate.app.protocols import protocols
 from joulegate.channel.identity import clock_id, gate_name
 from joulegate.channel.sender import EventSender
-from joulegate.channel.unix import unix_connector
+from joulegate.channel.transports import unix_connector
 from joulegate.config import Config
 from joulegate.config.environment import tenant_keys
 from joulegate.gateway.gate import Gate

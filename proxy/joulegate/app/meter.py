@@ -18,6 +18,7 @@ from joulegate.app.problems import port_taken
 from joulegate.budgets.windows import Budgets
 from joulegate.channel.identity import boot
 from joulegate.channel.receiver import EventServer
+from joulegate.channel.transports import UnixListener
 from joulegate.config import CarbonConfig, Config
 from joulegate.config.addresses import address
 from joulegate.config.environment import ledger_path
@@ -76,7 +77,7 @@ async def _serve(config: Config, socket: Path) -> None:
         budgets=Budgets(config.budget),
         carbon=carbon_source(config.carbon),
     )
-    server = EventServer(socket, meter, is_settled=meter.is_settled, began=meter.began)
+    server = EventServer(UnixListener(socket), meter, is_settled=meter.is_settled, began=meter.began)
     runner = web.AppRunner(application(meter, ledger.reader, _page(exporters), recorder), access_log=None)
     await runner.setup()
     try:

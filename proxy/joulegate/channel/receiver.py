@@ -1,8 +1,7 @@
-"""The meter's end of the channel: listens for gates on a Unix socket."""
+"""The meter's end of the channel: listens for gates."""
 
 import asyncio
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import assert_never
 
 from joulegate import clock
@@ -21,7 +20,7 @@ from joulegate.channel.frames import (
 )
 from joulegate.channel.register import ConnectedGate, GateRegister
 from joulegate.channel.stream import BEAT_SECONDS, FrameReader, until_one_fails, until_silent
-from joulegate.channel.unix import bind_private
+from joulegate.channel.transports import Listener
 from joulegate.log import logger
 from joulegate.model import Figures, Limits, SpanId
 from joulegate.ports import EventHandler
@@ -31,7 +30,6 @@ COME_BACK_WITHIN = 2.0
 """Seconds that a gate has for a new connection before it counts as dead and its requests are closed."""
 LOOK_EVERY = 0.05
 HELLO_WITHIN = 5.0
-BACKLOG = 128
 REASONS = 16
 """Different reasons of refusals that are logged; later ones are counted only."""
 
@@ -47,7 +45,7 @@ class EventServer:
 
     def __init__(
         self,
-        path: Path,
+        listener: Listener,
         handler: EventHandler,
         *,
         is_settled: Callable[[SpanId], bool],
@@ -60,7 +58,7 @@ class EventServer:
         """Connections that were closed because of what came over them."""
         self.ignored_parts = 0
         """Frames of gates, and fields of them, that this version does not know."""
-        self._path = path
+        self._listener = listener
         self._register = GateRegister(handler, is_settled, began=began)
         self._come_back_within = come_back_within
         self._hello_within = hello_within
@@ -79,12 +77,11 @@ class EventServer:
         return self._register.rejected_events
 
     async def start(self) -> None:
-        """Listen. Raises ``ConfigError`` if there can be no socket at the path."""
-        bound = bind_private(self._path)
-        self._server = await asyncio.start_unix_server(self._serve, sock=bound, backlog=BACKLOG)
+        """Listen. Raises ``ConfigError`` if the listener cannot."""
+        self._server = await self._listener.listen(self._serve)
 
     async def stop(self) -> None:
-        """Close every connection and take the socket away. Gates keep their events for the next meter."""
+        """Close every connection and stop listening. Gates keep their events for the next meter."""
         if self._server is None:
             return
         self._stopping = True
@@ -93,7 +90,7 @@ class EventServer:
             writer.transport.abort()
         await self._alone.wait()
         await self._server.wait_closed()
-        self._path.unlink(missing_ok=True)
+        self._listener.remove()
 
     async def alone(self) -> None:
         """Wait until no gate is connected or expected back: a meter that ends waits for its gates first."""

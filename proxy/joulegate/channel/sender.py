@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias, assert_never
+from collections.abc import Callable, Sequence
+from typing import assert_never
 from uuid import uuid4
 
 from msgspec import Raw, structs
@@ -29,13 +29,12 @@ from joulegate.channel.frames import (
 from joulegate.channel.gathering import GatheredEvent, Gathering
 from joulegate.channel.retained import Bounds, Retained
 from joulegate.channel.stream import BEAT_SECONDS, FrameReader, until_one_fails, until_silent
+from joulegate.channel.transports import Connector, refused_by_tls
+from joulegate.errors import JoulegateError
 from joulegate.log import logger
 from joulegate.model import Figures, GateReport, Limits, SpanEvent
 from joulegate.ports import GateControl
 from joulegate.units import Nanoseconds
-
-Connector: TypeAlias = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
-"""Makes a connection to the meter. Raises ``OSError`` if there is none now."""
 
 BATCH = 1 << 16
 """Bytes of events in one frame: more would hold the meter's loop for longer than a few milliseconds."""
@@ -131,7 +130,7 @@ class EventSender:
                 self._lost(
                     error, news=self._connected or wait >= LAST_RETRY or not isinstance(error, OSError)
                 )
-                if isinstance(error, FrameError):
+                if isinstance(error, JoulegateError):
                     wait = LAST_RETRY  # the same would come of it at once
             await asyncio.sleep(wait)
             wait = min(wait * 2, LAST_RETRY)
@@ -153,7 +152,7 @@ class EventSender:
         writer.transport.set_write_buffer_limits(high=1, low=0)
         writer.write(pack(Hello(self._instance, self._figures(), VERSION, self._clock_id)))
         frames: FrameReader[MeterFrame] = FrameReader(reader, unpack_meter, self._ignored)
-        self._found(await self._welcome(frames), writer)
+        self._found(await self._welcome(frames, writer), writer)
         await until_one_fails(
             self._listen(frames, writer),
             self._send_events(writer),
@@ -161,12 +160,14 @@ class EventSender:
             until_silent(frames, lambda: None, beat=self._beat),
         )
 
-    async def _welcome(self, frames: FrameReader[MeterFrame]) -> Welcome:
+    async def _welcome(self, frames: FrameReader[MeterFrame], writer: asyncio.StreamWriter) -> Welcome:
         try:
             async with asyncio.timeout(WELCOME_WITHIN):
                 welcome = await frames.next()
         except TimeoutError:
             raise FrameError(f"what is there did not answer within {WELCOME_WITHIN:g} s") from None
+        except (OSError, EOFError) as error:
+            raise refused_by_tls(error, writer) or error from error
         if isinstance(welcome, RefusedConnection):
             raise FrameError(f"refused by the meter: {welcome.reason}")
         if not isinstance(welcome, Welcome):

@@ -1,14 +1,26 @@
 """The socket belongs to its user alone, and what is wrong with a path is said with the remedy."""
 
+import asyncio
 import socket
+import ssl
 import stat
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from msgspec.structs import replace
 
-from joulegate.channel.unix import LONGEST, bind_private, unix_connector
+from joulegate.channel.transports import (
+    LONGEST,
+    TlsListener,
+    TlsProblem,
+    bind_private,
+    tls_connector,
+    unix_connector,
+)
 from joulegate.errors import ConfigError
 
 
@@ -97,3 +109,81 @@ async def test_without_a_meter_the_connector_raises_an_os_error(socket_path: Pat
     """No meter is an ordinary state that the sender waits out."""
     with pytest.raises(OSError, match="No such file"):
         await unix_connector(socket_path)()
+
+
+def test_files_of_an_end_are_checked_before_anyone_connects(authority: Any, tmp_path: Path) -> None:
+    """What is missing, is no certificate, or needs a password is told with the name of the file."""
+    files = authority.files("gate")
+    nothing, empty, locked = tmp_path / "nothing", tmp_path / "empty", tmp_path / "locked"
+    empty.write_text("")
+    key = serialization.load_pem_private_key(files.key.read_bytes(), None)
+    locked.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    for wrong in (
+        replace(files, authority=nothing),
+        replace(files, authority=empty),
+        replace(files, certificate=empty),
+        replace(files, key=locked),
+        replace(files, key=authority.files("meter").key),
+    ):
+        [changed] = {wrong.certificate, wrong.key, wrong.authority} - {
+            files.certificate,
+            files.key,
+            files.authority,
+        }
+        with pytest.raises(ConfigError, match=str(changed)):
+            wrong.context(server=False)
+
+
+async def test_a_port_that_is_taken_is_said(port: int, authority: Any) -> None:
+    """The error names the address and what to do."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    files = authority.files("127.0.0.1")
+    server = await TlsListener("127.0.0.1", port, files).listen(serve)
+    with pytest.raises(ConfigError, match=f"127.0.0.1:{port}: no gate can connect here.*choose another"):
+        await TlsListener("127.0.0.1", port, files).listen(serve)
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_meter_is_believed_by_the_name_of_its_host(port: int, authority: Any) -> None:
+    """A certificate of the right authority for another host is none."""
+    served = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(writer)
+        writer.close()
+
+    server = await TlsListener("127.0.0.1", port, authority.files("other.example")).listen(serve)
+    with pytest.raises(TlsProblem, match="IP address mismatch"):
+        await tls_connector("127.0.0.1", port, authority.files("127.0.0.1"))()
+    assert served == []
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_connection_without_a_certificate_is_not_served(port: int, authority: Any) -> None:
+    """Who may reach the port may not for that send events."""
+    served = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(writer)
+        writer.close()
+
+    server = await TlsListener("127.0.0.1", port, authority.files("127.0.0.1")).listen(serve)
+    context = ssl.create_default_context(cafile=authority.file)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    with suppress(ssl.SSLError, ConnectionResetError):
+        assert await reader.read() == b""
+    writer.close()
+    assert served == []
+    server.close()
+    await server.wait_closed()
