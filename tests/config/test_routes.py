@@ -8,6 +8,7 @@ import pytest
 
 from joulegate.config import PlacesConfig, RouteConfig
 from joulegate.config.load import load
+from joulegate.errors import ConfigError
 
 Refusal = Callable[[str], list[str]]
 HEAD = '[[upstream]]\nname = "a"\nurl = "http://127.0.0.1:8000"\n'
@@ -23,7 +24,6 @@ ROUTE = '[[route]]\npath = "/caption"\n'
         (ROUTE + 'method = "post"', 6, "route[0].method: 'post' is no method"),
         (ROUTE + 'task = "captioning"', 6, "route[0].task: 'captioning' is not known (did you mean"),
         (ROUTE + 'work = "training"', 6, "route[0].work: 'training' is not one of"),
-        (ROUTE + 'dialect = "tritn"', 6, "route[0].dialect: 'tritn' is not known (did you mean 'triton'?)"),
         (ROUTE + 'upstream = "b"', 6, "route[0].upstream: 'b' is not known"),
         (ROUTE + 'like = "invocations"', 6, "route[0].like: 'invocations' is no path"),
         (ROUTE + 'like = "/v1/*"', 6, "route[0].like: '/v1/*' is no path"),
@@ -49,6 +49,16 @@ def test_one_slip_gives_one_line(section: str, line: int, what: str, refusal: Re
     """Each wrong value is told with its file, its line and its key, and what to write instead."""
     (told,) = refusal(HEAD + section)
     assert told.startswith(f"joulegate.toml:{line}: {what}")
+
+
+def test_a_dialect_is_the_name_of_a_plugin(written: Callable[[str], Path]) -> None:
+    """Protocols and servers lend their names; a slip is told with the name that is near."""
+    plugins = {"protocols": ["anthropic"], "servers": ["triton"]}
+    for name in ("anthropic", "triton", "plain"):
+        assert load(written(HEAD + ROUTE + f'dialect = "{name}"'), plugins=plugins).route
+    wanted = r"joulegate.toml:6: route\[0\].dialect: 'tritn' is not known \(did you mean 'triton'\?\)"
+    with pytest.raises(ConfigError, match=wanted):
+        load(written(HEAD + ROUTE + 'dialect = "tritn"'), plugins=plugins)
 
 
 def test_the_examples_of_the_documentation_are_accepted(root: Path, written: Callable[[str], Path]) -> None:

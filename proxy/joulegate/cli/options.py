@@ -13,7 +13,7 @@ from joulegate.config.load import Resolved, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-KINDS = ("servers", "sources", "carbon", "exporters")
+KINDS = ("protocols", "servers", "sources", "carbon", "exporters")
 """Plug-ins that the configuration names."""
 
 ADMIN = "127.0.0.1:9464"

@@ -1,6 +1,6 @@
 """Whether the rules for routes make sense. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from msgspec import structs
 
@@ -9,15 +9,19 @@ from joulegate.config.pointers import path_pattern, pointer
 from joulegate.config.problems import Problem
 from joulegate.config.rules import one_of, parsed, task
 from joulegate.config.structs import Config, PlacesConfig, RouteConfig
-from joulegate.model import DIALECTS
+
+PLAIN = "plain"
+"""The dialect of those whose clients read a line of text."""
 
 
-def problems(config: Config) -> Iterator[Problem]:
-    """Return what is wrong with ``[[route]]``."""
+def problems(config: Config, dialects: Collection[str] = ()) -> Iterator[Problem]:
+    """Return what is wrong with ``[[route]]``; ``dialect`` is checked if there are names for it."""
     known = [upstream.name for upstream in config.upstream]
     for index, route in enumerate(config.route):
         at: Path = ("route", index)
         yield from _one(at, route)
+        if route.dialect is not None and dialects:
+            yield from one_of((*at, "dialect"), route.dialect, [PLAIN, *dialects])
         if route.upstream is not None:
             yield from one_of((*at, "upstream"), route.upstream, known)
     yield from _twice(config)
@@ -28,8 +32,6 @@ def _one(at: Path, route: RouteConfig) -> Iterator[Problem]:
     if not route.method.isascii() or not route.method.isupper() or not route.method.isalpha():
         yield Problem((*at, "method"), f"{route.method[:60]!r} is no method: write for example 'POST'")
     yield from task((*at, "task"), route.task)
-    if route.dialect is not None:
-        yield from one_of((*at, "dialect"), route.dialect, DIALECTS)
     for body in ("request", "answer"):
         yield from _places((*at, body), getattr(route, body))
     if route.like is not None:

@@ -164,7 +164,8 @@ class RouteConfig(Struct, frozen=True, forbid_unknown_fields=True):
     work: Literal["inference", "model_load", "self_test", "admin", "probe", "remote"] | None = None
     """Why devices work for it; ``inference`` unless ``like`` says otherwise."""
     dialect: str | None = None
-    """How errors of joulegate are written: openai, anthropic, ollama, triton, torchserve, a1111 or plain."""
+    """How errors of joulegate are written: as the clients of a protocol or server of this name read them, for
+    example openai, anthropic, ollama, triton, torchserve or a1111, or plain."""
     request: PlacesConfig = PlacesConfig()
     """Places in the request's body."""
     answer: PlacesConfig = PlacesConfig()

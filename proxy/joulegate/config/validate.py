@@ -52,7 +52,7 @@ def problems(config: Config, plugins: Plugins) -> list[Problem]:
         *_plugins(config, plugins),
         *one_of(("attribution", "method"), config.attribution.method, METHODS),
         *_carbon(config.carbon),
-        *routes.problems(config),
+        *routes.problems(config, sorted({*plugins.get("protocols", ()), *plugins.get("servers", ())})),
         *tasks.problems(config),
         *_budgets(config),
         *_tenants(config),

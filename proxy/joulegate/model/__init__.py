@@ -39,7 +39,6 @@ from joulegate.model.requests import (
     TaskFacts,
     WorkClass,
 )
-from joulegate.model.servers import DIALECTS
 from joulegate.model.settlement import (
     Alike,
     Balance,
@@ -73,7 +72,6 @@ from joulegate.model.status import (
 )
 
 __all__ = [
-    "DIALECTS",
     "WORKLESS",
     "Alike",
     "Asked",

@@ -20,6 +20,7 @@ from joulegate.ports.protocols import (
     ResponseFilter,
     Rewrite,
     Route,
+    WritesErrors,
     about,
     by_name,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "Rewrite",
     "Route",
     "WebsocketObserver",
+    "WritesErrors",
     "about",
     "by_name",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -30,7 +30,8 @@ class Route(Struct, frozen=True):
     reads_body: bool = True
     """The request body may say the model or the size of the work."""
     dialect: str = "openai"
-    """How errors of the gate are written for this caller: one of ``joulegate.model.DIALECTS``."""
+    """How errors of the gate are written for this caller: the name of a protocol or server that
+    ``WritesErrors``, or ``plain`` for a line of text."""
     model: str | None = None
     """The model, where the path names it."""
     places: Places | None = None
@@ -147,6 +148,15 @@ class Observer(Protocol):
 
     def streamed(self) -> bool:
         """Whether the answer is a stream of parts."""
+        ...
+
+
+@runtime_checkable
+class WritesErrors(Protocol):
+    """A protocol or a server whose clients read errors in a form of their own; its name is the dialect."""
+
+    def error(self, status: int, code: str, message: str) -> object:
+        """Return the JSON document of an error of the gate's own; ``code`` is a stable word for programs."""
         ...
 
 

@@ -24,6 +24,9 @@ _PATH = re.compile(r"(?:/[^/]+)*?/v1/messages(?P<rest>/(?:count_tokens|render|ba
 _TEXT = re.compile(rb'"(?:text|thinking|partial_json)"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
 """New text of an event. It cannot match inside a string: a quotation mark has a backslash there."""
 
+_ERRORS = {400: "invalid_request_error", 404: "not_found_error", 503: "overloaded_error"}
+"""https://docs.claude.com/en/api/errors; every other one is ``api_error``."""
+
 
 class Plugin:
     """Knows ``/v1/messages``, behind any prefix."""
@@ -56,6 +59,12 @@ class Plugin:
     def observer(self, route: Route, headers: Headers) -> Observer:
         """Return a fresh listener for one exchange."""
         return (AnthropicMessage if route is _MESSAGES else Listener)(headers, model=route.model)
+
+    def error(self, status: int, code: str, message: str) -> object:
+        """Return an error as the clients of this protocol read it."""
+        del code
+        kind = _ERRORS.get(status, "api_error")
+        return {"type": "error", "error": {"type": kind, "message": message}}
 
 
 class AnthropicMessage(Listener):

@@ -58,6 +58,11 @@ class Plugin:
         state = _state(answer)
         return bool(state.get("job_count")) and state.get("job") == _JOBS.get(left.path)
 
+    def error(self, status: int, code: str, message: str) -> object:
+        """Return an error as this server's clients read it."""
+        del status
+        return {"error": code, "detail": message, "body": "", "errors": message}
+
 
 def _state(answer: ServerAnswer) -> Members:
     state = answer.members().get("state")

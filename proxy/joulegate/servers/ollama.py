@@ -17,3 +17,8 @@ class Plugin:
     def recognise(self, members: Members) -> Sign | None:
         """Return what the answer shows, or ``None`` if it is another server's."""
         return sign_of(members, "version")
+
+    def error(self, status: int, code: str, message: str) -> object:
+        """Return an error as this server's clients read it."""
+        del status, code
+        return {"error": message}

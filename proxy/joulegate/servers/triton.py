@@ -16,3 +16,8 @@ class Plugin:
         if members.get("name") != "triton" or "extensions" not in members:
             return None
         return Sign(text(members.get("version")))
+
+    def error(self, status: int, code: str, message: str) -> object:
+        """Return an error as this server's clients read it."""
+        del status, code
+        return {"error": message}

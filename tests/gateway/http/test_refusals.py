@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from joulegate.gateway.http.refusals import FAILURES, Refusal, failure, response
-from joulegate.model import DIALECTS, Outcome
+from joulegate.gateway.http.refusals import FAILURES, Refusal, failure, form_of, response
+from joulegate.model import Outcome
 
 UPSTREAM_FAULTS = {
     Outcome.UPSTREAM_REFUSED: 502,
@@ -69,10 +69,10 @@ def test_the_dialects_keep_their_own_words() -> None:
     assert (anthropic["type"], anthropic["error"]["type"]) == ("error", "overloaded_error")
 
 
-def test_every_dialect_is_known() -> None:
-    """No two of them that ports name are written alike but those that say so."""
-    written = [response(Refusal(404, "c", "m"), name, method="GET", close=False) for name in DIALECTS]
-    assert len(set(written)) == len(DIALECTS) - 1  # ollama and triton
+def test_a_name_that_writes_no_errors_is_plain() -> None:
+    """A plug-in without a form of its own, and a name of none, get a line of text."""
+    assert [form_of(name) for name in ("plain", "vllm", "nobody")] == [None] * 3
+    assert form_of("openai")
 
 
 def test_plain_text_is_for_everyone_else() -> None:

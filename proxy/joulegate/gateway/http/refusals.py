@@ -1,11 +1,15 @@
-"""What the gate itself says to a client: one table from outcome to status, in the caller's dialect. Pure."""
+"""What the gate itself says to a client: one table from outcome to status, in the caller's dialect."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 
 from msgspec import Struct
 
+from joulegate import plugins
 from joulegate.gateway.http.headers import status_lines
 from joulegate.model import Outcome
+from joulegate.ports import WritesErrors
 
 
 class Refusal(Struct, frozen=True):
@@ -35,11 +39,8 @@ _REASONS = {
     503: b"Service Unavailable", 504: b"Gateway Timeout",
 }  # fmt: skip
 
-_ANTHROPIC = {400: "invalid_request_error", 404: "not_found_error", 503: "overloaded_error"}
-"""https://docs.claude.com/en/api/errors; every other one is ``api_error``."""
-
-_FLAT = frozenset({"ollama", "triton"})
-"""``{"error": "…"}``; so do Hugging Face's toolkit and BentoML."""
+Form = Callable[[int, str, str], object]
+"""The JSON document of an error, from status, code and message."""
 
 
 def failure(outcome: Outcome, detail: str = "") -> Refusal:
@@ -57,24 +58,20 @@ def response(refusal: Refusal, dialect: str, *, method: str, close: bool, extra:
     return head if method == "HEAD" else head + body
 
 
+@cache
+def form_of(dialect: str) -> Form | None:
+    """Return how the protocol or the server of this name writes errors; ``None`` is a line of text."""
+    for kind in ("protocols", "servers"):
+        if dialect in plugins.names(kind):
+            plugin = plugins.load(kind, dialect).Plugin()
+            if isinstance(plugin, WritesErrors):
+                return plugin.error
+    return None
+
+
 def _body(refusal: Refusal, dialect: str) -> tuple[bytes, bytes]:
     message = f"joulegate: {refusal.message}"
-    if dialect == "plain":
+    form = form_of(dialect)
+    if form is None:
         return f"{message}\n".encode("utf-8", "replace"), b"text/plain; charset=utf-8"
-    return json.dumps(_document(refusal, dialect, message)).encode(), b"application/json"
-
-
-def _document(refusal: Refusal, dialect: str, message: str) -> object:
-    if dialect == "anthropic":
-        return {
-            "type": "error",
-            "error": {"type": _ANTHROPIC.get(refusal.status, "api_error"), "message": message},
-        }
-    if dialect in _FLAT:
-        return {"error": message}
-    if dialect == "torchserve":
-        return {"code": refusal.status, "type": refusal.code, "message": message}
-    if dialect == "a1111":
-        return {"error": refusal.code, "detail": message, "body": "", "errors": message}
-    kind = "invalid_request_error" if refusal.status < 500 else "server_error"
-    return {"error": {"message": message, "type": kind, "param": None, "code": refusal.code}}
+    return json.dumps(form(refusal.status, refusal.code, message)).encode(), b"application/json"
