@@ -29,8 +29,8 @@ from joulegate.meter.admin.api import application
 from joulegate.meter.meter import Deliver, Meter
 from joulegate.meter.recording.recorder import Recorder
 from joulegate.meter.sampling.foreign_processes import ForeignProcesses
-from joulegate.meter.sampling.sampler import Sampler
-from joulegate.meter.state.meter_state import MeterSetup, Sampling
+from joulegate.meter.sampling.sampler import Sampler, Sampling
+from joulegate.meter.state.meter_state import MeterSetup
 from joulegate.model import DeviceId, UpstreamSetup
 from joulegate.ports import CarbonSource, Exporter, ProcessObserver
 from joulegate.units import Microwatts

@@ -17,11 +17,10 @@ from joulegate.ledger.sqlite import Ledger
 from joulegate.log import logger
 from joulegate.meter.requests.record_writer import RecordWriter
 from joulegate.meter.requests.settlement import Settlement, Settlements
-from joulegate.meter.sampling.sampler import ReaderHealth
+from joulegate.meter.sampling.sampler import ReaderHealth, Sampling
 from joulegate.meter.state.meter_state import (
     Gates,
     MeterSetup,
-    Sampling,
     Served,
     Upstreams,
     boundary,

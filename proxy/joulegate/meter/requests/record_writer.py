@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from joulegate.attribution.maths.shares import split
-from joulegate.meter.totals.labels import clean
+from joulegate.meter.requests.text import clean
 from joulegate.model import (
     Asked,
     Component,

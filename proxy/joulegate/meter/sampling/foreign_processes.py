@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from joulegate.clock import monotonic
 from joulegate.errors import SourceUnavailable
 from joulegate.log import logger
-from joulegate.meter.sampling.sampler import ReaderHealth
-from joulegate.meter.state.meter_state import Sampling
+from joulegate.meter.sampling.sampler import ReaderHealth, Sampling
 from joulegate.model import Device, DeviceId, DeviceLoad, ProcessUse
 from joulegate.ports import ProcessObserver
 from joulegate.units import NANO, Nanoseconds, seconds

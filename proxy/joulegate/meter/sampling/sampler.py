@@ -8,6 +8,7 @@ a stalled one is never joined, so nothing waits for a driver.
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -42,6 +43,22 @@ class ReaderHealth(Struct, frozen=True):
     """The last good reading."""
     power: Microwatts | None = None
     """As read, or what the counter rose by over about a second where the source reads no power."""
+
+
+class Sampling(Protocol):
+    """What the meter needs of a sampler."""
+
+    def start(self) -> None:
+        """Begin to read."""
+        ...
+
+    def stop(self) -> bool:
+        """End the reading."""
+        ...
+
+    def health(self) -> Mapping[DeviceId, ReaderHealth]:
+        """Return the state of every device."""
+        ...
 
 
 class Watch:

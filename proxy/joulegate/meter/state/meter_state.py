@@ -1,7 +1,6 @@
 """Puts the meter's status together from its parts. Pure."""
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -66,22 +65,6 @@ class MeterSetup(Struct, frozen=True):
     """Identity of this boot of the host: ``/proc/sys/kernel/random/boot_id``."""
     models: tuple[ModelConfig, ...] = ()
     """What models were made for, as configured."""
-
-
-class Sampling(Protocol):
-    """What the meter needs of a sampler."""
-
-    def start(self) -> None:
-        """Begin to read."""
-        ...
-
-    def stop(self) -> bool:
-        """End the reading."""
-        ...
-
-    def health(self) -> Mapping[DeviceId, ReaderHealth]:
-        """Return the state of every device."""
-        ...
 
 
 class Gates:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.meter.totals.labels import LONGEST, clean
+from joulegate.meter.requests.text import LONGEST, clean
 
 
 @given(st.text(st.characters()))
