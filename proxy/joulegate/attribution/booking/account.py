@@ -68,7 +68,7 @@ class Account(Struct, eq=False, gc=False):
         if others is not None:
             self.first_alternatives = self.first_alternatives + others
 
-    def describe(self, service: Seconds, guessed_prompt: bool, hidden_cache: bool, misfit: float) -> None:
+    def describe(self, *, service: Seconds, guessed_prompt: bool, hidden_cache: bool, misfit: float) -> None:
         """Record what was found of the request at the last look: its error bar depends on it."""
         self.service, self.guessed_prompt = service, guessed_prompt
         self.hidden_cache, self.misfit = hidden_cache, misfit

@@ -76,7 +76,12 @@ def describe(features: WindowFeatures, shares: Shares, accounts: Sequence[Accoun
         some = accounts[first : first + len(track.requests)]
         found = zip(some, track.service.tolist(), track.guessed.tolist(), strict=True)
         for account, service, guessed in found:
-            account.describe(service, guessed, track.hidden_cache, shares.misfit)
+            account.describe(
+                service=service,
+                guessed_prompt=guessed,
+                hidden_cache=track.hidden_cache,
+                misfit=shares.misfit,
+            )
         first += len(some)
 
 

@@ -5,6 +5,7 @@ Whatever drifts in common cancels. What is left over is idle power, or a foreign
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from joulegate.attribution.features.cells import sums
 from joulegate.attribution.features.columns import Matrix
@@ -24,45 +25,51 @@ AROUND_WINDOWS = 7
 """Windows, some two seconds, over which reports on processes and the counter are held together."""
 
 
-def scaled(
-    features: WindowFeatures,
-    matrix: Matrix,
-    modelled: Floats,
-    others: Floats,
-    static: Floats,
-    quiet: Floats,
-    method: str,
-    foreign_model: Floats,
-) -> Shares:
-    """Scale modelled shares to the counter, window by window."""
+class Modelled(Struct, frozen=True):
+    """What a model expects of some windows, in J."""
+
+    requests: Floats
+    """Of each claim."""
+    alternatives: Floats
+    """``requests`` by the fits that leave out a block of the past each, a column a fit."""
+    static: Floats
+    """Of ``requests``: what the devices draw just for being awake."""
+    idle: Floats
+    """Of each window."""
+    foreign: Floats
+    """Of each window: what foreign processes draw."""
+    method: str
+
+
+def scaled(features: WindowFeatures, matrix: Matrix, model: Modelled) -> Shares:
+    """Return the modelled shares, scaled to the counter window by window."""
     windows, window = features.cells.windows, matrix.claims.window
-    total = sums(window, modelled, windows)
-    idle = np.where(total > 0, np.minimum(quiet, features.energy), features.energy)
-    spare = (
-        np.maximum(features.energy - SPARE_IDLE * quiet, 0.0)
-        if features.devices.idle_known
-        else np.zeros(windows)
-    )
+    energy, total = features.energy, sums(window, model.requests, windows)
+    idle = np.where(total > 0, np.minimum(model.idle, energy), energy)
+    spare = np.zeros(windows)
+    if features.devices.idle_known:
+        spare = np.maximum(energy - SPARE_IDLE * model.idle, 0.0)
     foreign = np.where(total > 0, 0.0, spare)
-    excess = features.energy - np.minimum(quiet, features.energy)
-    foreign = np.where(foreign_model > 0, _beside(excess, total, foreign_model), foreign)
-    foreign += _surplus(features.energy - idle - foreign, total) if method == "model" else 0.0
-    idle = np.where(total > 0, idle, features.energy - foreign)
-    if method == "model":
-        brief = sums(window, np.where(_brief(features)[matrix.claims.request], modelled, 0.0), windows)
-        idle = _evened(features.energy - foreign, idle, total, brief * _quiet_part(matrix))
-    measured = np.maximum(features.energy - idle - foreign, 0.0)
+    excess = energy - np.minimum(model.idle, energy)
+    foreign = np.where(model.foreign > 0, _beside(excess, total, model.foreign), foreign)
+    fitted = model.method == "model"
+    foreign += _surplus(energy - idle - foreign, total) if fitted else 0.0
+    idle = np.where(total > 0, idle, energy - foreign)
+    if fitted:
+        brief = sums(window, np.where(_brief(features)[matrix.claims.request], model.requests, 0.0), windows)
+        idle = _evened(energy - foreign, idle, total, brief * _quiet_part(matrix))
+    measured = np.maximum(energy - idle - foreign, 0.0)
     factor = np.divide(measured, total, out=np.zeros(windows), where=total > 0)[window]
-    totals = np.zeros((windows, others.shape[1]))
-    np.add.at(totals, window, others)
+    totals = np.zeros((windows, model.alternatives.shape[1]))
+    np.add.at(totals, window, model.alternatives)
     rates = np.divide(measured[:, None], totals, out=np.zeros_like(totals), where=totals > 0)
     return Shares(
-        claims=Claims(window, matrix.claims.request, modelled * factor),
+        claims=Claims(window, matrix.claims.request, model.requests * factor),
         idle=idle,
         unattributed=foreign,
-        method=method,
-        static=np.minimum(static, modelled * factor),
-        alternatives=others * rates[window],
+        method=model.method,
+        static=np.minimum(model.static, model.requests * factor),
+        alternatives=model.alternatives * rates[window],
     )
 
 

@@ -25,7 +25,7 @@ from joulegate.attribution.features.window_features import Shares, WindowFeature
 from joulegate.attribution.maths.arrays import Floats, Seconds
 from joulegate.attribution.maths.fit import BLOCKS, Fit, fit, scales, trust
 from joulegate.attribution.rules.lag import LagScan
-from joulegate.attribution.rules.scaling import scaled
+from joulegate.attribution.rules.scaling import Modelled, scaled
 from joulegate.attribution.rules.tokens import Rule as Tokens
 from joulegate.units import NANO, Nanoseconds, nanoseconds
 
@@ -100,12 +100,17 @@ class Rule:
         work, presence = matrix.claims.value[:, :-1], matrix.claims.value[:, -1]
         ours = 1 - features.load.taken
         static = fixed * presence * ours[matrix.claims.window]
-        modelled = work @ x + static
-        others = work @ without.T + static[:, None]
         quiet = features.devices.idle_power * np.maximum(matrix.seconds - matrix.active, 0.0)
         quiet += matrix.tails @ self._tail_power(features.devices.idle_power)
-        foreign_model = self._foreign_model(features, matrix, quiet)
-        shares = scaled(features, matrix, modelled, others, static, quiet * ours, self._method, foreign_model)
+        model = Modelled(
+            requests=work @ x + static,
+            alternatives=work @ without.T + static[:, None],
+            static=static,
+            idle=quiet * ours,
+            foreign=self._foreign_model(features, matrix, quiet),
+            method=self._method,
+        )
+        shares = scaled(features, matrix, model)
         shares.misfit = self._off
         return shares
 
