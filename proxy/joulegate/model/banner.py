@@ -14,7 +14,7 @@ class FoundUpstream(Struct, frozen=True):
     takes: str
     """Which requests go there, in words, for example ``/image`` or ``everything else``."""
     server: str | None = None
-    """Type and version, for example ``llama.cpp b4567``; ``None`` is not known."""
+    """Type and version as people read them; ``None`` is not known."""
     models: tuple[str, ...] = ()
     devices: tuple[str, ...] | None = ()
     """Devices it works on; ``None`` if they are not of this host or not known."""

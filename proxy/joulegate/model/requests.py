@@ -180,7 +180,7 @@ _OUTCOMES = {
 
 
 class Node(Struct, frozen=True, array_like=True, gc=False):
-    """A step of a job that has several, for example a node of a ComfyUI graph."""
+    """A step of a job that has several, for example a node of a graph."""
 
     name: str
     """The server's own name of it, unique in the job."""

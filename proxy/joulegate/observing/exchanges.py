@@ -243,7 +243,7 @@ class Listener:
         return self._splitter is not None
 
     def _look_elsewhere(self) -> None:
-        """Record that Ollama passed the request on, whichever language it was in."""
+        """Record that the server passed the request on to another host, whichever language it was in."""
         asked = self._request.found().members.get("model", b"") if self._request else b""
         if asked[-6:].lower() == b'cloud"' and passed_on(word(asked), self.answer_model):
             self.accounts.facts = msgspec.structs.replace(self.accounts.facts, work=WorkClass.REMOTE)

@@ -10,6 +10,7 @@ from joulegate.ports.channel import EventHandler, EventSink, GateControl
 from joulegate.ports.exporters import Continuous, Exporter
 from joulegate.ports.jobs import JobObserver, JobProtocol, WebsocketObserver
 from joulegate.ports.protocols import (
+    USUAL_DIALECT,
     About,
     Conclusion,
     Fields,
@@ -27,6 +28,7 @@ from joulegate.ports.protocols import (
 from joulegate.ports.sources import EnergySource, ProcessLocator, ProcessObserver
 
 __all__ = [
+    "USUAL_DIALECT",
     "About",
     "Attributor",
     "CarbonSource",

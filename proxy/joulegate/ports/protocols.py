@@ -20,6 +20,10 @@ class Places(Struct, frozen=True):
     answer: Mapping[str, tuple[str, ...]]
 
 
+USUAL_DIALECT = "openai"
+"""The form of errors that most clients read, so that of routes that say nothing and of unknown callers."""
+
+
 class Route(Struct, frozen=True):
     """A route that a protocol knows."""
 
@@ -29,7 +33,7 @@ class Route(Struct, frozen=True):
     work: WorkClass = WorkClass.INFERENCE
     reads_body: bool = True
     """The request body may say the model or the size of the work."""
-    dialect: str = "openai"
+    dialect: str = USUAL_DIALECT
     """How errors of the gate are written for this caller: the name of a protocol or server that
     ``WritesErrors``, or ``plain`` for a line of text."""
     model: str | None = None

@@ -19,8 +19,8 @@ from joulegate.units import Nanoseconds
 REFUSALS = (400, 422, 500)
 """Status of a server that does not know a field of the request; 500 where a gateway hides its 400."""
 _USAGE = (b"stream_options", b"include_usage")
-"""What a refusal names: pydantic's ``extra_forbidden`` with its place, serde's ``unknown field``, OpenAI's
-``Unrecognized request argument supplied``, Bedrock's ``extraneous key [include_usage]``."""
+"""What a refusal names: the field that is not known, whether as ``extra_forbidden`` with its place, as
+``unknown field``, as ``Unrecognized request argument supplied`` or as ``extraneous key [include_usage]``."""
 _SMALL = 64 * 1024
 """Bytes of a refusal that are kept back."""
 UNHEARD = 8 * 1024

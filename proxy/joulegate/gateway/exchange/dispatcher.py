@@ -25,7 +25,7 @@ from joulegate.gateway.spans.ids import SpanIds, client_request_id
 from joulegate.gateway.spans.observation import GENERIC, Observation, choose
 from joulegate.gateway.spans.request_span import Identity, RequestSpan
 from joulegate.gateway.upstreams import Upstream, Upstreams
-from joulegate.ports import Headers, InferenceProtocol, Route
+from joulegate.ports import USUAL_DIALECT, Headers, InferenceProtocol, Route
 from joulegate.units import Nanoseconds
 
 WAYS = 1024
@@ -286,7 +286,7 @@ class Dispatcher:
         head: RequestHead,
         body: bytes | RequestBody,
         refusal: Refusal,
-        dialect: str = "openai",
+        dialect: str = USUAL_DIALECT,
     ) -> None:
         """Answer in the caller's dialect; a body that is not read to its end costs the connection."""
         self._context.refuse(refusal.code)

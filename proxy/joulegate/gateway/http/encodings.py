@@ -36,7 +36,7 @@ _WINDOW_LOG = 23
 """8 MiB, the largest window that RFC 9659 lets a server use."""
 
 _FIELDS = (b"content-encoding", b"x-body-compressed")
-"""The second one is SGLang's, for requests."""
+"""The second one is of no standard and stands in requests."""
 
 
 class Undecodable(Exception):

@@ -10,7 +10,7 @@ from joulegate.ports import Headers
 
 _BEARER = b"bearer "
 _CREDENTIALS = (b"authorization", b"x-api-key", b"api-key")
-"""``X-API-Key`` as Anthropic's clients send it, ``api-key`` as Azure's do."""
+"""The two names without a scheme are those of clients of hosted services."""
 
 
 class Tenants(Struct, frozen=True):
