@@ -72,6 +72,26 @@ def test_an_installed_server_is_recognised_read_and_stopped(run: Run) -> None:
     assert result.stdout.splitlines() == [told, error], result.stderr
 
 
+BROKEN = """
+from joulegate.gateway.http.refusals import Refusal, response
+
+class Unwritable:
+    def error(self, status, code, message):
+        raise KeyError("no such word")
+
+import captioner_server
+captioner_server.Plugin = Unwritable
+answer = response(Refusal(502, "c", "why"), "captioner", method="POST", close=True)
+print(answer.partition(b"\\r\\n\\r\\n")[2].decode())
+"""
+
+
+def test_a_form_of_errors_that_raises_costs_no_answer(run: Run) -> None:
+    """The client then gets the line of text."""
+    result = run("-c", BROKEN)
+    assert "joulegate: why" in result.stdout.splitlines(), result.stderr
+
+
 def test_a_route_may_speak_its_dialect(run: Run, tmp_path: Path) -> None:
     """``dialect`` takes its name too; a server without a form of errors is refused with the remedy."""
     file = tmp_path / "joulegate.toml"

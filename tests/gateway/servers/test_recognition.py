@@ -31,6 +31,13 @@ class Circular(Original):
     imitates = ("copy",)
 
 
+class Broken(Original):
+    """A plug-in with a mistake."""
+
+    def recognise(self, members: Members) -> Sign | None:
+        raise KeyError("no such member")
+
+
 async def answers(path: str) -> ServerAnswer:
     status = 200 if path in {"/version", "/copy"} else 404
     return ServerAnswer(status, {}, json.dumps({"version": "7"}).encode())
@@ -42,6 +49,12 @@ async def test_who_imitates_is_asked_first() -> None:
         assert list(in_order(servers)) == ["copy", "original"]
         found = await recognise(answers, in_order(servers))
         assert (found.kind, found.text()) == ("copy", "Copy 1")
+
+
+async def test_a_plugin_that_raises_hides_no_other() -> None:
+    """A mistake in one plug-in costs neither the look nor the gate: the next one is asked."""
+    found = await recognise(answers, {"broken": Broken(), "original": Original()})
+    assert found.kind == "original"
 
 
 def test_a_circle_of_imitation_loses_no_server() -> None:

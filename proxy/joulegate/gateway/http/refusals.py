@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from joulegate import plugins
 from joulegate.gateway.http.headers import status_lines
+from joulegate.log import logger
 from joulegate.model import Outcome
 from joulegate.ports import WritesErrors
 
@@ -71,7 +72,10 @@ def form_of(dialect: str) -> Form | None:
 
 def _body(refusal: Refusal, dialect: str) -> tuple[bytes, bytes]:
     message = f"joulegate: {refusal.message}"
-    form = form_of(dialect)
-    if form is None:
-        return f"{message}\n".encode("utf-8", "replace"), b"text/plain; charset=utf-8"
-    return json.dumps(form(refusal.status, refusal.code, message)).encode(), b"application/json"
+    try:
+        form = form_of(dialect)
+        if form is not None:
+            return json.dumps(form(refusal.status, refusal.code, message)).encode(), b"application/json"
+    except Exception as error:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the client gets an answer)
+        logger("gateway").warning("dialect.failed", dialect=dialect, error=repr(error))
+    return f"{message}\n".encode("utf-8", "replace"), b"text/plain; charset=utf-8"

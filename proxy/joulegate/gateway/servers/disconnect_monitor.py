@@ -6,12 +6,13 @@ task looks after all such requests of one upstream; it asks the server's own gau
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from joulegate.errors import UpstreamError
 from joulegate.gateway.http.background_tasks import BackgroundTasks
 from joulegate.gateway.http.call import call
 from joulegate.gateway.http.pool import Pool
-from joulegate.gateway.servers.recognition import every
+from joulegate.gateway.servers.recognition import answer_of, every
 from joulegate.gateway.spans.request_span import CloseSpan
 from joulegate.model import Outcome
 from joulegate.ports.servers import (
@@ -83,7 +84,9 @@ class DisconnectMonitor:
         server = every().get(kind)
         if server is None:
             return False
-        ending = server.stop(left) if isinstance(server, StopsWork) else None
+        ending = (
+            answer_of(server, partial(server.stop, left), None) if isinstance(server, StopsWork) else None
+        )
         if ending is None and not isinstance(server, ReportsLoad):
             return False
         self._gone.append(WatchedDisconnect(t, left, ending, depart()))
@@ -124,7 +127,8 @@ class DisconnectMonitor:
                 mine = self._alone and not self._others() and len(self._gone) == 1
                 if not mine or not isinstance(server, ConfirmsRequest):
                     return
-                if not server.runs(left, await call(self._pool, "GET", ending.before)):
+                shown = await call(self._pool, "GET", ending.before)
+                if not answer_of(server, partial(server.runs, left, shown), False):  # noqa: FBT003, RUF100
                     return
             await call(self._pool, ending.method, ending.path, ending.body)
         except UpstreamError:
@@ -134,9 +138,10 @@ class DisconnectMonitor:
         if not isinstance(server, ReportsLoad):
             return None
         try:
-            return server.running(await call(self._pool, "GET", server.gauge))
+            shown = await call(self._pool, "GET", server.gauge)
         except UpstreamError:
             return None
+        return answer_of(server, partial(server.running, shown), None)
 
     def _judge(self, running: int | None, now: Nanoseconds) -> None:
         """Close what has stopped; what nothing is known of is closed as of when its client left."""

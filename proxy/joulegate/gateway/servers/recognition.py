@@ -5,12 +5,14 @@ sign of any plug-in is of no known kind.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from joulegate import plugins
+from joulegate.log import logger
 from joulegate.ports.servers import (
     AnswersQuestion,
     Imitates,
@@ -35,6 +37,7 @@ Ask = Callable[[str], Awaitable[ServerAnswer]]
 """Sends ``GET`` of a path. Raises ``UpstreamError`` if there is no answer."""
 Servers = Mapping[str, Server]
 """The plug-ins by name."""
+T = TypeVar("T")
 
 
 @cache
@@ -61,6 +64,15 @@ def in_order(servers: Servers) -> dict[str, Server]:
     return order
 
 
+def answer_of(server: object, question: Callable[[], T], otherwise: T) -> T:
+    """Return what a plug-in answers to a question; one that raises is logged and has answered otherwise."""
+    try:
+        return question()
+    except Exception as error:  # noqa: BLE001, RUF100 (a plug-in may raise anything; the traffic goes on)
+        logger("gateway").warning("server.plugin_failed", plugin=type(server).__module__, error=repr(error))
+        return otherwise
+
+
 def work_of(kind: str) -> str:
     """Return the kind of work that settlement goes by: ``llm``, ``image``, or ``auto`` for either."""
     server = every().get(kind)
@@ -83,7 +95,7 @@ async def recognise(ask: Ask, servers: Servers | None = None) -> ServerIdentity:
             continue
         if server.question not in answers:
             answers[server.question] = await ask(server.question)
-        sign = server.recognise(answers[server.question].members())
+        sign = answer_of(server, partial(server.recognise, answers[server.question].members()), None)
         if sign:
             return await _told(ask, servers, ServerIdentity(name, sign.version, sign.models or names))
     if first.status in {401, 403}:
