@@ -25,13 +25,14 @@ from joulegate import clock
 from joulegate.app.memory import collect_seldom
 from joulegate.app.protocols import protocols
 from joulegate.channel.sender import EventSender
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import endpoint
 from joulegate.gateway.exchange.dispatcher import Dispatcher
 from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.http.body import BodyTerms
 from joulegate.gateway.http.client_connection import ClientServer
 from joulegate.gateway.http.upstream_connection import UpstreamConnection
-from joulegate.gateway.policy.settings import GateSettings, Target
+from joulegate.gateway.policy.settings import GateSettings
 from joulegate.gateway.upstreams import Upstreams
 from joulegate.model import GateReport, SpanClosed, SpanEvent
 
@@ -95,7 +96,7 @@ class Bench:
     """A gate between two pipes."""
 
     def __init__(self, sink: Any) -> None:
-        target = Target("llm", (endpoint("http://127.0.0.1:1"),))
+        target = UpstreamConfig("llm", (endpoint("http://127.0.0.1:1"),))
         self.sink = sink
         context = GateContext(GateSettings((target,)), sink, clock.monotonic, clock.wall)
         upstreams = Upstreams((target,), context, protocols())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from joulegate.budgets.windows import Budget, Budgets, matches
 from joulegate.config import BudgetConfig, MatchConfig
+from joulegate.config.quantities import limit
 from joulegate.model import (
     BudgetCharge,
     Emissions,
@@ -63,14 +64,14 @@ def record(end: Nanoseconds, energy: int | None = 5, mass: int | None = None, **
 )
 def test_periods_are_those_of_the_calendar(period: Any, start: tuple[int, ...], end: tuple[int, ...]) -> None:
     """A month begins on its first day at midnight of the budget's timezone, a week on Monday."""
-    budget = Budget(BudgetConfig("b", "1 kWh", period, "Europe/Berlin"))
+    budget = Budget(BudgetConfig("b", limit("1 kWh"), period, "Europe/Berlin"))
     found = budget.period(wall(2026, 3, 18, 14, 30, zone="Europe/Berlin"))
     assert found == tuple(wall(*(*t, 0)[:5], zone="Europe/Berlin") for t in (start, end))
 
 
 def test_the_day_on_which_clocks_change_has_23_hours() -> None:
     """Summer time shortens the day, and its budget's period with it."""
-    budget = Budget(BudgetConfig("b", "1 kWh", "day", "Europe/Berlin"))
+    budget = Budget(BudgetConfig("b", limit("1 kWh"), "day", "Europe/Berlin"))
     start, end = budget.period(wall(2026, 3, 29, 12, zone="Europe/Berlin"))
     assert end - start == 23 * 3600 * 10**9
 
@@ -82,7 +83,7 @@ def test_the_day_on_which_clocks_change_has_23_hours() -> None:
 )
 def test_periods_follow_one_another_without_gap_or_overlap(period: Any, zone: str, when: datetime) -> None:
     """Every instant lies in exactly one period, also when clocks change or a zone skips a day."""
-    budget = Budget(BudgetConfig("b", "1 kWh", period, zone))
+    budget = Budget(BudgetConfig("b", limit("1 kWh"), period, zone))
     now = Nanoseconds(int(when.timestamp()) * 10**9)
     start, end = budget.period(now)
     assert start <= now < end
@@ -92,7 +93,7 @@ def test_periods_follow_one_another_without_gap_or_overlap(period: Any, zone: st
 
 def test_use_is_that_of_the_present_period_and_the_total_never_falls() -> None:
     """At the turn of the day the use begins anew; the counter of all charges goes on."""
-    budgets = Budgets([BudgetConfig("day", "1 kWh", "day")])
+    budgets = Budgets([BudgetConfig("day", limit("1 kWh"), "day")])
     for end in (wall(2026, 3, 18, 23), wall(2026, 3, 19, 1), wall(2026, 3, 19, 2)):
         budgets.take(budgets.charges(record(end)))
     (before,), (after,) = budgets.status(wall(2026, 3, 18, 23)), budgets.status(wall(2026, 3, 19, 23))
@@ -103,7 +104,7 @@ def test_use_is_that_of_the_present_period_and_the_total_never_falls() -> None:
 
 def test_a_request_is_charged_to_the_period_of_its_end() -> None:
     """A request over midnight is the new day's."""
-    budget = Budget(BudgetConfig("day", "1 kWh", "day"))
+    budget = Budget(BudgetConfig("day", limit("1 kWh"), "day"))
     (charge,) = [
         budget.charge(record(wall(2026, 3, 19), started=wall(2026, 3, 18), duration=wall(1970, 1, 2)))
     ]
@@ -112,10 +113,10 @@ def test_a_request_is_charged_to_the_period_of_its_end() -> None:
 
 def test_a_budget_of_mass_counts_micrograms_and_an_unknown_is_not_charged() -> None:
     """Grams are charged where emissions are known; nothing is charged as zero."""
-    budgets = Budgets([BudgetConfig("co2", "8 kg")])
+    budgets = Budgets([BudgetConfig("co2", limit("8 kg"))])
     assert [charge.amount for charge in budgets.charges(record(wall(2026, 3, 1), mass=7))] == [7]
     assert budgets.charges(record(wall(2026, 3, 1), mass=None)) == ()
-    assert Budgets([BudgetConfig("e", "8 kWh")]).charges(record(wall(2026, 3, 1), energy=None)) == ()
+    assert Budgets([BudgetConfig("e", limit("8 kWh"))]).charges(record(wall(2026, 3, 1), energy=None)) == ()
     assert budgets.status(wall(2026, 3, 1))[0].unit == "grams"
 
 
@@ -138,7 +139,7 @@ def test_all_given_fields_must_agree(match: MatchConfig, agrees: bool) -> None:
 
 def test_charges_of_the_ledger_open_the_budgets() -> None:
     """After a restart the use goes on where it was; a budget that is gone is left alone."""
-    budgets = Budgets([BudgetConfig("day", "1 kWh", "day")])
+    budgets = Budgets([BudgetConfig("day", limit("1 kWh"), "day")])
     budgets.take(
         [
             BudgetCharge("day", wall(2026, 3, 18), 40),

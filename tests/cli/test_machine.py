@@ -11,6 +11,7 @@ import trustme
 
 from joulegate.cli.findings import Finding, Mark
 from joulegate.cli.machine import _nvidia_driver, look, smallest_step
+from joulegate.config.addresses import address, endpoint
 from joulegate.config.structs import Config, LedgerConfig, ListenConfig, UpstreamConfig
 
 
@@ -20,7 +21,7 @@ def looked(config: Config) -> dict[str, Finding]:
 
 def config(tmp_path: Path, **changes: Any) -> Config:
     values = {
-        "listen": ListenConfig("127.0.0.1:0", "127.0.0.1:0"),
+        "listen": ListenConfig(address("127.0.0.1:0"), address("127.0.0.1:0")),
         "ledger": LedgerConfig(str(tmp_path / "new" / "ledger.db")),
     }
     return Config(**{**values, **changes})
@@ -38,21 +39,27 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     """Another program on the port is bad, with the option that helps."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        found = looked(config(tmp_path, listen=ListenConfig(address, "127.0.0.1:1")))["proxy"]
+        found = looked(config(tmp_path, listen=ListenConfig(address(address), address("127.0.0.1:1"))))[
+            "proxy"
+        ]
     assert found.mark is Mark.BAD
     assert "--listen" in found.remedy
 
 
 def test_joulegate_is_there_already(tmp_path: Path, fake_meter: Any) -> None:
     """A running joulegate on the port is no fault."""
-    found = looked(config(tmp_path, listen=ListenConfig("127.0.0.1:0", fake_meter.address)))["metrics"]
+    found = looked(
+        config(tmp_path, listen=ListenConfig(address("127.0.0.1:0"), address(fake_meter.address)))
+    )["metrics"]
     assert found.mark is Mark.NOTE
     assert "joulegate 0.1.0 runs here already" in found.found
 
 
 def test_an_address_of_another_machine(tmp_path: Path) -> None:
     """An address that is not ours cannot be listened on."""
-    found = looked(config(tmp_path, listen=ListenConfig("192.0.2.1:80", "127.0.0.1:0")))["proxy"]
+    found = looked(config(tmp_path, listen=ListenConfig(address("192.0.2.1:80"), address("127.0.0.1:0"))))[
+        "proxy"
+    ]
     assert found.mark is Mark.BAD
     assert "Cannot assign" in found.found
 
@@ -68,8 +75,8 @@ def test_a_ledger_that_cannot_be_written(tmp_path: Path) -> None:
 def test_upstreams(tmp_path: Path, fake_meter: Any) -> None:
     """A server that is up is good, one that is down worth a note: joulegate waits for it."""
     upstreams = (
-        UpstreamConfig("up", f"http://{fake_meter.address}"),
-        UpstreamConfig("down", "http://127.0.0.1:1"),
+        UpstreamConfig("up", (endpoint(f"http://{fake_meter.address}"),)),
+        UpstreamConfig("down", (endpoint("http://127.0.0.1:1"),)),
     )
     found = looked(config(tmp_path, upstream=upstreams))
     assert found["upstream up"].mark is Mark.GOOD
@@ -110,7 +117,10 @@ def test_servers_are_asked_what_they_are(tmp_path: Path) -> None:
     with HTTPServer(("127.0.0.1", 0), Vllm) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        upstreams = (UpstreamConfig("text", url), UpstreamConfig("gone", "http://127.0.0.1:1"))
+        upstreams = (
+            UpstreamConfig("text", (endpoint(url),)),
+            UpstreamConfig("gone", (endpoint("http://127.0.0.1:1"),)),
+        )
         found = looked(config(tmp_path, upstream=upstreams))
         server.shutdown()
     assert found["upstream text"].found == f"{url}: vLLM 0.33.0; models: qwen"
@@ -128,7 +138,10 @@ def test_a_certificate_that_is_not_accepted(tmp_path: Path) -> None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"https://127.0.0.1:{server.server_port}"
-        upstreams = (UpstreamConfig("known", url, ca_file=str(file)), UpstreamConfig("unknown", url))
+        upstreams = (
+            UpstreamConfig("known", (endpoint(url),), ca_file=str(file)),
+            UpstreamConfig("unknown", (endpoint(url),)),
+        )
         found = looked(config(tmp_path, upstream=upstreams))
         server.shutdown()
     assert found["upstream known"].mark is Mark.GOOD

@@ -28,7 +28,7 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
     path.write_text('[listen]\naddress = "127.0.0.1:1"\nadmin = "127.0.0.1:2"\n')
     settings = Settings(config=path, listen="127.0.0.1:3", source="fake", ledger=":memory:")
     config = settings.resolved(("http://127.0.0.1:4",)).config
-    assert (config.listen.address, config.listen.admin) == ("127.0.0.1:3", "127.0.0.1:2")
+    assert (str(config.listen.address), str(config.listen.admin)) == ("127.0.0.1:3", "127.0.0.1:2")
     assert (config.energy.source, config.ledger.path) == ("fake", ":memory:")
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.config.addresses import Endpoint, address, endpoint, redacted
+from joulegate.config.addresses import Endpoint, address, endpoint, host_field, redacted
 from joulegate.errors import ConfigError
 
 
@@ -19,7 +19,9 @@ from joulegate.errors import ConfigError
 )
 def test_addresses(text: str, expected: tuple[str, int]) -> None:
     """Host and port come apart, IPv6 without its brackets."""
-    assert address(text) == expected
+    found = address(text)
+    assert (found.host, found.port) == expected
+    assert str(found) == text
 
 
 @pytest.mark.parametrize(
@@ -97,3 +99,18 @@ def test_any_text_is_an_endpoint_or_refused(text: str) -> None:
     except ConfigError:
         return
     assert endpoint(found.text()) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("H.example", "h.example"), ("h:81", "h:81"), ("[::1]", "[::1]")]
+)
+def test_host_fields(text: str, expected: str) -> None:
+    """The field ``Host`` is a name with or without port, and its case does not matter."""
+    assert host_field(text) == expected
+
+
+@pytest.mark.parametrize("text", ["http://x", "x/y", "a b", ""])
+def test_what_is_no_host_field(text: str) -> None:
+    """A URL or nonsense is refused."""
+    with pytest.raises(ConfigError):
+        host_field(text)

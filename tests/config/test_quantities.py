@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.config.quantities import duration, energy, energy_or_mass, intensity, power
+from joulegate.config.quantities import duration, energy, intensity, limit, power
 from joulegate.errors import ConfigError
 from joulegate.units import UJ_PER_KWH
 
@@ -42,9 +42,10 @@ def test_duration(text: str, expected: int) -> None:
         ("0.25 t", ("grams", 25 * 10**10)),
     ],
 )
-def test_energy_or_mass(text: str, expected: tuple[str, int]) -> None:
+def test_limit(text: str, expected: tuple[str, int]) -> None:
     """A limit is an energy or a mass, as its unit says."""
-    assert energy_or_mass(text) == expected
+    found = limit(text)
+    assert (found.unit, found.amount) == expected
 
 
 def test_power_and_intensity() -> None:
@@ -56,7 +57,7 @@ def test_power_and_intensity() -> None:
     assert energy("1 kJ") == 10**9
 
 
-@pytest.mark.parametrize("parse", [duration, power, energy, energy_or_mass, intensity])
+@pytest.mark.parametrize("parse", [duration, power, energy, limit, intensity])
 @pytest.mark.parametrize(
     "text", ["", "5", "W", "-5 W", "1e9 s", "nan s", "inf J", "5 parsecs", "\u0665 s", "1_0 s", "1 s s"]
 )
@@ -69,7 +70,7 @@ def test_refusal_names_units_and_an_example(parse: Callable[[str], object], text
 def test_a_slip_of_case_is_hinted_at() -> None:
     """Units differ by case, so a slip is refused with the unit that was meant."""
     with pytest.raises(ConfigError, match=r"did you mean kWh\?"):
-        energy_or_mass("40 kwh")
+        limit("40 kwh")
     with pytest.raises(ConfigError, match=r"did you mean mW\?"):
         power("3 MW")
 

@@ -1,11 +1,10 @@
 """The checks that several parts of the configuration share."""
 
-import math
-
 import pytest
 
 from joulegate.config.quantities import duration
-from joulegate.config.rules import between, name, one_of, parsed, task, unique
+from joulegate.config.rules import checked, filled, name, one_of, unique
+from joulegate.errors import ConfigError
 
 AT = ("x",)
 
@@ -13,13 +12,14 @@ AT = ("x",)
 @pytest.mark.parametrize("text", ["a", "team-a", "A.b_c-9", "x" * 64])
 def test_names(text: str) -> None:
     """Plain words are names."""
-    assert not list(name(AT, text))
+    assert name(text) == text
 
 
 @pytest.mark.parametrize("text", ["", "-a", "a b", "a/b", "ä", "x" * 65, "a\n", "other", "unknown"])
 def test_refused_names(text: str) -> None:
     """What would hurt a label or a path, or is reserved, is no name."""
-    assert len(list(name(AT, text))) == 1
+    with pytest.raises(ConfigError):
+        name(text)
 
 
 def test_unique() -> None:
@@ -36,22 +36,15 @@ def test_one_of() -> None:
     assert not list(one_of(AT, "nvml", ["nvml"]))
 
 
-def test_task() -> None:
-    """No task is no problem, an unknown one is."""
-    assert not list(task(AT, None))
-    assert not list(task(AT, "chat"))
-    (problem,) = task(AT, "chatt")
-    assert "'chat'" in problem.what
+def test_checked_texts_stay_text() -> None:
+    """What another parser accepts is kept as it was written."""
+    assert checked(duration)("1 s") == "1 s"
+    with pytest.raises(ConfigError, match="unit"):
+        checked(duration)("1 week")
 
 
-@pytest.mark.parametrize(("value", "count"), [(1, 0), (2, 0), (0, 1), (3, 1), (math.nan, 1), (math.inf, 1)])
-def test_between(value: float, count: int) -> None:
-    """Both bounds are allowed; not-a-number is not."""
-    assert len(list(between(AT, value, 1, 2))) == count
-
-
-def test_parsed() -> None:
-    """A parser's refusal becomes a problem of the key."""
-    assert not list(parsed(AT, duration, "1 s"))
-    (problem,) = parsed(AT, duration, "1 week")
-    assert problem.path == AT
+def test_a_blank_text_says_what_to_write() -> None:
+    """An empty text never passes for a value."""
+    assert filled("name it")("x") == "x"
+    with pytest.raises(ConfigError, match="is empty: name it"):
+        filled("name it")(" ")

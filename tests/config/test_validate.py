@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from joulegate.config.addresses import Endpoint
 from joulegate.config.load import load
-from joulegate.config.structs import Config, UpstreamConfig
+from joulegate.config.structs import AttributionConfig, Config, UpstreamConfig
 from joulegate.config.validate import problems
 from joulegate.errors import ConfigError
 
@@ -25,10 +26,6 @@ HEAD = '[[upstream]]\nname = "a"\nurl = "http://127.0.0.1:8000"\n'
         ('[energy]\ndeadline = "0 s"', "energy.deadline: '0 s' is not between"),
         ('[ledger]\nkeep_requests = "1 s"', "ledger.keep_requests: '1 s' is not between 60 s and"),
         ('[timeout]\nidle = "x"', "timeout.idle: 'x' is no duration"),
-        (
-            '[attribution]\nmethod = "token"',
-            "attribution.method: 'token' is not known (did you mean 'tokens'?)",
-        ),
         ('[carbon]\nzone = "fr"', "carbon.zone: 'fr' is no zone"),
         ('[carbon]\nintensity = "56 kg/kWh"', "carbon.intensity: '56 kg/kWh' is more than 2000 g/kWh"),
         ('[carbon]\nintensity = "x"', "carbon.intensity: 'x' is no carbon intensity"),
@@ -72,11 +69,16 @@ def test_names_are_unique(refusal: Refusal) -> None:
 
 def test_plugin_names_are_checked_against_those_there_are() -> None:
     """An unknown source, option table, carbon source or exporter is named with the choices."""
-    config = Config(upstream=(UpstreamConfig("a", "http://h"),), exporters=("promethus",))
-    plugins = {"sources": ["nvml"], "carbon": ["static"], "exporters": ["prometheus"]}
+    config = Config(
+        upstream=(UpstreamConfig("a", (Endpoint("http", "h", 80),)),),
+        exporters=("promethus",),
+        attribution=AttributionConfig("token"),
+    )
+    plugins = {"sources": ["nvml"], "rules": ["tokens"], "carbon": ["static"], "exporters": ["prometheus"]}
     found = [(problem.path, problem.what) for problem in problems(config, plugins)]
-    assert [path for path, _ in found] == [("carbon", "source"), ("exporters", 0)]
-    assert "did you mean 'prometheus'?" in found[1][1]
+    assert [path for path, _ in found] == [("attribution", "method"), ("carbon", "source"), ("exporters", 0)]
+    assert "did you mean 'tokens'?" in found[0][1]
+    assert "did you mean 'prometheus'?" in found[2][1]
     assert not problems(config, {})
 
 

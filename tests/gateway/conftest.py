@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from joulegate.config import TimeoutConfig, UpstreamConfig
 from joulegate.config.addresses import endpoint
 from joulegate.gateway.gate import Gate
-from joulegate.gateway.policy.settings import GateSettings, Target, Timeouts
+from joulegate.gateway.policy.settings import GateSettings
 from joulegate.model import Asked, ServerTimings, SpanClosed, SpanEvent, SpanOpened, TaskFacts
 from joulegate.ports import Conclusion, Headers, InferenceProtocol, Observer, Rewrite, Route
 from joulegate.testing.upstream import Script, ScriptedUpstream
@@ -234,9 +235,9 @@ class Bench:
         return Client(reader, writer)
 
 
-def _timeouts(**changed: float) -> Timeouts:
+def _timeouts(**changed: float) -> TimeoutConfig:
     """Give generous timeouts with some of them, in seconds, changed."""
-    base = Timeouts(*(Nanoseconds(8 * NANO) for _ in Timeouts.__struct_fields__))
+    base = TimeoutConfig(*(Nanoseconds(8 * NANO) for _ in TimeoutConfig.__struct_fields__))
     return msgspec.structs.replace(base, **{name: nanoseconds(value) for name, value in changed.items()})
 
 
@@ -257,13 +258,13 @@ async def start() -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
         async def begin(
-            *targets: Target | ScriptedUpstream,
+            *targets: UpstreamConfig | ScriptedUpstream,
             protocols: Mapping[str, InferenceProtocol] | None = None,
             **settings: Any,
         ) -> Bench:
             events = Events()
             upstreams = tuple(
-                item if isinstance(item, Target) else _target(item, name=f"upstream{number or ''}")
+                item if isinstance(item, UpstreamConfig) else _target(item, name=f"upstream{number or ''}")
                 for number, item in enumerate(targets)
             )
             chosen = GateSettings(upstreams=upstreams, **({"timeouts": _timeouts()} | settings))
@@ -288,19 +289,19 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[ScriptedUpstream]]]:
         yield begin
 
 
-def _target(upstream: ScriptedUpstream, *, name: str = "upstream", **rules: Any) -> Target:
+def _target(upstream: ScriptedUpstream, *, name: str = "upstream", **rules: Any) -> UpstreamConfig:
     """Give the configuration of a scripted upstream."""
-    return Target(name=name, endpoints=(endpoint(upstream.url),), **rules)
+    return UpstreamConfig(name=name, endpoints=(endpoint(upstream.url),), **rules)
 
 
 @pytest.fixture
-def target() -> Callable[..., Target]:
+def target() -> Callable[..., UpstreamConfig]:
     """Gives the configuration of a scripted upstream."""
     return _target
 
 
 @pytest.fixture
-def timeouts() -> Callable[..., Timeouts]:
+def timeouts() -> Callable[..., TimeoutConfig]:
     """Gives timeouts, some of them changed, in seconds."""
     return _timeouts
 

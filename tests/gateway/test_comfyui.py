@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, WSMsgType, web
 
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import endpoint
 from joulegate.gateway.jobs import job_tracker as jobs
-from joulegate.gateway.policy.settings import Target
 from joulegate.meter.requests.job_joiner import JobJoiner
 from joulegate.model import JobNote, JobState, Outcome, SpanClosed, SpanJob
 from joulegate.protocols.comfyui import Plugin
@@ -35,13 +35,13 @@ GRAPH = {
 
 
 @pytest.fixture(params=["new", "old"])
-async def comfy(request: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Target]:
+async def comfy(request: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[UpstreamConfig]:
     """One with the jobs API and one from before it; the gate asks 25 times as often as usual."""
     monkeypatch.setattr(jobs, "FIRST", Nanoseconds(jobs.FIRST // 25))
     runner = web.AppRunner(Server(jobs_api=request.param == "new").application())
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield Target("comfy", (endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}"),))
+    yield UpstreamConfig("comfy", (endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}"),))
     await runner.cleanup()
 
 
@@ -59,7 +59,7 @@ async def ended(bench: Any, prompt: dict[str, Any]) -> tuple[list[Any], SpanClos
     return [event for event in joined if event.id == closed.id], closed
 
 
-async def test_a_job_without_a_listener_is_followed(start: Any, comfy: Target) -> None:
+async def test_a_job_without_a_listener_is_followed(start: Any, comfy: UpstreamConfig) -> None:
     """The gate asks; the server's own times say when it ran, its graph what it drew."""
     bench = await start(comfy, protocols={"comfyui": Plugin()})
     events, closed = await ended(bench, {"prompt": GRAPH})
@@ -74,7 +74,7 @@ async def test_a_job_without_a_listener_is_followed(start: Any, comfy: Target) -
     assert repeated.t - again[0].t < closed.t - events[0].t
 
 
-async def test_a_listener_hears_all_and_so_does_the_gate(start: Any, comfy: Target) -> None:
+async def test_a_listener_hears_all_and_so_does_the_gate(start: Any, comfy: UpstreamConfig) -> None:
     """Its socket passes with every preview; the steps of the job are known by their times."""
     bench = await start(comfy, protocols={"comfyui": Plugin()})
     url = f"http://127.0.0.1:{bench.gate.port}/ws?clientId=me"

@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import Endpoint
 from joulegate.gateway.gate import Gate
-from joulegate.gateway.policy.settings import GateSettings, Target
+from joulegate.gateway.policy.settings import GateSettings
 from joulegate.model import Outcome
 from joulegate.testing.upstream import Peer, echo
 from joulegate.units import Nanoseconds, nanoseconds
 
-SETTINGS = GateSettings((Target("a", (Endpoint("http", "127.0.0.1", 1),)),))
+SETTINGS = GateSettings((UpstreamConfig("a", (Endpoint("http", "127.0.0.1", 1),)),))
 
 
 class Nobody:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import structlog
 
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import Endpoint
 from joulegate.gateway.gate_context import GateContext
-from joulegate.gateway.policy.settings import GateSettings, Target
+from joulegate.gateway.policy.settings import GateSettings
 from joulegate.units import Nanoseconds
 
 
@@ -21,7 +22,7 @@ class Nobody:
 @pytest.fixture
 async def context() -> Any:
     """A context whose clock stands where a test puts it."""
-    settings = GateSettings((Target("u", (Endpoint("http", "127.0.0.1", 1),)),))
+    settings = GateSettings((UpstreamConfig("u", (Endpoint("http", "127.0.0.1", 1),)),))
     at = [0]
     made = GateContext(settings, Nobody(), lambda: Nanoseconds(at[0]), lambda: Nanoseconds(at[0]))
     yield made, at

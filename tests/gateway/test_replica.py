@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import structlog
 
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import Endpoint
 from joulegate.gateway.gate_context import GateContext
-from joulegate.gateway.policy.settings import GateSettings, Target
+from joulegate.gateway.policy.settings import GateSettings
 from joulegate.gateway.replica import (
     FIRST_EJECTION,
     FIRST_LOOK,
@@ -63,7 +64,7 @@ class Sleeps:
 class Bench:
     """One replica that is looked at."""
 
-    def __init__(self, target: Target, *, idle_look: float = 1000.0) -> None:
+    def __init__(self, target: UpstreamConfig, *, idle_look: float = 1000.0) -> None:
         self.sleeps = Sleeps()
         self.looked = asyncio.Semaphore(0)
         self.recovered = 0
@@ -84,7 +85,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench_of(target: Target, **pace: float) -> AsyncIterator[Bench]:
+async def bench_of(target: UpstreamConfig, **pace: float) -> AsyncIterator[Bench]:
     bench = Bench(target, **pace)
     async with asyncio.timeout(10):
         yield bench
@@ -92,7 +93,7 @@ async def bench_of(target: Target, **pace: float) -> AsyncIterator[Bench]:
     bench.context.hangups.close()
 
 
-NOWHERE = Target("u", (Endpoint("http", "127.0.0.1", 1),))
+NOWHERE = UpstreamConfig("u", (Endpoint("http", "127.0.0.1", 1),))
 
 
 async def test_a_server_is_told_with_its_version_and_models(serve: Serve, target: Any) -> None:
@@ -207,12 +208,12 @@ async def test_work_after_clients_have_left_is_logged_once() -> None:
 @pytest.mark.parametrize(
     ("other", "same"),
     [
-        (Target("v", NOWHERE.endpoints, models=("m",)), True),
-        (Target("u", NOWHERE.endpoints, path="/a"), True),
-        (Target("u", NOWHERE.endpoints, path="/a", strip_path=True), False),
+        (UpstreamConfig("v", NOWHERE.endpoints, models=("m",)), True),
+        (UpstreamConfig("u", NOWHERE.endpoints, path="/a"), True),
+        (UpstreamConfig("u", NOWHERE.endpoints, path="/a", strip_path=True), False),
     ],
 )
-def test_heads_are_kept_as_long_as_they_are_the_same(other: Target, same: bool) -> None:
+def test_heads_are_kept_as_long_as_they_are_the_same(other: UpstreamConfig, same: bool) -> None:
     """After a reload that changes what is stripped off the path, a remembered head would be wrong."""
     place = NOWHERE.endpoints[0]
     assert (onward_key(other, place) == onward_key(NOWHERE, place)) is same

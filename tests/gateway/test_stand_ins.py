@@ -14,10 +14,10 @@ from aiohttp import web
 
 from joulegate import clock
 from joulegate.app.protocols import protocols
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import endpoint
 from joulegate.framing.pictures import size_in
 from joulegate.gateway.http.pool import Pool
-from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.servers.survey import look
 from joulegate.model import Fact, FactSource, Outcome, SpanClosed, Task, TaskFacts, WorkClass
 from joulegate.testing import triton
@@ -25,7 +25,7 @@ from joulegate.testing.a1111.server import Server
 from joulegate.testing.comfyui import server as comfyui
 from joulegate.units import NANO, Nanoseconds
 
-Serve = Callable[[web.Application], Awaitable[Target]]
+Serve = Callable[[web.Application], Awaitable[UpstreamConfig]]
 JSON = b"Content-Type: application/json\r\n"
 
 
@@ -38,13 +38,13 @@ async def behind() -> AsyncIterator[Serve]:
     """Serves applications until the test ends, and gives the target of each."""
     async with AsyncExitStack() as stack:
 
-        async def begin(application: web.Application) -> Target:
+        async def begin(application: web.Application) -> UpstreamConfig:
             runner = web.AppRunner(application, shutdown_timeout=5)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
-            return Target("server", (endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}"),))
+            return UpstreamConfig("server", (endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}"),))
 
         yield begin
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import structlog
 
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import Endpoint
 from joulegate.gateway.gate_context import GateContext
-from joulegate.gateway.policy.settings import GateSettings, Target
+from joulegate.gateway.policy.settings import GateSettings
 from joulegate.gateway.upstreams import SPARE_REQUESTS, Upstream, Upstreams
 from joulegate.model import Outcome
 from joulegate.ports.servers import ServerIdentity
@@ -29,7 +30,7 @@ class Nobody:
 class Bench:
     """The upstreams of a gate whose clock stands where the test puts it."""
 
-    def __init__(self, *targets: Target) -> None:
+    def __init__(self, *targets: UpstreamConfig) -> None:
         self.now = 0
         settings = GateSettings(targets)
         self.context = GateContext(settings, Nobody(), lambda: Nanoseconds(self.now), lambda: Nanoseconds(0))
@@ -56,7 +57,7 @@ async def bench() -> Any:
     """Makes one; it is closed with the test."""
     made: list[Bench] = []
 
-    def make(*targets: Target) -> Bench:
+    def make(*targets: UpstreamConfig) -> Bench:
         made.append(Bench(*targets))
         return made[-1]
 
@@ -78,7 +79,7 @@ def keys(count: int) -> Iterator[bytes]:
 
 async def test_requests_spread_by_what_is_in_flight(bench: Make) -> None:
     """Each goes to the least busy one, and by turns where they are alike."""
-    made = bench(Target("u", PLACES))
+    made = bench(UpstreamConfig("u", PLACES))
     assert Counter(made.chosen(9)) == {"1": 3, "2": 3, "3": 3}
     second = made.one.replicas[1]
     for _ in range(2):
@@ -89,13 +90,13 @@ async def test_requests_spread_by_what_is_in_flight(bench: Make) -> None:
 
 async def test_turns_go_round_when_nothing_is_in_flight(bench: Make) -> None:
     """One request at a time still reaches all of them."""
-    one = bench(Target("u", PLACES)).one
+    one = bench(UpstreamConfig("u", PLACES)).one
     assert len({replica.name for _ in range(3) if (replica := one.choose())}) == 3
 
 
 async def test_a_bound_holds_for_all_replicas_together(bench: Make) -> None:
     """``max_in_flight`` is the upstream's."""
-    made = bench(Target("u", PLACES, max_in_flight=2))
+    made = bench(UpstreamConfig("u", PLACES, max_in_flight=2))
     first, second, _ = made.one.replicas
     assert [made.one.enter(replica) for replica in (first, second, second)] == [True, True, False]
     made.one.leave(first)
@@ -104,13 +105,13 @@ async def test_a_bound_holds_for_all_replicas_together(bench: Make) -> None:
 
 async def test_without_a_bound_all_are_let_in(bench: Make) -> None:
     """There is no hidden bound."""
-    made = bench(Target("u", PLACES))
+    made = bench(UpstreamConfig("u", PLACES))
     assert all(made.one.enter(made.one.replicas[0]) for _ in range(10_000))
 
 
 async def test_the_same_key_goes_to_the_same_replica(bench: Make) -> None:
     """And one more replica takes its share of the keys; all others stay where they were."""
-    two, three = bench(Target("u", PLACES[:2])).one, bench(Target("u", PLACES)).one
+    two, three = bench(UpstreamConfig("u", PLACES[:2])).one, bench(UpstreamConfig("u", PLACES)).one
     before = {key: two.choose(key=key) for key in keys(300)}
     assert {key: two.choose(key=key) for key in keys(300)} == before
     after = {key: three.choose(key=key) for key in keys(300)}
@@ -121,7 +122,7 @@ async def test_the_same_key_goes_to_the_same_replica(bench: Make) -> None:
 
 async def test_a_far_busier_replica_is_not_preferred(bench: Make) -> None:
     """A prompt that everybody shares does not pile up on one server."""
-    made = bench(Target("u", PLACES))
+    made = bench(UpstreamConfig("u", PLACES))
     counts = Counter(made.chosen(3 * SPARE_REQUESTS, key=b"shared"))
     assert len(counts) == 3
     assert max(counts.values()) <= 2 * min(counts.values()) + SPARE_REQUESTS + 1
@@ -130,21 +131,21 @@ async def test_a_far_busier_replica_is_not_preferred(bench: Make) -> None:
 
 async def test_the_key_is_a_header_or_the_beginning_of_the_prompt(bench: Make) -> None:
     """What stands before the prompt in the body does not matter, nor what comes late in it."""
-    header = bench(Target("u", PLACES, affinity="header:X-Session")).one
+    header = bench(UpstreamConfig("u", PLACES, affinity="header:X-Session")).one
     assert header.affinity_key({b"x-session": b"s"}, b"") == b"s"
     assert header.affinity_key({}, b"") is None
-    prompt = bench(Target("u", PLACES, affinity="prompt")).one
+    prompt = bench(UpstreamConfig("u", PLACES, affinity="prompt")).one
     long = b"x" * 2000
     one = prompt.affinity_key({}, b'{"seed":1,"messages":[' + long + b"1")
     assert one == prompt.affinity_key({}, b'{"seed":2, "messages" :[' + long + b"2")
     assert one != prompt.affinity_key({}, b'{"messages":[y')
     assert prompt.affinity_key({}, b"{}") is None
-    assert bench(Target("u", PLACES)).one.affinity_key({}, b'{"prompt":"x"}') is None
+    assert bench(UpstreamConfig("u", PLACES)).one.affinity_key({}, b'{"prompt":"x"}') is None
 
 
 async def test_a_replica_that_failed_is_left_alone_for_a_while(bench: Make) -> None:
     """Then a single request finds out whether it answers again."""
-    made = bench(Target("u", PLACES))
+    made = bench(UpstreamConfig("u", PLACES))
     first = made.one.replicas[0]
     made.one.failed(first, Outcome.UPSTREAM_RESET, "reset")
     assert set(made.chosen(6)) == {"2", "3"}
@@ -156,14 +157,14 @@ async def test_a_replica_that_failed_is_left_alone_for_a_while(bench: Make) -> N
 
 async def test_one_is_always_tried(bench: Make) -> None:
     """With all of them out, it is the one whose time ends first; a second try is not made."""
-    made = bench(Target("u", PLACES))
+    made = bench(UpstreamConfig("u", PLACES))
     for replica in reversed(made.one.replicas):
         made.now += 1
         replica.unreached("gone")
     tried = made.one.choose()
     assert tried is made.one.replicas[2]
     assert made.one.choose(tried={tried}) is None
-    alone = bench(Target("u", PLACES[:1])).one
+    alone = bench(UpstreamConfig("u", PLACES[:1])).one
     alone.replicas[0].unreached("gone")
     assert alone.choose() is alone.replicas[0]
 
@@ -179,7 +180,7 @@ def serving(upstream: Upstream, *models: tuple[str, ...]) -> None:
 
 async def test_a_replica_with_another_model_is_told_and_not_used(bench: Make) -> None:
     """It is logged, shown, and gets only what names its model; what no one lists goes to the others."""
-    made = bench(Target("u", PLACES))
+    made = bench(UpstreamConfig("u", PLACES))
     with structlog.testing.capture_logs() as logs:
         serving(made.one, ("a",), ("a",), ("b",))
         made.one.learned()
@@ -195,10 +196,10 @@ async def test_a_replica_with_another_model_is_told_and_not_used(bench: Make) ->
 
 async def test_the_configured_model_says_which_one_is_odd(bench: Make) -> None:
     """Not the majority, unless no replica lists what is configured: some servers take any name."""
-    made = bench(Target("u", PLACES, model="b"))
+    made = bench(UpstreamConfig("u", PLACES, model="b"))
     serving(made.one, ("a",), ("a",), ("b",))
     assert [one.note for one in made.one.replicas] == ["serves a in place of b"] * 2 + [""]
-    alias = bench(Target("u", PLACES, models=("mine",)))
+    alias = bench(UpstreamConfig("u", PLACES, models=("mine",)))
     serving(alias.one, ("a",), ("a",), ())
     assert [one.note for one in alias.one.replicas] == ["", "", ""]
     assert set(alias.chosen(6, model="mine")) == {"1", "2", "3"}
@@ -206,14 +207,14 @@ async def test_the_configured_model_says_which_one_is_odd(bench: Make) -> None:
 
 async def test_an_upstream_of_one_server_is_not_compared(bench: Make) -> None:
     """Nobody could take its place."""
-    made = bench(Target("u", PLACES[:1], model="b"))
+    made = bench(UpstreamConfig("u", PLACES[:1], model="b"))
     serving(made.one, ("a",))
     assert made.one.report().replicas[0].note == ""
 
 
 async def test_the_report_is_that_of_all_replicas(bench: Make) -> None:
     """It is up while one is."""
-    made = bench(Target("u", PLACES))
+    made = bench(UpstreamConfig("u", PLACES))
     assert made.one.report().up is None
     serving(made.one, ("a",), ("a", "b"), ())
     made.one.replicas[0].unreached("gone")
@@ -233,7 +234,7 @@ async def test_the_report_is_that_of_all_replicas(bench: Make) -> None:
 
 async def test_other_failures_are_logged_at_most_once_a_second(bench: Make) -> None:
     """A storm of failures is not a storm of lines."""
-    made = bench(Target("u", PLACES[:1]))
+    made = bench(UpstreamConfig("u", PLACES[:1]))
     with structlog.testing.capture_logs() as logs:
         for tenth in range(25):
             made.now = tenth * NANO // 10
@@ -243,7 +244,7 @@ async def test_other_failures_are_logged_at_most_once_a_second(bench: Make) -> N
 
 async def test_a_server_that_comes_back_may_be_asked_for_usage_again(bench: Make) -> None:
     """What it refused before it was lost is forgotten when it is reached; the refusal is logged once."""
-    one = bench(Target("u", PLACES[:1])).one
+    one = bench(UpstreamConfig("u", PLACES[:1])).one
     with structlog.testing.capture_logs() as logs:
         one.usage_refused("r")
         one.usage_refused("r")
@@ -256,7 +257,7 @@ async def test_a_server_that_comes_back_may_be_asked_for_usage_again(bench: Make
 
 async def test_a_new_kind_makes_earlier_decisions_void(bench: Make) -> None:
     """Its protocols are asked in another order from now on."""
-    made = bench(Target("u", PLACES[:1]))
+    made = bench(UpstreamConfig("u", PLACES[:1]))
     before = made.upstreams.version
     serving(made.one, ("a",))
     assert made.upstreams.version == before + 1
@@ -269,11 +270,11 @@ async def test_a_new_kind_makes_earlier_decisions_void(bench: Make) -> None:
 
 async def test_what_stays_is_the_same_object(bench: Make) -> None:
     """One that did not change keeps health and counts; a new one begins, one that went is closed."""
-    made = bench(Target("a", PLACES[:1]), Target("b", PLACES[1:2], path="/b"))
+    made = bench(UpstreamConfig("a", PLACES[:1]), UpstreamConfig("b", PLACES[1:2], path="/b"))
     a, b = made.upstreams
     a.enter(a.replicas[0])
     version = made.upstreams.version
-    made.upstreams.replace((Target("a", PLACES[:1]), Target("c", PLACES[2:], path="/c")))
+    made.upstreams.replace((UpstreamConfig("a", PLACES[:1]), UpstreamConfig("c", PLACES[2:], path="/c")))
     again, c = made.upstreams
     assert again is a
     assert (a.in_flight, c.name, made.upstreams.get("b")) == (1, "c", None)
@@ -284,10 +285,10 @@ async def test_what_stays_is_the_same_object(bench: Make) -> None:
 
 async def test_replicas_that_stay_keep_what_they_have(bench: Make) -> None:
     """One is added, one is taken away while it works: its request is counted to its end."""
-    made = bench(Target("u", PLACES[:2]))
+    made = bench(UpstreamConfig("u", PLACES[:2]))
     first, second = made.one.replicas
     made.one.enter(second)
-    made.upstreams.replace((Target("u", (PLACES[0], PLACES[2]), model="m"),))
+    made.upstreams.replace((UpstreamConfig("u", (PLACES[0], PLACES[2]), model="m"),))
     assert made.one.replicas[0] is first
     assert [replica.endpoint for replica in made.one.replicas] == [PLACES[0], PLACES[2]]
     assert first.target.model == "m"
@@ -298,10 +299,10 @@ async def test_replicas_that_stay_keep_what_they_have(bench: Make) -> None:
 
 async def test_a_new_kind_is_looked_at_anew(bench: Make) -> None:
     """What was found out before was found by another question."""
-    made = bench(Target("u", PLACES[:1]))
+    made = bench(UpstreamConfig("u", PLACES[:1]))
     serving(made.one, ("a",))
     assert made.one.kind == "vllm"
-    made.upstreams.replace((Target("u", PLACES[:1], kind="sglang"),))
+    made.upstreams.replace((UpstreamConfig("u", PLACES[:1], kind="sglang"),))
     assert made.one.kind == "sglang"
 
 
@@ -326,7 +327,7 @@ async def test_requests_reach_all_replicas_and_say_which(start: Any, serve: Any)
     seen: list[bytes] = []
     servers = [await serve(counting(name, seen)) for name in (b"a", b"b")]
     places = places_of(*servers)
-    bench = await start(Target("u", places))
+    bench = await start(UpstreamConfig("u", places))
     client = await bench.client()
     for _ in range(4):
         await client.ask()
@@ -343,7 +344,7 @@ async def test_a_replica_that_cannot_be_reached_costs_no_request(start: Any, ser
     here = await serve(counting(b"here", seen))
     async with ScriptedUpstream(counting(b"gone", seen)) as gone:
         places = places_of(gone, here)
-    bench = await start(Target("u", places))
+    bench = await start(UpstreamConfig("u", places))
     client = await bench.client()
     for size in (0, 10, 100_000):
         await client.ask(body=b"x" * size)
@@ -367,7 +368,7 @@ async def test_a_request_that_may_have_begun_is_never_sent_elsewhere(start: Any,
 
     servers = [await serve(dying(name)) for name in (b"a", b"b")]
     places = places_of(*servers)
-    bench = await start(Target("u", places))
+    bench = await start(UpstreamConfig("u", places))
     for count in (1, 2):
         client = await bench.client()
         await client.ask(body=b"{}")
@@ -377,7 +378,7 @@ async def test_a_request_that_may_have_begun_is_never_sent_elsewhere(start: Any,
 
 async def test_all_replicas_away_is_said_in_the_callers_dialect(start: Any, known: Any) -> None:
     """The answer tells what was tried."""
-    bench = await start(Target("u", PLACES), protocols={"known": known(dialect="anthropic")})
+    bench = await start(UpstreamConfig("u", PLACES), protocols={"known": known(dialect="anthropic")})
     client = await bench.client()
     await client.ask()
     status, _, body = await client.answer()
@@ -399,11 +400,11 @@ async def test_a_reload_cuts_no_stream(start: Any, serve: Any) -> None:
     seen: list[bytes] = []
     old, new = await serve(slow), await serve(counting(b"new", seen))
     places = places_of(old, new)
-    bench = await start(Target("u", places[:1]))
+    bench = await start(UpstreamConfig("u", places[:1]))
     client, other = await bench.client(), await bench.client()
     await client.ask()
     status, fields = await client.head()
-    bench.gate._upstreams.replace((Target("u", places[1:]),))
+    bench.gate._upstreams.replace((UpstreamConfig("u", places[1:]),))
     await other.ask()
     assert (await other.answer())[2] == b"new"
     release.set()

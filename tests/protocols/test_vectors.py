@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import endpoint
 from joulegate.gateway.gate import Gate
-from joulegate.gateway.policy.settings import GateSettings, Target
+from joulegate.gateway.policy.settings import GateSettings
 from joulegate.model import Fact, FactSource, SpanEvent, TaskFacts
 from joulegate.ports import InferenceProtocol, Observer, Rewrite
 from joulegate.testing.upstream import Peer, ScriptedUpstream
@@ -198,7 +199,7 @@ async def test_09_a_server_that_refuses_is_asked_once_and_remembered(plugin: Loa
                 await peer.answer(delta("a") + DONE, fields=[b"Content-Type: text/event-stream"])
 
     async with ScriptedUpstream(script) as upstream:
-        settings = GateSettings(upstreams=(Target(name="u", endpoints=(endpoint(upstream.url),)),))
+        settings = GateSettings(upstreams=(UpstreamConfig(name="u", endpoints=(endpoint(upstream.url),)),))
         gate = Gate(settings, {"openai": plugin("openai")}, _Deaf(), gate_id="g")
         await gate.start("127.0.0.1", 0, reuse_port=False)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{gate.port}") as client:

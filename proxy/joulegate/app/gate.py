@@ -14,6 +14,7 @@ from joulegate.channel.identity import clock_id, gate_name
 from joulegate.channel.sender import EventSender
 from joulegate.channel.transports import unix_connector
 from joulegate.config import Config
+from joulegate.config.addresses import Address
 from joulegate.config.environment import tenant_keys
 from joulegate.gateway.gate import Gate
 from joulegate.gateway.policy.settings import GateSettings, settings_from
@@ -29,11 +30,11 @@ def run(config: Config, socket: Path) -> int:
     return 0
 
 
-async def _serve(settings: GateSettings, address: str, socket: Path) -> None:
+async def _serve(settings: GateSettings, address: Address, socket: Path) -> None:
     sender = EventSender(unix_connector(socket), lambda: gate.report(), clock_id=clock_id())
     gate = Gate(settings, protocols(), sender, gate_id=gate_name())
     with port_taken("listen.address", address, "--listen"):
-        await gate.start(settings.host, settings.port, reuse_port=True)
+        await gate.start(address.host, address.port, reuse_port=True)
     gate.attend()
     collect_seldom()
     async with asyncio.TaskGroup() as group:

@@ -17,9 +17,8 @@ from joulegate.app.problems import port_taken
 from joulegate.app.protocols import check_routes
 from joulegate.child import ChildSpec
 from joulegate.config import Config, UpstreamConfig
-from joulegate.config.addresses import address, endpoint, redacted
+from joulegate.config.addresses import Address
 from joulegate.config.environment import changed, ledger_path, tenant_keys
-from joulegate.config.quantities import duration
 from joulegate.errors import JoulegateError
 from joulegate.gateway.servers.survey import survey
 from joulegate.meter.state.meter_state import Served, carbon_status
@@ -48,7 +47,7 @@ def run(config: Config, *, logging: Sequence[str], banner: Callable[[Banner], No
         resolved = folder.write("config.json", msgspec.json.encode(config))
         supervisor = Supervisor(
             _children(config, resolved, logging),
-            grace=seconds(duration(config.timeout.drain)) + FLUSH,
+            grace=seconds(config.timeout.drain) + FLUSH,
             environment=environment,
             inherit=[folder.lock],
         )
@@ -125,7 +124,7 @@ def _found(
     server = next((one for one in here if one.kind), here[0] if here else None)
     return FoundUpstream(
         name=upstream.name,
-        url=", ".join(map(redacted, upstream.urls)),
+        url=", ".join(place.text() for place in upstream.endpoints),
         takes=_takes(upstream),
         server=(server.text() or None) if server else None,
         models=tuple(dict.fromkeys(model for one in here for model in one.models)),
@@ -133,7 +132,7 @@ def _found(
         how=served.note,
         up=server is not None,
         away=tuple(
-            endpoint(url).address() for url, one in zip(upstream.urls, servers, strict=True) if one is None
+            place.address() for place, one in zip(upstream.endpoints, servers, strict=True) if one is None
         ),
     )
 
@@ -144,10 +143,9 @@ def _takes(upstream: UpstreamConfig) -> str:
     return " and ".join(rule for rule in rules if rule) or "everything else"
 
 
-def _probe(key: str, text: str, option: str) -> None:
+def _probe(key: str, address: Address, option: str) -> None:
     """See that an address is free: gates share theirs, so a second joulegate there would go unnoticed."""
-    host, port = address(text)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with port_taken(key, text, option), socket.socket(family) as probe:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with port_taken(key, address, option), socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
+        probe.bind((address.host, address.port))

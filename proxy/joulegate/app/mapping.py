@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 from joulegate.app.energy import Energy
 from joulegate.config import Config, UpstreamConfig
-from joulegate.config.addresses import redacted
 from joulegate.config.upstreams import addresses
 from joulegate.gateway.servers.recognition import work_of
 from joulegate.log import logger
@@ -57,7 +56,7 @@ class Mapper:
         located = self._located(upstream)
         return Served(
             name=upstream.name,
-            url=redacted(upstream.urls[0]),
+            url=upstream.endpoints[0].text(),
             kind=upstream.kind,
             devices=located.devices or (),
             model=upstream.model,

@@ -20,9 +20,7 @@ from joulegate.channel.identity import boot
 from joulegate.channel.receiver import EventServer
 from joulegate.channel.transports import UnixListener
 from joulegate.config import CarbonConfig, Config
-from joulegate.config.addresses import address
 from joulegate.config.environment import ledger_path
-from joulegate.config.quantities import duration
 from joulegate.ledger.sqlite import Ledger
 from joulegate.log import logger
 from joulegate.meter.admin.api import application
@@ -55,7 +53,7 @@ async def _serve(config: Config, socket: Path) -> None:
     )
     mapper = Mapper(config, energy)
     served = await mapper.look()
-    ledger = Ledger.open(ledger_path(config), keep=duration(config.ledger.keep_requests))
+    ledger = Ledger.open(ledger_path(config), keep=config.ledger.keep_requests)
     exporters = [_exporter(name) for name in config.exporters]
     setup = MeterSetup(
         devices=tuple(energy.devices),
@@ -81,9 +79,9 @@ async def _serve(config: Config, socket: Path) -> None:
     runner = web.AppRunner(application(meter, ledger.reader, _page(exporters), recorder), access_log=None)
     await runner.setup()
     try:
-        host, port = address(config.listen.admin)
-        with port_taken("listen.admin", config.listen.admin, "--admin"):
-            await web.TCPSite(runner, host, port).start()
+        admin = config.listen.admin
+        with port_taken("listen.admin", admin, "--admin"):
+            await web.TCPSite(runner, admin.host, admin.port).start()
         await server.start()
         async with asyncio.TaskGroup() as group:
             with told_to_stop(group, server.alone) as stop:
@@ -105,17 +103,21 @@ def _recorder(
     idle_power: Mapping[DeviceId, Microwatts],
 ) -> Recorder:
     """Return the attributor, with the recorder around it."""
-    settle = duration(config.attribution.settle)
     attributor = attribution.build(
-        config.attribution.method, upstreams, setup.devices, settle=settle, idle_power=idle_power
+        config.attribution.method,
+        upstreams,
+        setup.devices,
+        settle=config.attribution.settle,
+        idle_power=idle_power,
     )
     return Recorder(attributor, setup.devices, upstreams, method=setup.method)
 
 
 def _sampler(config: Config, energy: Energy, mapper: Mapper, deliver: Deliver) -> Sampling:
     """Return what reads the devices; and looks who uses them, where their source can tell."""
-    period, deadline = duration(config.energy.period), duration(config.energy.deadline)
-    sampler = Sampler(energy.source, energy.devices, deliver, period=period, deadline=deadline)
+    sampler = Sampler(
+        energy.source, energy.devices, deliver, period=config.energy.period, deadline=config.energy.deadline
+    )
     if not hasattr(energy.source, "processes"):
         return sampler
     observer = cast(ProcessObserver, energy.source)

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from joulegate.config.addresses import Address
 from joulegate.errors import ConfigError
 
 
 @contextmanager
-def port_taken(key: str, address: str, option: str) -> Iterator[None]:
+def port_taken(key: str, address: Address, option: str) -> Iterator[None]:
     """Return which address cannot be listened on, and how to choose another one."""
     try:
         yield

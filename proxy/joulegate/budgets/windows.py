@@ -10,7 +10,6 @@ from fnmatch import fnmatchcase
 from zoneinfo import ZoneInfo
 
 from joulegate.config import BudgetConfig, MatchConfig
-from joulegate.config.quantities import energy_or_mass
 from joulegate.model import BudgetCharge, BudgetStatus, RequestRecord
 from joulegate.units import NANO, Nanoseconds
 
@@ -22,7 +21,7 @@ class Budget:
 
     def __init__(self, config: BudgetConfig) -> None:
         self.name = config.name
-        self.unit, self.limit = energy_or_mass(config.limit)
+        self.unit, self.limit = config.limit.unit, config.limit.amount
         self._period = config.period
         self._zone = ZoneInfo(config.timezone)
         self._match = config.match

@@ -1,12 +1,10 @@
 """Emissions of a settled request. Pure: the intensity comes in as an argument."""
 
+from joulegate.config.quantities import MOST_INTENSE
 from joulegate.errors import SourceInvalid
 from joulegate.model import Emissions, Settled
 from joulegate.ports import Intensity
 from joulegate.units import UJ_PER_KWH, Micrograms, grams
-
-MOST_INTENSE = 2_000
-"""Grams per kWh. The dirtiest grid of the shipped table emits 1,306; more is a slip of a unit."""
 
 _PARTS = 1_000_000
 """Power usage effectiveness is kept in millionths, so that emissions are one integer division."""
@@ -14,10 +12,10 @@ _PARTS = 1_000_000
 
 def checked(intensity: Intensity) -> Intensity:
     """Return the intensity back. Raises ``SourceInvalid`` for one that no grid has."""
-    if not 0 <= grams(intensity.intensity) <= MOST_INTENSE:
+    if not 0 <= intensity.intensity <= MOST_INTENSE:
         raise SourceInvalid(
             f"{intensity.source}: {grams(intensity.intensity):g} g/kWh for {intensity.zone}; "
-            f"a carbon intensity lies between 0 and {MOST_INTENSE} g/kWh"
+            f"a carbon intensity lies between 0 and {grams(MOST_INTENSE):g} g/kWh"
         )
     return intensity
 

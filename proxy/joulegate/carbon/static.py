@@ -3,17 +3,16 @@
 from msgspec import Struct
 
 from joulegate.carbon.emissions import checked
-from joulegate.config.quantities import intensity as parsed
 from joulegate.errors import ConfigError, SourceInvalid
 from joulegate.ports import Intensity
-from joulegate.units import Nanoseconds
+from joulegate.units import Micrograms, Nanoseconds
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """What the user knows."""
 
-    intensity: str
-    """For example ``56 g/kWh``."""
+    intensity: Micrograms
+    """CO2e per kWh."""
     zone: str = "own"
 
 
@@ -25,7 +24,7 @@ class Plugin:
             self._intensity = checked(
                 Intensity(
                     zone=options.zone,
-                    intensity=parsed(options.intensity),
+                    intensity=options.intensity,
                     source="stated in the configuration",
                     licence="your own",
                 )

@@ -34,8 +34,8 @@ def ask(admin: str, path: str) -> bytes:
 @contextmanager
 def streamed(admin: str, path: str) -> Iterator[HTTPResponse]:
     """Open the answer to a GET, to be read as it comes. Raises like ``ask``, but not while it is read."""
-    host, port = address(admin)
-    connection = HTTPConnection(_reachable(host), port, timeout=PATIENCE)
+    place = address(admin)
+    connection = HTTPConnection(_reachable(place.host), place.port, timeout=PATIENCE)
     try:
         with _asked(connection, admin, path) as response:
             if response.status != 200:

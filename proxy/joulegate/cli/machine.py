@@ -16,7 +16,7 @@ from joulegate import tls as trust
 from joulegate.cli import admin
 from joulegate.cli.findings import Finding, Mark
 from joulegate.clock import monotonic
-from joulegate.config.addresses import address, endpoint
+from joulegate.config.addresses import Address, Endpoint
 from joulegate.config.environment import ledger_path
 from joulegate.config.structs import Config, UpstreamConfig
 from joulegate.errors import JoulegateError
@@ -97,10 +97,12 @@ def _nvidia_driver(path: Path) -> Iterator[Finding]:
     yield Finding("NVIDIA driver", Mark.GOOD, " ".join(first.removeprefix("NVRM version:").split()))
 
 
-def _port(subject: str, text: str, config: Config) -> Finding:
-    host, port = address(text)
+def _port(subject: str, address: Address, config: Config) -> Finding:
+    text = str(address)
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM
+        )[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place)
@@ -116,7 +118,7 @@ def _taken(subject: str, text: str, error: OSError, config: Config) -> Finding:
             subject, Mark.BAD, f"{text}: {error.strerror}", f"choose another address with {option}"
         )
     try:
-        running = admin.status(config.listen.admin)
+        running = admin.status(str(config.listen.admin))
     except JoulegateError:
         return Finding(
             subject, Mark.BAD, f"{text} is taken by another program", f"choose another one with {option}"
@@ -144,41 +146,42 @@ def _upstreams(config: Config) -> Iterator[Finding]:
     if not config.upstream:
         return
     for upstream, servers in zip(config.upstream, asyncio.run(survey(config.upstream)), strict=True):
-        for url, server in zip(upstream.urls, servers, strict=True):
-            yield _upstream(upstream, url, server)
+        for place, server in zip(upstream.endpoints, servers, strict=True):
+            yield _upstream(upstream, place, server)
 
 
-def _upstream(upstream: UpstreamConfig, url: str, server: ServerIdentity | None) -> Finding:
+def _upstream(upstream: UpstreamConfig, place: Endpoint, server: ServerIdentity | None) -> Finding:
     subject = f"upstream {upstream.name}"
     if server is None:
-        return _unreached(subject, upstream, url)
+        return _unreached(subject, upstream, place)
     models = ", ".join(server.models[:4]) + (" …" if len(server.models) > 4 else "")
     what = server.text() or "answers; server type not known"
     loading = "" if server.ready else ", still loading"
-    return Finding(subject, Mark.GOOD, f"{url}: {what}{loading}{f'; models: {models}' if models else ''}")
+    return Finding(
+        subject, Mark.GOOD, f"{place.text()}: {what}{loading}{f'; models: {models}' if models else ''}"
+    )
 
 
-def _unreached(subject: str, upstream: UpstreamConfig, url: str) -> Finding:
-    place = endpoint(url)
+def _unreached(subject: str, upstream: UpstreamConfig, place: Endpoint) -> Finding:
     try:
         with socket.create_connection((place.host, place.port), timeout=_PATIENCE) as connection:
             if place.scheme == "https":
                 tls = trust.context(upstream.ca_file)
                 tls.wrap_socket(connection, server_hostname=place.host).close()
     except ssl.SSLError as error:
-        return Finding(subject, Mark.BAD, f"{url}: {trust.reason(error)}", "requests get 502")
+        return Finding(subject, Mark.BAD, f"{place.text()}: {trust.reason(error)}", "requests get 502")
     except OSError as error:
         reason = trust.reason(error)
     else:
         reason = "accepts connections and does not answer"
-    found = f"{url}: {reason}"
+    found = f"{place.text()}: {reason}"
     return Finding(subject, Mark.NOTE, found, "start the server; joulegate waits for it")
 
 
 def _leavings(config: Config) -> Iterator[Finding]:
     """Ask the joulegate that runs here, if one does, which servers work on for clients that have left."""
     try:
-        upstreams = admin.status(config.listen.admin).upstreams
+        upstreams = admin.status(str(config.listen.admin)).upstreams
     except JoulegateError:
         return
     for upstream in upstreams:

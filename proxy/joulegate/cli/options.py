@@ -48,7 +48,9 @@ class Settings(Struct, frozen=True):
 
 def known_plugins() -> dict[str, list[str]]:
     """Return the names that the configuration may use, by kind."""
-    return {kind: plugins.names(kind) for kind in KINDS}
+    from joulegate.attribution import RULES  # late: few commands need it
+
+    return {**{kind: plugins.names(kind) for kind in KINDS}, "rules": list(RULES)}
 
 
 def serving(function: Function) -> Function:

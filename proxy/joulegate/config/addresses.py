@@ -12,6 +12,18 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?\.?", 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+class Address(Struct, frozen=True):
+    """Where joulegate listens."""
+
+    host: str
+    """Without the brackets of an IPv6 address."""
+    port: int
+    """0 is any free one."""
+
+    def __str__(self) -> str:
+        return f"{bracketed(self.host)}:{self.port}"
+
+
 class Endpoint(Struct, frozen=True):
     """Where an upstream listens."""
 
@@ -29,8 +41,8 @@ class Endpoint(Struct, frozen=True):
         return f"{bracketed(self.host)}:{self.port}"
 
 
-def address(text: str) -> tuple[str, int]:
-    """Return host and port of ``127.0.0.1:8080``, ``[::1]:8080`` or ``name:8080``; port 0 is any free one."""
+def address(text: str) -> Address:
+    """Return the address ``127.0.0.1:8080``, ``[::1]:8080`` or ``name:8080``. Raises ``ConfigError``."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or not port.isascii():
         raise ConfigError(f"{text!r} is no address: write host:port, for example '127.0.0.1:8080'")
@@ -43,7 +55,7 @@ def address(text: str) -> tuple[str, int]:
         raise ConfigError(f"{text!r}: put an IPv6 address in brackets, '[{host}]:{port}'")
     if not is_host(bare):
         raise ConfigError(f"{text!r}: {bare!r} is no host name or IP address")
-    return bare, int(port)
+    return Address(bare, int(port))
 
 
 def endpoint(url: str) -> Endpoint:
@@ -67,6 +79,14 @@ def endpoint(url: str) -> Endpoint:
             f"goes on as it is: write {found.text()!r}"
         )
     return found
+
+
+def host_field(text: str) -> str:
+    """Return a host with or without port, as ``Host`` has it, in lower case. Raises ``ConfigError``."""
+    if "://" in text or "/" in text:
+        raise ConfigError(f"{text[:60]!r} is no host: leave scheme and path out")
+    address(text if text.rpartition(":")[2].isdecimal() else f"{text}:0")
+    return text.lower()
 
 
 def is_host(text: str) -> bool:

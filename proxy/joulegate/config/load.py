@@ -36,7 +36,7 @@ class Resolved(msgspec.Struct, frozen=True):
 
 
 def load(path: FilePath | str, *, plugins: Plugins | None = None) -> Config:
-    """Return the configuration in a TOML file, or in a JSON file if its name ends so.
+    """Return the configuration in a TOML file.
 
     Raises ``ConfigError`` with a line for each problem: file, line, key, what is wrong, what is allowed.
     """
@@ -57,7 +57,7 @@ def read(path: FilePath | str) -> Layer:
     text = _text(path)
     try:
         values = _parsed(str(path), text)
-        lines = {} if _is_json(path) else lines_of(text)
+        lines = lines_of(text)
     except RecursionError:
         raise ConfigError(f"{path}: is nested too deeply to be a configuration") from None
     return Layer(values, {place: f"{path}:{line}" for place, line in lines.items()})
@@ -83,20 +83,11 @@ def _text(path: FilePath | str) -> str:
         ) from error
 
 
-def _is_json(path: FilePath | str) -> bool:
-    return str(path).endswith(".json")
-
-
 def _parsed(path: str, text: str) -> dict[str, Any]:
     try:
-        values = msgspec.json.decode(text) if _is_json(path) else _toml(text)
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{path}: is no JSON: {error}") from error
+        return _toml(text)
     except ValueError as error:  # TOMLDecodeError, but also a number or date that Python cannot hold
         raise ConfigError(f"{path}{_place(text, str(error))}: is no TOML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: holds no table of settings")
-    return values
 
 
 def _toml(text: str) -> dict[str, Any]:
@@ -115,11 +106,10 @@ def _place(text: str, message: str) -> str:
 
 def _checked(layer: Layer, plugins: Plugins, file: str) -> Config:
     try:
-        wrong = shape.misshapen(layer.values)
-        config = shape.well_shaped(layer.values, wrong)
+        config, wrong = shape.parsed(layer.values)
     except RecursionError:
         raise ConfigError(f"{file}: is nested too deeply to be a configuration") from None
-    wrong += _apart(validate.problems(config, plugins), wrong)
+    wrong = [*wrong, *_apart(validate.problems(config, plugins), wrong)]
     if wrong:
         raise ConfigError("\n".join(_told(layer, wrong, file)))
     return config

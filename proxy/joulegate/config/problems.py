@@ -33,6 +33,11 @@ def near(word: str, known: Collection[str]) -> str:
     return f" (did you mean {folded[close[0]]!r}?)" if close else ""
 
 
+def not_known(word: str, known: Collection[str]) -> str:
+    """Return what is wrong with a word that is none of those that are known."""
+    return f"{word[:60]!r} is not known{near(word, known)}; there are {choices(known) or 'none'}"
+
+
 def choices(known: Collection[str]) -> str:
     """Return the allowed words as a list in prose."""
     return ", ".join(sorted(known))

@@ -8,8 +8,22 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Literal
 
+from msgspec import Struct
+
+from joulegate.config.fields import Text
 from joulegate.errors import ConfigError
-from joulegate.units import UJ_PER_KWH, Micrograms, Microjoules, Microwatts, Nanoseconds
+from joulegate.units import (
+    MICRO,
+    UJ_PER_KWH,
+    Micrograms,
+    Microjoules,
+    Microwatts,
+    Nanoseconds,
+    grams,
+)
+
+MOST_INTENSE = Micrograms(2_000 * MICRO)
+"""CO2e per kWh. The dirtiest grid of the shipped table emits 1,306 g; more is a slip of a unit."""
 
 _FORM = re.compile(r"\s*([+-]?)([0-9]{1,15}(?:\.[0-9]{1,12})?)\s*(\S{0,20})\s*", re.ASCII)
 """A plain decimal number and a unit; no exponent, so that no text stands for an endless integer."""
@@ -31,6 +45,26 @@ def duration(text: str) -> Nanoseconds:
     return Nanoseconds(_whole(text, _DURATION, "duration", "'250 ms'"))
 
 
+def duration_between(least: str, most: str) -> Text:
+    """Return how a duration is written that may not be shorter or longer than these."""
+    low, high = duration(least), duration(most)
+
+    def parse(text: str) -> Nanoseconds:
+        found = duration(text)
+        if not low <= found <= high:
+            raise ConfigError(f"{text!r} is not between {least} and {most}")
+        return found
+
+    return Text(parse, duration_text, f"{least} to {most}")
+
+
+def duration_text(time: Nanoseconds) -> str:
+    """Return a duration as it would be written in a file: whole days, seconds or less, whatever is exact."""
+    units = [unit for unit in ("d", "s", "ms", "us", "ns") if time % _DURATION[unit] == 0]
+    unit = units[0] if time else "s"
+    return f"{time // _DURATION[unit]} {unit}"
+
+
 def power(text: str) -> Microwatts:
     """Return a power. Raises ``ConfigError`` that names the units."""
     return Microwatts(_whole(text, _POWER, "power", "'5 W'"))
@@ -42,14 +76,42 @@ def energy(text: str) -> Microjoules:
 
 
 def intensity(text: str) -> Micrograms:
-    """Return a carbon intensity in micrograms CO2e per kWh. Raises ``ConfigError`` that names the units."""
-    return Micrograms(_whole(text, _INTENSITY, "carbon intensity", "'56 g/kWh'"))
+    """Return a carbon intensity in micrograms CO2e per kWh.
+
+    Raises ``ConfigError`` that names the units, or for more than any grid emits.
+    """
+    found = Micrograms(_whole(text, _INTENSITY, "carbon intensity", "'56 g/kWh'"))
+    if found > MOST_INTENSE:
+        raise ConfigError(
+            f"{text!r} is more than {grams(MOST_INTENSE):g} g/kWh, which no grid emits: check the unit"
+        )
+    return found
 
 
-def energy_or_mass(text: str) -> tuple[Literal["joules", "grams"], int]:
-    """Return ``("joules", microjoules)`` or ``("grams", micrograms)``, as the unit says."""
+def intensity_text(mass: Micrograms) -> str:
+    """Return a carbon intensity as it would be written in a file."""
+    return f"{grams(mass):g} g/kWh"
+
+
+class Limit(Struct, frozen=True):
+    """What a budget allows: an energy or a mass of CO2e."""
+
+    unit: Literal["joules", "grams"]
+    amount: int
+    """Microjoules or micrograms."""
+
+    def __str__(self) -> str:
+        unit, scale = ("Wh", UJ_PER_KWH // 1000) if self.unit == "joules" else ("g", MICRO)
+        return f"{self.amount / scale:g} {unit}"
+
+
+def limit(text: str) -> Limit:
+    """Return an energy or a mass, as the unit says. Raises ``ConfigError``, also for nothing at all."""
     amount = _whole(text, {**_ENERGY, **_MASS}, "energy or a mass of CO2e", "'40 kWh' or '8 kg'")
-    return ("joules" if _FORM.fullmatch(text)[3] in _ENERGY else "grams"), amount  # type: ignore[index]  # matched
+    if amount == 0:
+        raise ConfigError(f"{text!r} allows nothing: write for example '40 kWh' or '8 kg'")
+    matched = _FORM.fullmatch(text)
+    return Limit("joules" if matched is not None and matched[3] in _ENERGY else "grams", amount)
 
 
 def _whole(text: str, units: Mapping[str, int], what: str, example: str) -> int:

@@ -7,12 +7,14 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
 from joulegate.config import structs
+from joulegate.config.fields import NONE, Key, keys
 from joulegate.config.structs import Config
 
 HEAD = """# Configuration
@@ -70,23 +72,22 @@ def reference() -> str:
 
 
 def _sections(texts: dict[str, dict[str, str]]) -> Iterator[str]:
-    for name, hint in get_type_hints(Config).items():
-        struct, written = _struct_of(hint, name)
-        if struct is None:
+    for key in keys(Config).values():
+        if key.table is None:
             continue
-        yield from _section(written, struct, texts, "## ")
-        for below, keys in _below(struct).items():
-            written = "`, `".join(f"{name}.{key}" for key in keys)
+        written = f"[[{key.name}]]" if key.tables else f"[{key.name}]"
+        yield from _section(written, key.table, texts, "## ")
+        for below, names in _below(key.table).items():
+            written = "`, `".join(f"{key.name}.{name}" for name in names)
             yield from _section(written, below, texts, "### ")
 
 
 def _below(struct: type[Any]) -> dict[type[Any], list[str]]:
     """Return the tables inside a table, each with the keys that hold one."""
     found: dict[type[Any], list[str]] = {}
-    for key, hint in get_type_hints(struct).items():
-        below, _ = _struct_of(hint, key)
-        if below is not None:
-            found.setdefault(below, []).append(key)
+    for key in keys(struct).values():
+        if key.table is not None:
+            found.setdefault(key.table, []).append(key.name)
     return found
 
 
@@ -94,11 +95,10 @@ def _section(written: str, struct: type[Any], texts: dict[str, dict[str, str]], 
     own = texts[struct.__name__]
     yield f"{level}{f'`{written}`' if written else 'Top level'}\n\n{own[''].replace('``', '`')}\n"
     yield "| key | value | default | meaning |\n|---|---|---|---|"
-    for field in msgspec.structs.fields(struct):
-        hint = get_type_hints(struct)[field.name]
-        if struct is Config and _struct_of(hint, "")[0]:
+    for key in keys(struct).values():
+        if struct is Config and key.table is not None:
             continue  # has a section of its own
-        yield f"| `{field.name}` | {_kind(hint)} | {_default(field)} | {_meaning(own.get(field.name, ''))} |"
+        yield f"| `{key.name}` | {_kind(key)} | {_default(key)} | {_meaning(own.get(key.field, ''))} |"
     yield ""
 
 
@@ -106,37 +106,39 @@ def _meaning(text: str) -> str:
     return text.replace("``", "`").replace("|", "\\|")
 
 
-def _struct_of(hint: Any, name: str) -> tuple[type[Any] | None, str]:
-    """Return the struct that a key holds, and how its table is written."""
-    is_list = get_origin(hint) is tuple
-    struct = get_args(hint)[0] if is_list else hint
-    if not (isinstance(struct, type) and issubclass(struct, msgspec.Struct)):
-        return None, ""
-    return struct, f"[[{name}]]" if is_list else f"[{name}]"
+def _kind(key: Key) -> str:
+    if key.text is not None:
+        words = "text or list of text" if key.text.many else "text"
+        return f"{words}, {key.text.allowed}" if key.text.allowed else words
+    words = _type(key.hint)
+    return f"{words}, {key.bounds.ge} to {key.bounds.le}" if key.bounds is not None else words
 
 
-def _kind(hint: Any) -> str:
+def _type(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return ", ".join(f'`"{choice}"`' for choice in arguments)
     if origin is tuple:
-        return f"list of {_kind(arguments[0])}"
+        return f"list of {_type(arguments[0])}"
     if origin is dict:
         return "table"
     if arguments:
-        return " or ".join(_kind(part) for part in arguments if part is not type(None))
+        return " or ".join(_type(part) for part in arguments if part is not NONE)
+    if issubclass(hint, Enum):
+        return "text"
     words = {str: "text", int: "whole number", float: "number", bool: "`true`, `false`"}
     return words.get(hint, "table")
 
 
-def _default(field: msgspec.structs.FieldInfo) -> str:
-    if field.required:
+def _default(key: Key) -> str:
+    default = key.default
+    if key.required:
         return "must be given"
-    if field.default is msgspec.NODEFAULT or isinstance(field.default, msgspec.Struct) or field.default == ():
+    if default is msgspec.NODEFAULT or default is None or default == () or key.table is not None:
         return "-"
-    if field.default is None:
-        return "-"
-    return f"`{msgspec.json.encode(field.default).decode()}`"
+    if key.text is not None:
+        default = key.text.show(default)
+    return f"`{msgspec.json.encode(default).decode()}`"
 
 
 def _texts() -> dict[str, dict[str, str]]:

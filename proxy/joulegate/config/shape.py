@@ -1,98 +1,149 @@
-"""Whether values as read from a file have the shape of the structs: every problem, not just the first.
+"""Turns values as read from a file into a ``Config``: every problem is told, not just the first.
 
 Pure. ``msgspec`` itself stops at the first problem and knows no near names.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from enum import Enum
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
+from joulegate.config.fields import NONE, Key, keys
 from joulegate.config.lines import Path
-from joulegate.config.problems import Problem, choices, dotted, near, shown
+from joulegate.config.problems import Problem, choices, dotted, near, not_known, shown
 from joulegate.config.structs import Config
+from joulegate.errors import ConfigError
 
 _WORDS: dict[Any, str] = {
     str: "text in quotes",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    type(None): "nothing",
 }
+_TEXT = _WORDS[str]
 
 
-def misshapen(values: object) -> list[Problem]:
-    """Return what keeps these values from being a ``Config``: unknown and missing keys, wrong types."""
-    return list(_table((), values, Config))
+class _Wrong(Exception):
+    """A value that cannot be used; what is wrong with it has been noted."""
 
 
-def well_shaped(values: object, wrong: Collection[Problem]) -> Config:
-    """Return a ``Config`` without what is wrong, so that the rest can be checked further; never to be used.
+def parsed(values: object) -> tuple[Config, list[Problem]]:
+    """Return the configuration of these values, and what is wrong with each of them alone.
 
-    A missing name or URL is empty in it, a missing choice the first one.
+    With problems, the configuration serves only to find more of them: it lacks what is wrong, and what is
+    missing in it is empty.
     """
-    return msgspec.convert(_pruned((), values, Config, {problem.path for problem in wrong}), Config)
+    reader = _Reader()
+    config: Config = reader.table((), values, Config)
+    return config, reader.problems
 
 
-def _table(path: Path, values: object, struct: type[Any]) -> Iterator[Problem]:
-    if not isinstance(values, dict):
-        yield Problem(path, f"must be a table, written [{dotted(path)}] with keys below it")
-        return
-    hints = get_type_hints(struct)
-    for key, value in values.items():
-        if key in hints:
-            yield from _value((*path, key), value, hints[key])
-        else:
-            yield Problem((*path, key), f"unknown key{_hint(key, hints, path)}")
-    for field in msgspec.structs.fields(struct):
-        if field.required and field.name not in values:
-            yield Problem(path, f"the key {field.name!r} is missing")
+class _Reader:
+    """Reads tables and notes problems."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def table(self, path: Path, values: object, struct: type[Any]) -> Any:
+        """Return a struct; what is wrong is left out of it."""
+        known = keys(struct)
+        if not isinstance(values, dict):
+            self._note(path, f"must be a table, written [{dotted(path)}] with keys below it")
+            values = None
+        found: dict[str, Any] = {}
+        for name, value in (values or {}).items():
+            key = known.get(name)
+            if key is None:
+                self._note((*path, name), f"unknown key{_hint(name, known, path)}")
+                continue
+            with suppress(_Wrong):
+                found[key.field] = self._value((*path, name), value, key)
+        for key in known.values():
+            if key.required and values is not None and key.name not in values:
+                self._note(path, f"the key {key.name!r} is missing")
+            if key.required and key.field not in found:
+                found[key.field] = _stand_in(key.hint)
+        return struct(**found)
+
+    def _value(self, path: Path, value: object, key: Key) -> object:
+        if key.tables:
+            return self._tables(path, value, key)
+        if key.table:
+            return self.table(path, value, key.table)
+        if key.text is not None:
+            return self._text(path, value, key)
+        hint = next((part for part in _parts(key.hint) if _is_words(part)), None)
+        if hint is not None and isinstance(value, str):
+            return self._word(path, value, hint)
+        return self._leaf(path, value, key)
+
+    def _tables(self, path: Path, values: object, key: Key) -> object:
+        if not isinstance(values, list | tuple):
+            raise self._wrong(path, f"must be a list of tables, each written [[{dotted(path)}]]")
+        return tuple(self.table((*path, index), item, key.table) for index, item in enumerate(values))
+
+    def _text(self, path: Path, value: object, key: Key) -> object:
+        if key.text is not None and key.text.many:
+            listed = value if isinstance(value, list | tuple) else None
+            if listed is None and not isinstance(value, str):
+                raise self._wrong(path, f"{shown(path, value)} is not {_TEXT} or a list, each item {_TEXT}")
+            if listed is None:
+                return (self._parsed(path, value, key),)
+            return tuple(self._parsed((*path, index), one, key) for index, one in enumerate(listed))
+        return self._parsed(path, value, key)
+
+    def _parsed(self, path: Path, value: object, key: Key) -> object:
+        if not isinstance(value, str) or key.text is None:
+            raise self._wrong(path, f"{shown(path, value)} is not {_TEXT}")
+        try:
+            return key.text.parse(value)
+        except ConfigError as error:
+            raise self._wrong(path, str(error)) from error
+
+    def _word(self, path: Path, value: str, words: type[Enum]) -> Enum:
+        known = {one.value: one for one in words}
+        if value not in known:
+            raise self._wrong(path, not_known(value, known))
+        return known[value]
+
+    def _leaf(self, path: Path, value: object, key: Key) -> object:
+        try:
+            found: object = msgspec.convert(value, key.hint)
+        except msgspec.ValidationError:
+            what = f"{shown(path, value)} is not {_expected(key.hint)}{_choice_hint(value, key.hint)}"
+            raise self._wrong(path, what) from None
+        if key.bounds is not None and isinstance(found, int | float):
+            low, high = key.bounds.ge, key.bounds.le
+            if low is not None and high is not None and not low <= found <= high:  # nor is not-a-number
+                raise self._wrong(path, f"{found} is not between {low} and {high}")
+        return found
+
+    def _wrong(self, path: Path, what: str) -> _Wrong:
+        self._note(path, what)
+        return _Wrong()
+
+    def _note(self, path: Path, what: str) -> None:
+        self.problems.append(Problem(path, what))
 
 
-def _value(path: Path, value: object, hint: Any) -> Iterator[Problem]:
-    if _is_struct(hint):
-        yield from _table(path, value, hint)
-    elif _is_list_of_tables(hint):
-        yield from _tables(path, value, get_args(hint)[0])
-    else:
-        yield from _leaf(path, value, hint)
+def _stand_in(hint: Any) -> object:
+    """Return something empty of a type: it stands for what is missing, so that the rest can be checked."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)[0]
+    if get_origin(hint) is tuple:
+        return ()
+    return next(iter(hint)) if _is_words(hint) else ""
 
 
-def _tables(path: Path, values: object, struct: type[Any]) -> Iterator[Problem]:
-    if not isinstance(values, list | tuple):
-        yield Problem(path, f"must be a list of tables, each written [[{dotted(path)}]]")
-        return
-    for index, item in enumerate(values):
-        yield from _table((*path, index), item, struct)
+def _parts(hint: Any) -> Collection[Any]:
+    return get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
 
 
-def _leaf(path: Path, value: object, hint: Any) -> Iterator[Problem]:
-    try:
-        msgspec.convert(value, hint)
-    except msgspec.ValidationError:
-        yield Problem(path, f"{shown(path, value)} is not {_expected(hint)}{_choice_hint(value, hint)}")
-
-
-def _pruned(path: Path, values: object, struct: type[Any], wrong: Collection[Path]) -> dict[str, Any]:
-    hints = get_type_hints(struct)
-    required = (field.name for field in msgspec.structs.fields(struct) if field.required)
-    kept: dict[str, Any] = {name: _stand_in(hints[name]) for name in required}
-    for key, value in values.items() if isinstance(values, dict) else ():
-        place = (*path, key)
-        hint: Any = hints.get(key)
-        if _is_struct(hint) and isinstance(value, dict):
-            kept[key] = _pruned(place, value, hint, wrong)
-        elif _is_list_of_tables(hint) and isinstance(value, list | tuple):
-            inner = get_args(hint)[0]
-            kept[key] = [_pruned((*place, index), item, inner, wrong) for index, item in enumerate(value)]
-        elif place not in wrong:
-            kept[key] = value
-    return kept
-
-
-def _stand_in(hint: Any) -> str:
-    return str(get_args(hint)[0]) if get_origin(hint) is Literal else ""
+def _is_words(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Enum)
 
 
 def _expected(hint: Any) -> str:
@@ -100,41 +151,31 @@ def _expected(hint: Any) -> str:
     if origin is Literal:
         return f"one of {choices([repr(choice) for choice in arguments])}"
     if origin in {Union, UnionType}:
-        return " or ".join(_expected(part) for part in arguments if part is not type(None))
+        return " or ".join(_expected(part) for part in arguments if part is not NONE)
     if origin is tuple:
         return f"a list, each item {_expected(arguments[0])}"
     if origin is dict:
         return "a table"
-    return _WORDS.get(hint, "of the right kind")
+    return _TEXT if _is_words(hint) else _WORDS.get(hint, "of the right kind")
 
 
 def _choice_hint(value: object, hint: Any) -> str:
-    if get_origin(hint) is Literal and isinstance(value, str):
-        return near(value, get_args(hint))
-    return ""
+    words = [part for part in _parts(hint) if get_origin(part) is Literal]
+    return near(value, get_args(words[0])) if words and isinstance(value, str) else ""
 
 
-def _hint(key: str, known: dict[str, Any], path: Path) -> str:
+def _hint(name: str, known: Mapping[str, Key], path: Path) -> str:
     """Return where a key belongs, or what there is."""
-    close = near(key, known)
+    close = near(name, known)
     if close:
         return close
-    elsewhere = [section for section, keys in _sections() if key in keys and path != (section,)]
+    elsewhere = [section for section, there in _sections() if name in there and path != (section,)]
     if elsewhere:
         return f"; it belongs into [{elsewhere[0]}]"
     return f"; there are {choices(known)}"
 
 
-def _sections() -> Iterator[tuple[str, set[str]]]:
-    for name, hint in get_type_hints(Config).items():
-        struct = get_args(hint)[0] if _is_list_of_tables(hint) else hint
-        if _is_struct(struct):
-            yield name, set(struct.__struct_fields__)
-
-
-def _is_struct(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
-
-
-def _is_list_of_tables(hint: Any) -> bool:
-    return get_origin(hint) is tuple and _is_struct(get_args(hint)[0])
+def _sections() -> Iterator[tuple[str, Mapping[str, Key]]]:
+    for key in keys(Config).values():
+        if key.table:
+            yield key.name, keys(key.table)

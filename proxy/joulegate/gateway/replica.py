@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import Endpoint
 from joulegate.errors import UpstreamError
 from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.http.pool import Pool
-from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.servers.disconnect_monitor import DisconnectMonitor
 from joulegate.gateway.servers.recognition import MOST_MODELS
 from joulegate.gateway.servers.survey import look
@@ -45,7 +45,7 @@ class Replica:
 
     def __init__(
         self,
-        target: Target,
+        target: UpstreamConfig,
         endpoint: Endpoint,
         context: GateContext,
         pace: Pace,
@@ -134,7 +134,7 @@ class Replica:
             self._look_again.set()
             self._log.warning("upstream.lost", reason=reason, **self._named())
 
-    def configure(self, target: Target, connect_timeout: Nanoseconds) -> None:
+    def configure(self, target: UpstreamConfig, connect_timeout: Nanoseconds) -> None:
         """Go by other settings of its upstream."""
         asked_anew = self.target.kind != target.kind
         self.target, self.onward_key = target, onward_key(target, self.endpoint)
@@ -212,6 +212,6 @@ class Replica:
         return named if len(self.target.endpoints) == 1 else {**named, "replica": self.name}
 
 
-def onward_key(target: Target, endpoint: Endpoint) -> str:
+def onward_key(target: UpstreamConfig, endpoint: Endpoint) -> str:
     """Return what the head of a request depends on that goes to this server."""
     return f"{endpoint.text()} {target.path if target.strip_path else ''}"

@@ -9,10 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import Endpoint
 from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.policy.routing import Routes
-from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.policy.usage_refusals import UsageRefusals
 from joulegate.gateway.replica import USUAL_PACE, Pace, Replica
 from joulegate.gateway.servers.recognition import MOST_MODELS
@@ -37,7 +37,7 @@ class Upstream:
 
     def __init__(
         self,
-        target: Target,
+        target: UpstreamConfig,
         context: GateContext,
         protocols: Mapping[str, InferenceProtocol],
         changed: Callable[[], None],
@@ -214,7 +214,7 @@ class Upstream:
 
     # --- reload ------------------------------------------------------------------------------------------
 
-    def update(self, target: Target) -> None:
+    def update(self, target: UpstreamConfig) -> None:
         """Go by other settings.
 
         Replicas that stay keep their connections; those that go get no new request and finish their work.
@@ -243,7 +243,7 @@ class Upstreams:
 
     def __init__(
         self,
-        targets: Iterable[Target],
+        targets: Iterable[UpstreamConfig],
         context: GateContext,
         protocols: Mapping[str, InferenceProtocol],
         pace: Pace = USUAL_PACE,
@@ -266,7 +266,7 @@ class Upstreams:
         """Iterate over the configured upstreams."""
         return iter(self._by_name.values())
 
-    def replace(self, targets: Sequence[Target]) -> None:
+    def replace(self, targets: Sequence[UpstreamConfig]) -> None:
         """Go by these settings from now on.
 
         An upstream that is still there stays the same object, with the connections of the replicas that stay.
@@ -301,7 +301,7 @@ class Upstreams:
         for upstream in self._by_name.values():
             upstream.close()
 
-    def protocols(self, candidates: Sequence[Target]) -> Mapping[str, InferenceProtocol]:
+    def protocols(self, candidates: Sequence[UpstreamConfig]) -> Mapping[str, InferenceProtocol]:
         """Return the protocols in the order in which these upstreams, if of one kind, want them asked."""
         found = [self._by_name[target.name] for target in candidates]
         return found[0].protocols if len({one.kind for one in found}) == 1 else self._protocols

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import Endpoint
-from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.servers import disconnect_monitor as aftercare
 from joulegate.model import Outcome, Phase, SpanClosed, SpanOpened
 from joulegate.testing.upstream import Peer, ScriptedUpstream, echo
@@ -50,7 +50,7 @@ async def test_a_refused_connection_is_a_502_at_once(start: Any, soon: Any) -> N
     """A server that is not there is said so, in less than 100 ms, without Retry-After."""
     async with ScriptedUpstream(echo) as gone:
         port = gone.port
-    bench = await start(Target("llm", (Endpoint("http", "127.0.0.1", port),)))
+    bench = await start(UpstreamConfig("llm", (Endpoint("http", "127.0.0.1", port),)))
     client = await bench.client()
     loop = asyncio.get_running_loop()
     before = loop.time()

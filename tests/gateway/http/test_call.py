@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from joulegate import clock
+from joulegate.config import UpstreamConfig
 from joulegate.errors import UpstreamError
 from joulegate.gateway.http import call as module
 from joulegate.gateway.http.call import call
 from joulegate.gateway.http.pool import Pool
-from joulegate.gateway.policy.settings import Target
 from joulegate.testing.upstream import Peer, Script, ScriptedUpstream
 from joulegate.units import NANO, Nanoseconds
 
@@ -18,7 +18,7 @@ Serve = Callable[[Script], Awaitable[ScriptedUpstream]]
 
 
 @pytest.fixture
-def pool(target: Callable[..., Target]) -> Callable[[ScriptedUpstream], Pool]:
+def pool(target: Callable[..., UpstreamConfig]) -> Callable[[ScriptedUpstream], Pool]:
     return lambda upstream: Pool(target(upstream).endpoints[0], clock.monotonic, Nanoseconds(NANO))
 
 

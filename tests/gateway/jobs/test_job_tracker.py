@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import endpoint
 from joulegate.gateway.jobs import job_tracker as jobs
 from joulegate.gateway.jobs.job_reporter import JobReporter
 from joulegate.gateway.jobs.job_tracker import FIRST, LAST, STILL, JobOrigin, JobTracker, origin
-from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.spans.request_span import Identity
 from joulegate.model import (
     Asked,
@@ -182,7 +182,7 @@ def test_of_a_long_queue_only_the_head_is_asked_after_often() -> None:
 
 def test_nothing_is_asked_where_it_is_not_wanted_or_not_known_how() -> None:
     """``follow_jobs = false``, and a protocol that cannot say what to ask."""
-    target = Target("comfy", (endpoint("http://127.0.0.1:1"),), follow_jobs=False)
+    target = UpstreamConfig("comfy", (endpoint("http://127.0.0.1:1"),), follow_jobs=False)
     assert origin(Plugin(), "comfyui", target, "/prompt", ()).inquiries is None
     found, _, ear = made()
     ear.tell(ns(1), [JobSign("j", ACCEPTED, submitted=True)])
@@ -192,7 +192,7 @@ def test_nothing_is_asked_where_it_is_not_wanted_or_not_known_how() -> None:
 def test_the_question_is_asked_with_what_the_submitter_showed(target: Any) -> None:
     """A server behind a key answers only those who have one; nothing else of the client goes along."""
     del target
-    comfy = Target("comfy", (endpoint("http://127.0.0.1:1"),), path="/image", strip_path=True)
+    comfy = UpstreamConfig("comfy", (endpoint("http://127.0.0.1:1"),), path="/image", strip_path=True)
     shown = ((b"Authorization", b"Bearer x"), (b"Accept", b"*/*"), (b"X-API-Key", b"k"))
     found = origin(Plugin(), "comfyui", comfy, "/image/api/prompt?x=1", shown)
     assert found.inquiries is not None

@@ -4,16 +4,18 @@ from typing import Any
 
 import pytest
 
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import Endpoint
 from joulegate.gateway.policy.routing import Routes, below, canonical, host_name, upstream_target
-from joulegate.gateway.policy.settings import Target
 
 
-def rule(name: str, **rules: Any) -> Target:
-    return Target(name, (Endpoint("http", "127.0.0.1", 1),), **rules)
+def rule(name: str, **rules: Any) -> UpstreamConfig:
+    return UpstreamConfig(name, (Endpoint("http", "127.0.0.1", 1),), **rules)
 
 
-def chosen(targets: list[Target], path: str, *, host: str = "h", model: str | None = None) -> str | None:
+def chosen(
+    targets: list[UpstreamConfig], path: str, *, host: str = "h", model: str | None = None
+) -> str | None:
     routes = Routes(targets)
     target = routes.choose(routes.candidates(path, host), model)
     return target.name if target else None

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from joulegate import clock
+from joulegate.config import UpstreamConfig
 from joulegate.gateway.http.background_tasks import BackgroundTasks
 from joulegate.gateway.http.pool import Pool
-from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.servers.disconnect_monitor import GRACE, HELD, PACE, SLOWEST, DisconnectMonitor
 from joulegate.model import Outcome
 from joulegate.ports.servers import AbandonedRequest
@@ -69,7 +69,7 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(serve: Serve, target: Callable[..., Target], request: pytest.FixtureRequest) -> Bench:
+async def bench(serve: Serve, target: Callable[..., UpstreamConfig], request: pytest.FixtureRequest) -> Bench:
     made = Bench()
     upstream = await serve(made.script)
     made.care = DisconnectMonitor(

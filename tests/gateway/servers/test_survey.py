@@ -7,8 +7,8 @@ import pytest
 
 from joulegate import clock
 from joulegate.config import UpstreamConfig
+from joulegate.config.addresses import endpoint
 from joulegate.gateway.http.pool import Pool
-from joulegate.gateway.policy.settings import Target, target_of
 from joulegate.gateway.servers.survey import look, survey
 from joulegate.ports.servers import ServerIdentity
 from joulegate.testing.upstream import Peer, Script, ScriptedUpstream
@@ -29,11 +29,11 @@ async def vllm(peer: Peer) -> None:
             await peer.answer(b"", status="404 Not Found")
 
 
-def pool_of(target: Target) -> Pool:
+def pool_of(target: UpstreamConfig) -> Pool:
     return Pool(target.endpoints[0], clock.monotonic, Nanoseconds(NANO))
 
 
-async def test_a_configured_kind_is_not_doubted(serve: Serve, target: Callable[..., Target]) -> None:
+async def test_a_configured_kind_is_not_doubted(serve: Serve, target: Callable[..., UpstreamConfig]) -> None:
     """``kind = "vllm"`` asks the server nothing; it is only seen to be there."""
 
     async def silent(peer: Peer) -> None:
@@ -49,16 +49,16 @@ async def test_a_configured_kind_is_not_doubted(serve: Serve, target: Callable[.
 async def test_nobody_there_is_no_server(kind: str) -> None:
     """A refused connection is told apart from a server of unknown kind."""
     async with ScriptedUpstream(vllm) as upstream:
-        gone = upstream.url
-    assert await look(pool_of(target_of(UpstreamConfig("a", gone))), kind) is None
+        gone = endpoint(upstream.url)
+    assert await look(pool_of(UpstreamConfig("a", (gone,))), kind) is None
 
 
 async def test_a_survey_looks_at_all_servers(serve: Serve) -> None:
     """Each upstream of a configuration is asked, in its order."""
     upstream = await serve(vllm)
     async with ScriptedUpstream(vllm) as other:
-        gone = other.url
-    found = await survey([UpstreamConfig("a", gone), UpstreamConfig("b", upstream.url)])
+        gone = endpoint(other.url)
+    found = await survey([UpstreamConfig("a", (gone,)), UpstreamConfig("b", (endpoint(upstream.url),))])
     assert found[0] == (None,)
     (here,) = found[1]
     assert here

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, WSMsgType, web
 
+from joulegate.config import UpstreamConfig
 from joulegate.config.addresses import endpoint
-from joulegate.gateway.policy.settings import Target
 from joulegate.model import (
     Fact,
     JobNote,
@@ -56,8 +56,8 @@ async def site() -> Any:
     """Serves a websocket that a test speaks over."""
     stack: list[Any] = []
 
-    async def start(handler: Any, *, compress: bool = False) -> Target:
-        return Target("comfy", (endpoint(await _site(stack, handler, compress)),))
+    async def start(handler: Any, *, compress: bool = False) -> UpstreamConfig:
+        return UpstreamConfig("comfy", (endpoint(await _site(stack, handler, compress)),))
 
     yield start
     for close in stack:

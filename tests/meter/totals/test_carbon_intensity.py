@@ -7,7 +7,7 @@ from joulegate.errors import SourceInvalid, SourceUnavailable
 from joulegate.meter.totals.carbon_intensity import CarbonIntensity
 from joulegate.ports import Intensity
 from joulegate.testing.records import RECORD
-from joulegate.units import Nanoseconds
+from joulegate.units import Micrograms, Nanoseconds
 
 WALL = Nanoseconds(0)
 
@@ -39,7 +39,7 @@ def test_what_is_not_known_is_none(grid: CarbonIntensity) -> None:
 
 def test_losses_of_the_site_are_emitted_too() -> None:
     """A power usage effectiveness of 2 doubles what a request emits."""
-    source = Plugin(Options(intensity="56 g/kWh", zone="own"))
+    source = Plugin(Options(intensity=Micrograms(56_000_000), zone="own"))
     once = CarbonIntensity(source).emissions(RECORD.settled, WALL)
     twice = CarbonIntensity(source, pue=2.0).emissions(RECORD.settled, WALL)
     assert once

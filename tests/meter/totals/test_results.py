@@ -5,6 +5,7 @@ from typing import Any
 
 from joulegate.budgets.windows import Budgets
 from joulegate.config import BudgetConfig
+from joulegate.config.quantities import limit
 from joulegate.ledger.sqlite import Ledger
 from joulegate.meter.requests.settlement import Settlement, Settlements
 from joulegate.meter.totals.results import Results
@@ -82,7 +83,7 @@ def health(resets: int, idle_power: int | None) -> DeviceHealth:
 
 def results(path: Path, devices: list[Device]) -> tuple[Results, Heard, Ledger]:
     ledger, heard = Ledger.open(path), Heard()
-    found = Results(ledger, Budgets([BudgetConfig("all", "1 kWh", "year")]), [heard])
+    found = Results(ledger, Budgets([BudgetConfig("all", limit("1 kWh"), "year")]), [heard])
     found.restore(devices)
     ledger.start(lambda ids: None)
     return found, heard, ledger

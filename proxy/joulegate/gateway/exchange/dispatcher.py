@@ -5,6 +5,7 @@ from functools import partial
 
 from msgspec import Struct
 
+from joulegate.config import UpstreamConfig
 from joulegate.gateway.exchange.exchange import Exchange
 from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.http.body import SMALL, BodyTimeout, RequestBody
@@ -18,7 +19,6 @@ from joulegate.gateway.jobs.job_reporter import JobReporter
 from joulegate.gateway.jobs.job_tracker import origin
 from joulegate.gateway.policy.route_rules import ruled
 from joulegate.gateway.policy.routing import canonical, host_name, upstream_target
-from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.policy.task_rules import TaskMatch, open_rules
 from joulegate.gateway.replica import Replica
 from joulegate.gateway.spans.ids import SpanIds, client_request_id
@@ -39,7 +39,7 @@ _BROKEN = Refusal(400, "malformed", "the framing of the body is broken")
 class RoutingDecision(Struct, frozen=True):
     """What follows from method, target and host: the same for all requests that agree in these."""
 
-    candidates: tuple[Target, ...]
+    candidates: tuple[UpstreamConfig, ...]
     upstream: Upstream | None
     """``None``: the model decides, or no rule takes it."""
     needs_model: bool
@@ -167,7 +167,11 @@ class Dispatcher:
         span = RequestSpan(context.sink, identity, observation, ear)
         if len(replicas) > 1:
             span.replica = replica.name
-        extra = b"Joulegate-Request-Id: %b\r\n" % identity.id.encode() if context.settings.request_id else b""
+        extra = (
+            b"Joulegate-Request-Id: %b\r\n" % identity.id.encode()
+            if context.settings.respond.request_id
+            else b""
+        )
         exchange = Exchange(context, client, head, body, upstream, replica, span, extra, key)
         try:
             exchange.start(arrived)
@@ -190,7 +194,7 @@ class Dispatcher:
         )
         return JobReporter(self._context.jobs, identity, come_by)
 
-    def _identity(self, head: RequestHead, observation: Observation, target: Target) -> Identity:
+    def _identity(self, head: RequestHead, observation: Observation, target: UpstreamConfig) -> Identity:
         settings, fields = self._context.settings, head.fields
         tenant = settings.tenants.identify(head.headers) if settings.tenants.digests else None
         rules = settings.tasks

@@ -155,7 +155,7 @@ class Exchange:
                 self._happened(Event.SATISFIED, outcome)
                 return
         self._span.client_left = self._context.clock()
-        finish = self._upstream.target.finish
+        finish = self._upstream.target.on_client_leave == "finish"
         self._happened(Event.LEFT_TO_FINISH if finish else Event.LEFT, Outcome.CANCELLED)
 
     # --- the upstream's connection -----------------------------------------------------------------------
@@ -370,7 +370,11 @@ class Exchange:
         An answer in one piece has its usage by itself.
         """
         context, observation = self._context, self._span.observation
-        if self._small is None or not context.settings.ask_usage or observation.asked().stream is not True:
+        if (
+            self._small is None
+            or not context.settings.respond.ask_usage
+            or observation.asked().stream is not True
+        ):
             return None
         if self._head.encoded or self._upstream.usage_refusals.knows(observation.route.name):
             return None

@@ -13,9 +13,9 @@ from itertools import islice
 from msgspec import Struct
 from msgspec.structs import replace
 
+from joulegate.config import UpstreamConfig
 from joulegate.gateway.http.pool import Pool
 from joulegate.gateway.policy.routing import upstream_target
-from joulegate.gateway.policy.settings import Target
 from joulegate.gateway.spans.ids import SpanIds, model_name
 from joulegate.gateway.spans.request_span import Identity, opened
 from joulegate.model import (
@@ -69,7 +69,7 @@ _SHOWN = {
 
 
 def origin(
-    protocol: object, name: str, target: Target, raw: str, headers: Headers, pool: Pool | None = None
+    protocol: object, name: str, target: UpstreamConfig, raw: str, headers: Headers, pool: Pool | None = None
 ) -> JobOrigin:
     """Return where the jobs of a request to this raw target come from."""
     if not target.follow_jobs or not isinstance(protocol, JobProtocol):

@@ -50,7 +50,7 @@ def route_rule(config: RouteConfig) -> RouteRule:
         path=path_pattern(config.path),
         upstream=config.upstream,
         like=config.like,
-        task=Task(config.task) if config.task else None,
+        task=config.task,
         work=WorkClass(config.work) if config.work else None,
         dialect=config.dialect,
         places=Places(request=_pointers(config.request), answer=_pointers(config.answer)),

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from joulegate.gateway.policy.settings import Target
+from joulegate.config import UpstreamConfig
 
 _SLASHES = re.compile("/{2,}")
 
@@ -16,14 +16,14 @@ _SLASHES = re.compile("/{2,}")
 class Routes:
     """The rules of all upstreams."""
 
-    def __init__(self, targets: Sequence[Target]) -> None:
+    def __init__(self, targets: Sequence[UpstreamConfig]) -> None:
         self._targets = tuple(targets)
         plain = [target for target in targets if not (target.path or target.host or target.models)]
         self._default = plain[0] if plain else targets[0] if len(targets) == 1 else None
         self._placed = [target for target in targets if target.path or target.host]
         self._unplaced = tuple(target for target in targets if not (target.path or target.host))
 
-    def candidates(self, path: str, host: str) -> tuple[Target, ...]:
+    def candidates(self, path: str, host: str) -> tuple[UpstreamConfig, ...]:
         """Return the upstreams among which the model decides; ``path`` is raw and without query.
 
         If no path and no host takes the request, those are the upstreams without either.
@@ -34,11 +34,11 @@ class Routes:
         best = max(_rank(target) for target in matching)
         return tuple(target for target in matching if _rank(target) == best)
 
-    def needs_model(self, candidates: Sequence[Target]) -> bool:
+    def needs_model(self, candidates: Sequence[UpstreamConfig]) -> bool:
         """Whether the choice depends on the model."""
         return self._targets != tuple(candidates[:1]) and any(target.models for target in candidates)
 
-    def choose(self, candidates: Sequence[Target], model: str | None) -> Target | None:
+    def choose(self, candidates: Sequence[UpstreamConfig], model: str | None) -> UpstreamConfig | None:
         """Return the upstream, or ``None`` if no rule takes the request."""
         if model is not None:
             for test in (_names, _resembles):
@@ -53,11 +53,11 @@ class Routes:
         rules = "; ".join(_rule(target) for target in self._targets)
         return f"no upstream takes {asked}; the rules are: {rules}"
 
-    def _or_default(self) -> tuple[Target, ...]:
+    def _or_default(self) -> tuple[UpstreamConfig, ...]:
         return (self._default,) if self._default else ()
 
 
-def upstream_target(target: Target, raw: str) -> str:
+def upstream_target(target: UpstreamConfig, raw: str) -> str:
     """Return the request target for the upstream, without its path prefix if that is to be stripped."""
     if not target.strip_path or not target.path or not below(raw.partition("?")[0], target.path):
         return raw
@@ -81,21 +81,21 @@ def host_name(value: str) -> str:
     return (host if colon and port.isdecimal() else value).lower()
 
 
-def _takes(target: Target, path: str, host: str) -> bool:
+def _takes(target: UpstreamConfig, path: str, host: str) -> bool:
     if target.path and not below(path, target.path):
         return False
     return not target.host or host_name(target.host) == host
 
 
-def _rank(target: Target) -> tuple[int, bool]:
+def _rank(target: UpstreamConfig) -> tuple[int, bool]:
     return len(target.path or ""), target.host is not None
 
 
-def _names(target: Target, model: str) -> bool:
+def _names(target: UpstreamConfig, model: str) -> bool:
     return model in target.models
 
 
-def _resembles(target: Target, model: str) -> bool:
+def _resembles(target: UpstreamConfig, model: str) -> bool:
     return any(fnmatchcase(model, _glob(pattern)) for pattern in target.models)
 
 
@@ -104,7 +104,7 @@ def _glob(pattern: str) -> str:
     return pattern.replace("[", "[[]").replace("?", "[?]")
 
 
-def _rule(target: Target) -> str:
+def _rule(target: UpstreamConfig) -> str:
     parts = [
         f"path {target.path}" if target.path else "",
         f"host {target.host}" if target.host else "",

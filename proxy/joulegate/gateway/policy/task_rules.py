@@ -26,7 +26,7 @@ def rule(config: TaskConfig) -> TaskRule:
     """Return the rule of a checked ``[[task]]``."""
     name, equals, value = config.header.partition("=") if config.header else ("", "", "")
     return TaskRule(
-        task=Task(config.task),
+        task=config.task,
         path=compiled(config.path) if config.path else None,
         model=compiled(config.model) if config.model else None,
         header=(name.strip().lower().encode(), compiled(value.strip())) if equals else None,

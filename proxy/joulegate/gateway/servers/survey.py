@@ -8,7 +8,6 @@ from joulegate.config import UpstreamConfig
 from joulegate.errors import UpstreamError
 from joulegate.gateway.http.call import call
 from joulegate.gateway.http.pool import Pool
-from joulegate.gateway.policy.settings import target_of
 from joulegate.gateway.servers.recognition import every, recognise
 from joulegate.ports.servers import ServerIdentity
 from joulegate.units import NANO, Nanoseconds
@@ -28,9 +27,8 @@ async def survey(upstreams: Sequence[UpstreamConfig]) -> list[tuple[ServerIdenti
 
 
 async def _replicas(upstream: UpstreamConfig) -> tuple[ServerIdentity | None, ...]:
-    target = target_of(upstream)
-    pools = [Pool(place, clock.monotonic, _CONNECT, target.ca_file) for place in target.endpoints]
-    return tuple(await asyncio.gather(*(look(pool, target.kind) for pool in pools)))
+    pools = [Pool(place, clock.monotonic, _CONNECT, upstream.ca_file) for place in upstream.endpoints]
+    return tuple(await asyncio.gather(*(look(pool, upstream.kind) for pool in pools)))
 
 
 async def look(pool: Pool, kind: str = "auto") -> ServerIdentity | None:
