@@ -16,12 +16,12 @@ def mode(path: Path) -> int:
 def test_directory_and_files_are_private_and_removed_at_the_end(tmp_path: Path) -> None:
     """Nobody else reads the configuration, and a finished run leaves nothing."""
     with run_directory({"XDG_RUNTIME_DIR": str(tmp_path)}) as directory:
-        file = directory.write("config.json", b"{}")
+        file = directory.write("config.msgpack", b"{}")
         assert file.read_bytes() == b"{}"
         assert (mode(directory.path), mode(file)) == (0o700, 0o600)
         assert directory.path.parent == tmp_path
         with pytest.raises(FileExistsError):
-            directory.write("config.json", b"again")
+            directory.write("config.msgpack", b"again")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -40,7 +40,7 @@ def test_what_a_killed_run_left_is_removed_and_what_is_in_use_stays(tmp_path: Pa
     environment = {"XDG_RUNTIME_DIR": str(tmp_path)}
     left = tmp_path / f"{PREFIX}left"
     left.mkdir()
-    (left / "config.json").write_text("{}")
+    (left / "config.msgpack").write_text("{}")
     (left / MARKER).touch()
     foreign = tmp_path / f"{PREFIX}notes"
     foreign.mkdir()

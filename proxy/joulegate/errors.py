@@ -41,3 +41,17 @@ class UpstreamError(JoulegateError):
         super().__init__(message)
         self.outcome = outcome
         """An ``Outcome`` value, for example ``upstream_refused``."""
+
+
+FAILED, MISUSED = 1, 2
+"""Exit codes: it did not work, and what was asked for is wrong; see docs/cli.md."""
+
+
+def exit_code(error: JoulegateError) -> int:
+    """Return the exit code of a process that ends with an error."""
+    return MISUSED if isinstance(error, ConfigError | PluginError) else FAILED
+
+
+def message_lines(error: JoulegateError) -> str:
+    """Return an error as a person reads it: whole lines, each with the program's name before it."""
+    return "".join(f"joulegate: {line}\n" for line in str(error).splitlines())

@@ -11,6 +11,9 @@ from pathlib import Path
 from msgspec import Struct
 
 PREFIX = "joulegate-run-"
+CONFIG = "config.msgpack"
+"""The checked configuration, for the processes of this run."""
+SOCKET = "events.sock"
 MARKER = "joulegate.run"
 """A file that only directories of this module hold: nothing else is ever swept away."""
 

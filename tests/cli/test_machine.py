@@ -38,10 +38,8 @@ def test_a_machine_that_is_fine(tmp_path: Path) -> None:
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
     """Another program on the port is bad, with the option that helps."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        found = looked(config(tmp_path, listen=ListenConfig(address(address), address("127.0.0.1:1"))))[
-            "proxy"
-        ]
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        found = looked(config(tmp_path, listen=ListenConfig(address(place), address("127.0.0.1:1"))))["proxy"]
     assert found.mark is Mark.BAD
     assert "--listen" in found.remedy
 

@@ -11,7 +11,7 @@ from joulegate.model.banner import Banner
 def run(config: Config, *, logging: Sequence[str], banner: Callable[[Banner], None]) -> int:
     """Run one meter and its gates until told to stop; return the exit code.
 
-    ``logging`` are the command line options about logging, for the processes that it starts.
+    ``logging`` are form and level of the log, for the processes that it starts.
     """
     from joulegate.app.host import run  # late: the commands load only what they run
 

@@ -25,7 +25,7 @@ from joulegate.meter.state.meter_state import Served, carbon_status
 from joulegate.model.banner import Banner, FoundUpstream
 from joulegate.ports.servers import ServerIdentity
 from joulegate.processes import processors
-from joulegate.rundir import run_directory
+from joulegate.rundir import CONFIG, run_directory
 from joulegate.supervisor import Supervisor
 from joulegate.tls import context
 from joulegate.units import Nanoseconds, seconds
@@ -44,9 +44,9 @@ def run(config: Config, *, logging: Sequence[str], banner: Callable[[Banner], No
     _probe("listen.admin", config.listen.admin, "--admin")
     environment = changed({})
     with run_directory(environment) as folder:
-        resolved = folder.write("config.json", msgspec.json.encode(config))
+        folder.write(CONFIG, msgspec.msgpack.encode(config))
         supervisor = Supervisor(
-            _children(config, resolved, logging),
+            _children(config, folder.path, logging),
             grace=seconds(config.timeout.drain) + FLUSH,
             environment=environment,
             inherit=[folder.lock],
@@ -54,13 +54,19 @@ def run(config: Config, *, logging: Sequence[str], banner: Callable[[Banner], No
         return asyncio.run(_supervise(supervisor, config, banner))
 
 
-def _children(config: Config, resolved: Path, logging: Sequence[str]) -> Sequence[ChildSpec]:
-    common = ("--config", str(resolved), "--socket", str(resolved.parent / "events.sock"))
+def _children(config: Config, folder: Path, logging: Sequence[str]) -> Sequence[ChildSpec]:
     names = ["meter", *(f"gate-{number + 1}" for number in range(config.listen.gates or processors()))]
     return [
         ChildSpec(
             name=name,
-            argv=(sys.executable, "-m", "joulegate", name.partition("-")[0], *common, *logging),
+            argv=(
+                sys.executable,
+                "-m",
+                "joulegate.app.process",
+                name.partition("-")[0],
+                str(folder),
+                *logging,
+            ),
             stage=int(name != "meter"),
         )
         for name in names

@@ -13,8 +13,9 @@ from joulegate.cli.energy import MEASURED, Tried, try_all
 from joulegate.cli.findings import Finding, Mark, render
 from joulegate.cli.machine import look
 from joulegate.cli.options import Settings, as_json, serving
-from joulegate.cli.root import FAILED, NOT_MEASURABLE
+from joulegate.cli.root import NOT_MEASURABLE
 from joulegate.config.structs import Config
+from joulegate.errors import FAILED
 from joulegate.model import Tier
 
 _NOBODY = ("http://127.0.0.1:1",)

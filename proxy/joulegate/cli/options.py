@@ -38,12 +38,17 @@ class Settings(Struct, frozen=True):
         return resolve(self.config, flags, plugins=known_plugins())
 
     def logging(self) -> tuple[str, ...]:
-        """Return the options about logging as they stand on a command line."""
-        return ("--log", self.log, *(["--quiet"] if self.quiet else []))
+        """Return form and level of the log."""
+        return (self.log, self.level)
+
+    @property
+    def level(self) -> Literal["info", "warning"]:
+        """The least of what is logged."""
+        return "warning" if self.quiet else "info"
 
     def start_log(self) -> None:
         """Set up logging as asked."""
-        log.configure(json=self.log == "json", level="warning" if self.quiet else "info")
+        log.configure(json=self.log == "json", level=self.level)
 
 
 def known_plugins() -> dict[str, list[str]]:

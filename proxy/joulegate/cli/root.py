@@ -8,10 +8,10 @@ from typing import NoReturn
 import click
 
 from joulegate import __version__
-from joulegate.errors import ConfigError, JoulegateError, PluginError
+from joulegate.errors import JoulegateError, exit_code, message_lines
 
-FAILED, MISUSED, NOT_MEASURABLE, INTERRUPTED = 1, 2, 3, 130
-"""Exit codes besides 0; see docs/cli.md. 130 is 128 + SIGINT, as shells have it."""
+NOT_MEASURABLE, INTERRUPTED = 3, 130
+"""Exit codes besides those of errors; see docs/cli.md. 130 is 128 + SIGINT, as shells have it."""
 
 COMMANDS = {
     "run": ("joulegate.cli.run", "Stand in front of inference servers and meter them."),
@@ -34,14 +34,12 @@ class Refused(click.ClickException):
 
     def __init__(self, error: JoulegateError) -> None:
         super().__init__(str(error))
-        self.exit_code = (  # type: ignore[misc]  # click reads it from the instance
-            MISUSED if isinstance(error, ConfigError | PluginError) else FAILED
-        )
+        self.error = error
+        self.exit_code = exit_code(error)  # type: ignore[misc]  # click reads it from the instance
 
     def show(self, file: object = None) -> None:  # noqa: ARG002 (click's signature)
         """Print each line of the message to standard error."""
-        for line in self.message.splitlines():
-            click.echo(f"joulegate: {line}", err=True)
+        click.echo(message_lines(self.error), err=True, nl=False)
 
 
 class Commands(click.Group):

@@ -6,13 +6,13 @@ import click
 from msgspec.structs import replace
 
 from joulegate.cli.options import Settings, serving
-from joulegate.cli.root import FAILED, INTERRUPTED
+from joulegate.cli.root import INTERRUPTED
 from joulegate.cli.run import serve
 from joulegate.cli.substitution import PORT_NAMES, Plan, plan
 from joulegate.cli.wrapped_server import StopWatcher, WrappedServer, free_port, pass_on
 from joulegate.config.environment import changed, variable
 from joulegate.config.structs import Config
-from joulegate.errors import ConfigError
+from joulegate.errors import FAILED, ConfigError
 
 _PATIENCE = 30.0
 """Seconds that the server has to end after SIGTERM."""
