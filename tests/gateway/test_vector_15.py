@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from joulegate import plugins
+from joulegate.config import RespondConfig
 from joulegate.gateway.http import encodings
 from joulegate.model import SpanClosed, SpanOpened
 from joulegate.ports import Rewrite
@@ -54,7 +55,7 @@ async def exchange(
 
     upstream = await serve(script)
     plugin = plugins.load("protocols", "openai").Plugin()
-    bench = await start(upstream, protocols={"openai": plugin}, ask_usage=False)
+    bench = await start(upstream, protocols={"openai": plugin}, respond=RespondConfig(ask_usage=False))
     client = await bench.client()
     path = recording.exchange.path
     await client.ask(path, body=request, fields=b"Content-Type: application/json\r\n" + sent)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 EXCEPTIONS = {
     "joulegate/__main__.py": "one call; every end-to-end test goes through it",
-    "joulegate/errors.py": "classes only",
     "joulegate/attribution/maths/arrays.py": "names of types only",
     "joulegate/clock.py": "two calls into the standard library",
 }

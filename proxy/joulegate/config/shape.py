@@ -36,12 +36,12 @@ def parsed(values: object) -> tuple[Config, list[Problem]]:
     With problems, the configuration serves only to find more of them: it lacks what is wrong, and what is
     missing in it is empty.
     """
-    reader = _Reader()
+    reader = _Tables()
     config: Config = reader.table((), values, Config)
     return config, reader.problems
 
 
-class _Reader:
+class _Tables:
     """Reads tables and notes problems."""
 
     def __init__(self) -> None:
