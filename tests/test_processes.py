@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from joulegate import processes
-from joulegate.processes import relatives, serving, with_children
+from joulegate.processes import process_lives, relatives, serving, with_children
 
 
 @pytest.fixture
@@ -142,3 +142,15 @@ def test_only_the_processors_that_may_be_used_count() -> None:
     )
     bound = [sys.executable, "-c", program + "; print(processes.processors())"]
     assert subprocess.run(bound, check=True, capture_output=True, text=True).stdout == "1\n"
+
+
+def test_a_process_lives_until_it_ends() -> None:
+    """One that nobody has reaped is as dead as one that is gone, or a number that nobody can have."""
+    child = subprocess.Popen(["sleep", "60"])
+    assert process_lives(child.pid)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert not process_lives(child.pid)
+    child.wait()
+    assert not process_lives(child.pid)
+    assert not process_lives(-1)

@@ -72,6 +72,14 @@ def serving_any(
     )
 
 
+def process_lives(pid: int) -> bool:
+    """Whether a process is running here; one that ended and is not reaped yet is not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except (psutil.Error, ValueError):
+        return False
+
+
 def with_children(pids: Iterable[int]) -> Sequence[psutil.Process]:
     """Return these processes and all that descend from them, each once; those that are gone are left out."""
     found: dict[int, psutil.Process] = {}

@@ -99,9 +99,9 @@ class Bench:
         return await self.connector()
 
     @asynccontextmanager
-    async def meter(self, notes: Notes, **waits: float) -> AsyncIterator[EventServer]:
+    async def meter(self, notes: Notes, **options: Any) -> AsyncIterator[EventServer]:
         """A meter that lives as long as the block; like a killed one, it says no farewell."""
-        server = EventServer(self.listener(), notes, is_settled=notes.is_settled, **waits)
+        server = EventServer(self.listener(), notes, is_settled=notes.is_settled, **options)
         await server.start()
         try:
             yield server

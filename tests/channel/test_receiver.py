@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
+from msgspec import structs
 
+from joulegate import clock
 from joulegate.channel.frames import (
     VERSION,
     FrameSplitter,
@@ -26,6 +28,7 @@ from joulegate.channel.stream import SILENT_BEATS
 from joulegate.channel.transports import UnixListener
 from joulegate.errors import ConfigError
 from joulegate.model import GateReport, SpanId
+from joulegate.units import NANO, Nanoseconds
 
 REPORT = GateReport("gate-0", os.getpid())
 
@@ -42,9 +45,9 @@ asyncio.run(sender.run())
 
 
 async def test_a_killed_gate_is_lost_exactly_once(over_unix: Any, socket_path: Path, make_notes: Any) -> None:
-    """Open requests of a gate that was killed are closed by the meter."""
+    """Open requests of a gate of this host that was killed are closed by the meter at once."""
     notes = make_notes()
-    async with over_unix.meter(notes, come_back_within=0.1) as meter:
+    async with over_unix.meter(notes, come_back_within=600) as meter:
         process = subprocess.Popen([sys.executable, "-c", GATE, str(socket_path)])
         await notes.until(lambda: len(notes.events) == 1)
         process.kill()
@@ -86,6 +89,36 @@ async def test_a_gate_that_stays_away_is_lost(bench: Any, make_notes: Any) -> No
         await notes.until(lambda: bool(notes.lost))
         assert loop.time() - left > 0.4
     assert notes.lost == ["gate-0"]
+
+
+async def test_a_gate_of_another_host_has_more_time(bench: Any, make_notes: Any) -> None:
+    """A network is away for longer than a process, and no process table tells that a gate is gone."""
+    notes = make_notes()
+    async with bench.meter(notes, come_back_within=0.0, remote_come_back_within=0.5) as meter:
+        _, writer = await bench.connect()
+        writer.write(pack(Hello("i", REPORT, VERSION, clock="another")))
+        await notes.until(lambda: bool(notes.connected))
+        writer.close()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await meter.alone()
+        await notes.until(lambda: bool(notes.lost))
+
+
+async def test_a_gate_whose_clock_is_a_day_ahead_is_understood(
+    bench: Any, make_notes: Any, words: Any
+) -> None:
+    """The welcome is the first heartbeat: no event of a remote gate comes with its own times."""
+    notes = make_notes()
+
+    def tomorrow() -> Nanoseconds:
+        return Nanoseconds(clock.monotonic() + 86_400 * NANO)
+
+    async with bench.meter(notes, clock_id="here"), bench.gate(clock_id="there", now=tomorrow) as gate:
+        before = clock.monotonic()
+        gate.emit(structs.replace(words.opened("a"), t=tomorrow()))
+        await notes.until(lambda: bool(notes.events))
+    assert abs(notes.events[0][1].t - before) < NANO
 
 
 async def test_a_gate_that_says_goodbye_leaves_without_alarm(bench: Any, make_notes: Any) -> None:

@@ -1,10 +1,12 @@
 """Every event is handed on once per gate process, in order; spans are settled where they came from."""
 
 import os
+import subprocess
 from typing import Any
 
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from joulegate.channel.frames import (
     VERSION,
@@ -12,14 +14,16 @@ from joulegate.channel.frames import (
     FrameError,
     FrameSplitter,
     Hello,
+    Pong,
     SettledSpans,
     Welcome,
+    Whole,
     pack_event,
     unpack_meter,
 )
 from joulegate.channel.register import LOST_GATES, ConnectedGate, GateRegister
-from joulegate.model import Figures, GateReport, Limits, SpanId
-from joulegate.units import Nanoseconds
+from joulegate.model import Figures, GateReport, Limits, Outcome, SpanClosed, SpanId, SpanOpened
+from joulegate.units import NANO, Nanoseconds
 
 
 class Wire:
@@ -270,3 +274,98 @@ def test_the_end_of_an_older_connection_changes_nothing(register: GateRegister) 
     join(register, Wire())
     assert not register.left(gate, older)
     assert gate.send is not None
+
+
+class RemoteGate:
+    """A gate of another host, whose clock is a day ahead of the meter's."""
+
+    AHEAD = 86_400 * NANO
+
+    def __init__(self, notes: Any, *, began: int | None = None) -> None:
+        self.now = 10 * NANO
+        self.register = GateRegister(
+            notes,
+            notes.is_settled,
+            began=None if began is None else Nanoseconds(began),
+            now=lambda: Nanoseconds(self.now),
+            clock_id="here",
+        )
+        self.wire = Wire()
+        hello = Hello("one", GateReport("far", os.getpid()), VERSION, clock="there")
+        self.gate = self.register.hello(hello, self.wire.send)
+
+    def answer(self, round_trip: int = 2_000_000) -> None:
+        """Let the gate answer a question half-way."""
+        asked = self.now
+        self.now += round_trip
+        answered = asked + round_trip // 2 + self.AHEAD
+        self.register.answered(self.gate, Pong(Nanoseconds(asked), Nanoseconds(answered)))
+
+    def tells(self, *events: Any) -> None:
+        self.register.events(self.gate, batch(list(events), first=self.gate.latest + 1))
+
+    def opened(self, words: Any, t: int) -> SpanOpened:
+        """The beginning of a request at a time of the meter's, as this gate tells it."""
+        return replace(words.opened(f"at-{t}"), t=Nanoseconds(t + self.AHEAD))
+
+
+def test_events_of_another_clock_come_at_the_meter_s_times(notes: Any, words: Any) -> None:
+    """Each part of what a remote gate tells, a whole request too, as if it had read the meter's clock."""
+    remote = RemoteGate(notes)
+    remote.answer()
+    opened = remote.opened(words, 5)
+    remote.tells(Whole(opened, SpanClosed(opened.id, Nanoseconds(opened.t + 3), Outcome.OK)))
+    assert [event.t for _, event in notes.events] == [5, 8]
+    remote.register.settled([opened.id])
+    assert remote.wire.settled() == [opened.id]
+
+
+def test_events_of_an_unknown_clock_are_refused(notes: Any, words: Any) -> None:
+    """Times that mean nothing are never taken for the meter's own."""
+    remote = RemoteGate(notes)
+    with pytest.raises(FrameError, match="'far' sent events before it answered the welcome"):
+        remote.tells(words.opened("a"))
+    assert notes.events == []
+
+
+def test_an_answer_to_a_later_question_is_refused(notes: Any) -> None:
+    """A gate that answers what was not asked has no clock that could be read."""
+    remote = RemoteGate(notes)
+    with pytest.raises(FrameError, match="'far' does not know the heartbeats"):
+        remote.register.answered(remote.gate, Pong(Nanoseconds(remote.now + 1), Nanoseconds(1)))
+
+
+def test_the_ledger_is_asked_unless_the_clocks_leave_no_doubt(notes: Any, words: Any) -> None:
+    """A remote request that may have begun before this meter might have been settled by another one."""
+    remote = RemoteGate(notes, began=10 * NANO)
+    remote.answer(round_trip=2_000_000)
+    surely, perhaps = 10 * NANO + 1_100_000, 10 * NANO + 900_000
+    remote.tells(remote.opened(words, surely), remote.opened(words, perhaps))
+    assert notes.asked == [f"at-{perhaps}"]
+
+
+def test_the_meter_s_own_clock_is_not_estimated(register: GateRegister, notes: Any, words: Any) -> None:
+    """Times of a gate on this host pass as they are, whatever its heartbeats took."""
+    gate = join(register, Wire())
+    register.answered(gate, Pong(Nanoseconds(1), Nanoseconds(1)))
+    register.events(gate, batch([words.opened("a")]))
+    assert [event.t for _, event in notes.events] == [words.opened("a").t]
+
+
+@pytest.mark.parametrize(("clock", "ended"), [("", True), ("there", False)])
+def test_a_pid_tells_only_on_its_own_host(register: GateRegister, clock: str, ended: bool) -> None:
+    """The process table of this host knows nothing of another's."""
+    child = subprocess.Popen(["sleep", "60"])
+    gate = register.hello(Hello("one", GateReport("g", child.pid), VERSION, clock), Wire().send)
+    assert not gate.has_ended()
+    child.kill()
+    child.wait()
+    assert gate.has_ended() is ended
+
+
+def test_a_pid_that_was_never_seen_tells_nothing(register: GateRegister) -> None:
+    """A gate in a container of its own has a pid that nobody here has, and lives."""
+    child = subprocess.Popen(["true"])
+    child.wait()
+    gate = register.hello(Hello("one", GateReport("g", child.pid), VERSION), Wire().send)
+    assert not gate.has_ended()

@@ -16,7 +16,7 @@ from joulegate.app.mapping import Mapper
 from joulegate.app.memory import collect_seldom
 from joulegate.app.problems import port_taken
 from joulegate.budgets.windows import Budgets
-from joulegate.channel.identity import boot
+from joulegate.channel.identity import boot, clock_id
 from joulegate.channel.receiver import EventServer
 from joulegate.channel.transports import UnixListener
 from joulegate.config import CarbonConfig, Config
@@ -75,7 +75,7 @@ async def _serve(config: Config, socket: Path) -> None:
         budgets=Budgets(config.budget),
         carbon=carbon_source(config.carbon),
     )
-    server = EventServer(UnixListener(socket), meter, is_settled=meter.is_settled, began=meter.began)
+    server = _channel(socket, meter)
     runner = web.AppRunner(application(meter, ledger.reader, _page(exporters), recorder), access_log=None)
     await runner.setup()
     try:
@@ -94,6 +94,12 @@ async def _serve(config: Config, socket: Path) -> None:
     finally:
         await server.stop()
         await runner.cleanup()
+
+
+def _channel(socket: Path, meter: Meter) -> EventServer:
+    """Return where the gates of this host connect."""
+    listener = UnixListener(socket)
+    return EventServer(listener, meter, is_settled=meter.is_settled, began=meter.began, clock_id=clock_id())
 
 
 def _recorder(

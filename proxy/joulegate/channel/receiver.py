@@ -27,7 +27,10 @@ from joulegate.ports import EventHandler
 from joulegate.units import Nanoseconds
 
 COME_BACK_WITHIN = 2.0
-"""Seconds that a gate has for a new connection before it counts as dead and its requests are closed."""
+"""Seconds that a gate of this host has for a new connection before it counts as dead and its requests are
+closed; one whose process is gone has none."""
+REMOTE_COME_BACK_WITHIN = 30.0
+"""The same of another host's gate: a network is away for longer than a process, and nothing else tells."""
 LOOK_EVERY = 0.05
 HELLO_WITHIN = 5.0
 REASONS = 16
@@ -40,7 +43,7 @@ class EventServer:
     ``is_settled`` says whether a span was settled for good, also by a meter before this one, as far as
     its ledger knows; it is asked once for each span that is new to this meter, but not for one that was
     opened after ``began``, when this meter began. It must be true for every span that was given to
-    ``settled``.
+    ``settled``. ``clock_id`` names the clock of this process.
     """
 
     def __init__(
@@ -50,7 +53,9 @@ class EventServer:
         *,
         is_settled: Callable[[SpanId], bool],
         began: Nanoseconds | None = None,
+        clock_id: str = "",
         come_back_within: float = COME_BACK_WITHIN,
+        remote_come_back_within: float = REMOTE_COME_BACK_WITHIN,
         hello_within: float = HELLO_WITHIN,
         beat: float = BEAT_SECONDS,
     ) -> None:
@@ -59,8 +64,9 @@ class EventServer:
         self.ignored_parts = 0
         """Frames of gates, and fields of them, that this version does not know."""
         self._listener = listener
-        self._register = GateRegister(handler, is_settled, began=began)
+        self._register = GateRegister(handler, is_settled, began=began, clock_id=clock_id)
         self._come_back_within = come_back_within
+        self._remote_come_back_within = remote_come_back_within
         self._hello_within = hello_within
         self._beat = beat
         self._reasons: set[str] = set()
@@ -162,7 +168,7 @@ class EventServer:
             case ReportFrame(report=report):
                 self._register.reported(report)
             case Pong():
-                pass
+                self._register.answered(gate, frame)
             case Goodbye():
                 gate.leaving = True
             case Hello():
@@ -171,11 +177,12 @@ class EventServer:
                 assert_never(frame)
 
     async def _see_off(self, gate: ConnectedGate, connection: int) -> None:
-        """Wait for a gate to come back; report it dead if it said goodbye or does not come."""
+        """Wait for a gate to come back; report it dead if it said goodbye, has ended, or does not come."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._come_back_within
+        grace = self._come_back_within if gate.clock is None else self._remote_come_back_within
+        deadline = loop.time() + grace
         while gate.connections == connection and not self._stopping:
-            if gate.leaving or loop.time() >= deadline:
+            if gate.leaving or loop.time() >= deadline or gate.has_ended():
                 self._register.lose(gate)
                 return
             await asyncio.sleep(LOOK_EVERY)

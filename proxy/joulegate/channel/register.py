@@ -7,11 +7,13 @@ from uuid import uuid4
 from msgspec import Raw, Struct
 
 from joulegate import clock
+from joulegate.channel.clocks import GateClock, RoundTrip
 from joulegate.channel.frames import (
     VERSION,
     Events,
     FrameError,
     Hello,
+    Pong,
     Welcome,
     Whole,
     pack,
@@ -22,6 +24,7 @@ from joulegate.channel.frames import (
 from joulegate.log import logger
 from joulegate.model import Figures, GateReport, Limits, SpanEvent, SpanId, SpanOpened
 from joulegate.ports import EventHandler
+from joulegate.processes import process_lives
 from joulegate.units import Nanoseconds
 
 LOST_GATES = 64
@@ -34,7 +37,11 @@ class ConnectedGate(Struct, eq=False):
     id: str
     instance: str
     pid: int
-    """On its own host: for people only."""
+    """On its own host."""
+    process: int | None
+    """The same, where it was seen to live on this host; a hint, for a container may have pids of its own."""
+    clock: GateClock | None
+    """``None``: it reads this meter's own clock, and so runs on its host."""
     send: Callable[[bytes], None] | None
     """Writes to its present connection; ``None`` without one."""
     connections: int = 0
@@ -48,12 +55,17 @@ class ConnectedGate(Struct, eq=False):
     lost: bool = False
     """The handler was told that it is gone."""
 
+    def has_ended(self) -> bool:
+        """Whether its process is known to be gone."""
+        return self.process is not None and not process_lives(self.process)
+
 
 class GateRegister:
     """Hands each event on once per gate process, in the order in which that gate emitted it.
 
-    ``began``, on the clock of the events, is when this meter began: no other one can have settled a span
-    that was opened later, so nobody is asked for it. ``None``: everybody is asked for.
+    ``began`` is when this meter began: no other one can have settled a span that was opened later, so nobody
+    is asked for it. ``None``: everybody is asked for. Times of gates that read another clock than the
+    meter's, ``clock_id``, are moved to the meter's.
     """
 
     def __init__(
@@ -63,6 +75,7 @@ class GateRegister:
         *,
         began: Nanoseconds | None = None,
         now: Callable[[], Nanoseconds] = clock.monotonic,
+        clock_id: str = "",
     ) -> None:
         self.rejected_events = 0
         """Events that could not be read or that the handler refused with an error."""
@@ -70,6 +83,7 @@ class GateRegister:
         self._is_settled = is_settled
         self._began = began
         self._now = now
+        self._clock_id = clock_id
         self._instance = uuid4().hex
         self._gates: dict[str, ConnectedGate] = {}
         self._owners: dict[SpanId, str] = {}
@@ -94,7 +108,15 @@ class GateRegister:
             self.lose(gate)
             gate = None
         if gate is None:
-            gate = ConnectedGate(report.id, hello.instance, report.pid, send)
+            here = hello.clock == self._clock_id
+            gate = ConnectedGate(
+                report.id,
+                hello.instance,
+                report.pid,
+                process=report.pid if here and process_lives(report.pid) else None,
+                clock=None if here else GateClock(),
+                send=send,
+            )
         self._gates[report.id] = gate
         gate.send, gate.lost, gate.leaving, gate.latest = send, False, False, 0
         gate.connections += 1
@@ -110,6 +132,15 @@ class GateRegister:
         gate.send = None
         return True
 
+    def answered(self, gate: ConnectedGate, pong: Pong) -> None:
+        """Record what a gate's clock shows. Raises ``FrameError`` for an answer to a later question."""
+        if gate.clock is None:
+            return
+        try:
+            gate.clock.answered(RoundTrip(pong.asked, pong.answered, self._now()))
+        except ValueError as error:
+            raise FrameError(f"gate {gate.id!r} does not know the heartbeats: {error}") from error
+
     def reported(self, report: GateReport) -> None:
         """Accept a gate's figures."""
         self._handler.gate_reported(report)
@@ -117,8 +148,11 @@ class GateRegister:
     def events(self, gate: ConnectedGate, events: Events) -> None:
         """Hand on what is new in a batch, and answer for spans that were settled long ago.
 
-        Raises ``FrameError`` where the sequence numbers do not rise; what came before is handed on.
+        Raises ``FrameError`` where the sequence numbers do not rise; what came before is handed on. And for
+        events whose times mean nothing, because the gate has not said yet what its clock shows.
         """
+        if gate.clock is not None and not gate.clock.is_known:
+            raise FrameError(f"gate {gate.id!r} sent events before it answered the welcome")
         settled: dict[SpanId, None] = {}
         for sequence, packed in events.items:
             if sequence <= gate.latest:
@@ -137,8 +171,10 @@ class GateRegister:
             if owner is not None:
                 by_gate[owner].append(id_)
         for name, own in by_gate.items():
-            if name in self._gates:
-                self._tell(self._gates[name], own)
+            if gate := self._gates.get(name):
+                if gate.clock is not None:
+                    gate.clock.forget(own)
+                self._tell(gate, own)
 
     def send(self, frame: Figures | Limits, gate: str | None = None) -> None:
         """Send a frame to one gate by its name, or to all; one that is away does not get it."""
@@ -170,23 +206,23 @@ class GateRegister:
             event = unpack_event(packed)
             is_new = sequence > gate.received
             if event.id not in self._owners:
-                if not (is_new and self._begins(event)) and self._is_settled(event.id):
+                if not (is_new and self._begins(gate, event)) and self._is_settled(event.id):
                     settled[event.id] = None
                     return
                 self._owners[event.id] = gate.id
             if is_new:
                 gate.received = sequence
-                if isinstance(event, Whole):
-                    self._handler.event(gate.id, event.opened)
-                    event = event.closed
-                self._handler.event(gate.id, event)
+                for part in (event.opened, event.closed) if isinstance(event, Whole) else (event,):
+                    self._handler.event(gate.id, part if gate.clock is None else gate.clock.moved(part))
         except Exception:  # one bad event must not cut a gate off, or be sent again for ever
             self._reject()
 
-    def _begins(self, event: SpanEvent | Whole) -> bool:
-        """Whether a span begins with this event, under this meter."""
+    def _begins(self, gate: ConnectedGate, event: SpanEvent | Whole) -> bool:
+        """Whether a span begins with this event, under this meter without any doubt."""
         opened = event.opened if isinstance(event, Whole) else event
-        return isinstance(opened, SpanOpened) and self._began is not None and opened.t >= self._began
+        if not isinstance(opened, SpanOpened) or self._began is None:
+            return False
+        return (opened.t if gate.clock is None else gate.clock.earliest(opened.t)) >= self._began
 
     def _tell(self, gate: ConnectedGate, ids: Iterable[SpanId]) -> None:
         if gate.send is None:
