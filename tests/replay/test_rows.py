@@ -11,7 +11,8 @@ from joulegate.replay import read, rows
 TRACE = [
     rows.Start(0.1, "r1", "llm", "chat", 40, stream=True, max_tokens=9),
     rows.FirstByte(0.2, "r1"),
-    rows.End(0.3, "r1", 200, rows.Usage(7, 2, 3), 5, [0.2, 0.25], [2, 3], timings=rows.Timings(prefill=0.1)),
+    rows.End(0.3, "r1", 200, rows.UsageRow(7, 2, 3), 5, [0.2, 0.25], [2, 3],
+             timings=rows.TimingsRow(prefill=0.1)),
     rows.Start(0.4, "r2", "img", "image-generation", 9, stream=False, width=8, height=6, steps=4, n=2,
                is_job=True),
     rows.JobAccepted(0.5, "r2"),

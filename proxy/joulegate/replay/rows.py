@@ -64,7 +64,7 @@ class JobRunning(Struct, frozen=True, tag_field="ev", tag="job_running"):
     id: str
 
 
-class Usage(Struct, frozen=True, omit_defaults=True):
+class UsageRow(Struct, frozen=True, omit_defaults=True):
     """Tokens as the server reported them."""
 
     prompt_tokens: int
@@ -72,7 +72,7 @@ class Usage(Struct, frozen=True, omit_defaults=True):
     cached_tokens: int | None = None
 
 
-class Timings(Struct, frozen=True, omit_defaults=True):
+class TimingsRow(Struct, frozen=True, omit_defaults=True):
     """Not of the format: durations that the server reported, in seconds."""
 
     queue: float | None = None
@@ -87,7 +87,7 @@ class End(Struct, frozen=True, omit_defaults=True, tag_field="ev", tag="end"):
     t: float
     id: str
     status: int
-    usage: Usage | None
+    usage: UsageRow | None
     resp_bytes: int
     chunk_t: list[float] | None = None
     chunk_b: list[int] | None = None
@@ -96,7 +96,7 @@ class End(Struct, frozen=True, omit_defaults=True, tag_field="ev", tag="end"):
     client_left: float | None = None
     """When the client left, if the server worked on until ``t``."""
     pixels: int | None = None
-    timings: Timings | None = None
+    timings: TimingsRow | None = None
 
 
 class JobDone(End, frozen=True, omit_defaults=True, tag_field="ev", tag="job_done"):
@@ -109,7 +109,7 @@ TraceRow = Start | FirstByte | JobAccepted | JobRunning | End | JobDone
 # --- nvml.jsonl
 
 
-class Processes(Struct, frozen=True):
+class ProcessesRow(Struct, frozen=True):
     """Not of the format: who used the device, in per cent of the time from ``since`` to ``t``."""
 
     since: float
@@ -127,7 +127,7 @@ class SampleRow(Struct, frozen=True, omit_defaults=True):
     power_mw: int | None = None
     sm_clock_mhz: int | None = None
     error: str | None = None
-    processes: Processes | None = None
+    processes: ProcessesRow | None = None
 
 
 # --- public.json

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from joulegate.attribution.features.cells import MAX_CELLS, Cells, ImageTrack, TextTrack, ratio
 from joulegate.attribution.features.images import PlacedImage
@@ -20,8 +21,7 @@ def text(
     """Requests with a curve of their own: they stream."""
     placed = ridden(make, start, prefilled, end, prompt, out, many)
     times, done = np.tile([prefilled, end], many), np.tile([0.0, out], many)
-    placed.curves = Curves(times, done, done, np.full(many, 2))
-    return placed
+    return replace(placed, curves=Curves(times, done, done, np.full(many, 2)))
 
 
 def ridden(
@@ -85,10 +85,10 @@ def test_decoding_follows_the_clock_and_not_the_time(make: Any) -> None:
     """An engine that was twice as fast in the second half made twice the tokens there."""
     one = ridden(make, 0.9, 1.0, 3.0, out=301)
     ticks = [1.0 + 0.02 * place for place in range(51)] + [2.0 + 0.01 * place for place in range(1, 101)]
-    one.clock = StepClock(
+    clock = StepClock(
         Streams(np.array(ticks), np.array([len(ticks)]), np.array([151.0]), np.array([0])), 0.0, 4.0, None
     )
-    track = TextTrack(Cells([0.0, 2.0, 4.0]), one)
+    track = TextTrack(Cells([0.0, 2.0, 4.0]), replace(one, clock=clock))
     tokens = track.cells.sum_by_window(track.per_cell(track.columns["tok"]))
 
     assert tokens == pytest.approx([100.0, 200.0], rel=0.03)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from joulegate.attribution.features.placed_work import Curves, joined
 from joulegate.attribution.input.request import RequestInput
@@ -22,7 +23,8 @@ def test_presence_ends_with_the_last_work(make: Any, prefilled: float, end: floa
 def test_parts_are_joined_in_order(make: Any) -> None:
     """Columns and requests stay together, and the curves belong to the first part."""
     one = make.placed(RequestInput(make.opened("a", 1.0), 0, 0), start=1.0, prefilled=1.1, end=2.0)
-    one.curves = Curves(np.array([1.1]), np.array([1.0]), np.array([0.0]), np.array([1]))
+    curves = Curves(np.array([1.1]), np.array([1.0]), np.array([0.0]), np.array([1]))
+    one = replace(one, curves=curves)
     both = joined(
         [one, make.placed(RequestInput(make.opened("b", 3.0), 0, 1), start=3.0, prefilled=3.1, end=4.0)]
     )

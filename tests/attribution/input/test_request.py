@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from joulegate.attribution.input.request import KEPT_CHUNKS, Kind, RequestInput
+from joulegate.attribution.input.request import KEPT_CHUNKS, RequestInput, WorkKind
 from joulegate.model import (
     JobState,
     SpanId,
@@ -48,14 +48,14 @@ def test_an_end_before_the_start_is_the_start(make: Any) -> None:
 @pytest.mark.parametrize(
     ("asked", "declared", "kind"),
     [
-        ({}, "auto", Kind.LLM),
-        ({"width": 512}, "auto", Kind.IMAGE),
-        ({"steps": 4}, "auto", Kind.IMAGE),
-        ({"width": 512}, "llm", Kind.LLM),
-        ({}, "image", Kind.IMAGE),
+        ({}, "auto", WorkKind.LLM),
+        ({"width": 512}, "auto", WorkKind.IMAGE),
+        ({"steps": 4}, "auto", WorkKind.IMAGE),
+        ({"width": 512}, "llm", WorkKind.LLM),
+        ({}, "image", WorkKind.IMAGE),
     ],
 )
-def test_the_kind_of_work(make: Any, asked: dict[str, int], declared: str, kind: Kind) -> None:
+def test_the_kind_of_work(make: Any, asked: dict[str, int], declared: str, kind: WorkKind) -> None:
     """The upstream's kind decides; on ``auto`` each request's own facts do."""
     assert span(make, **asked).kind(declared) is kind
 

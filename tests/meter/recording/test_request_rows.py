@@ -16,7 +16,16 @@ from joulegate.model import (
     SpanJob,
     TaskFacts,
 )
-from joulegate.replay.rows import End, FirstByte, JobAccepted, JobDone, JobRunning, Start, Timings, Usage
+from joulegate.replay.rows import (
+    End,
+    FirstByte,
+    JobAccepted,
+    JobDone,
+    JobRunning,
+    Start,
+    TimingsRow,
+    UsageRow,
+)
 from joulegate.units import Nanoseconds
 
 ID = SpanId("a")
@@ -57,8 +66,8 @@ def test_a_stream_has_its_chunks_in_its_end(begun: Any, words: Any) -> None:
         Start(0.5, "a", "llm", "chat", 400, stream=True, max_tokens=64),
         FirstByte(1.0, "a"),
         End(
-            2.0, "a", 200, Usage(30, 5, 20), 9, [1.0, 1.0001, 2.0], [3, 3, 3],
-            timings=Timings(queue=0.0015, decode=0.002),
+            2.0, "a", 200, UsageRow(30, 5, 20), 9, [1.0, 1.0001, 2.0], [3, 3, 3],
+            timings=TimingsRow(queue=0.0015, decode=0.002),
         ),
     ]  # fmt: skip
 
@@ -66,7 +75,7 @@ def test_a_stream_has_its_chunks_in_its_end(begun: Any, words: Any) -> None:
 def test_a_whole_answer_has_no_chunks(begun: Any, words: Any) -> None:
     """They are absent, not empty."""
     end = ended(begun(), words, response_bytes=70, facts=TOKENS)
-    assert (end.chunk_t, end.chunk_b, end.resp_bytes, end.usage) == (None, None, 70, Usage(30, 5, 20))
+    assert (end.chunk_t, end.chunk_b, end.resp_bytes, end.usage) == (None, None, 70, UsageRow(30, 5, 20))
 
 
 def test_a_client_that_leaves_is_a_499(begun: Any, words: Any) -> None:
@@ -140,7 +149,7 @@ def test_a_request_from_before_is_clipped(begun: Any, words: Any) -> None:
     waiting = begun(0.2, body_bytes=50)
     start = waiting.rows(None)[0]
     assert (start.t, start.clipped, start.body_bytes) == (0.0, True, 50)
-    assert ended(waiting, words, facts=TOKENS).usage == Usage(30, 5, 20)
+    assert ended(waiting, words, facts=TOKENS).usage == UsageRow(30, 5, 20)
     answered = begun(0.2, body_bytes=50, is_answered=True)
     answered.take(chunks(words, 0.5, 0.9, 1.25), words.at(9))
     start, first, end = answered.rows(words.closed("a", 2, streamed=True, facts=TOKENS, response_bytes=9))

@@ -22,7 +22,7 @@ CRASH = "crash"
 METER = "meter"
 
 
-class Allocation(Struct):
+class Allocation(Struct, frozen=True):
     """How consecutive windows are shared: claims as parallel arrays, by window and then by arrival."""
 
     accounts: Sequence[Account]

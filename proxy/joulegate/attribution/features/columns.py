@@ -35,7 +35,7 @@ USUAL_TAIL_S = 0.2
 """Seconds over which clocks stay up before anything was measured."""
 
 
-class Matrix(Struct):
+class Matrix(Struct, frozen=True):
     """The work in some windows, by request and window."""
 
     names: list[str]

@@ -15,7 +15,7 @@ from joulegate.attribution.features.priors import Priors
 from joulegate.attribution.features.step_rate import clock_of
 from joulegate.attribution.features.window_features import DeviceState, WindowFeatures, WindowReadings
 from joulegate.attribution.input.foreign import ForeignLoad
-from joulegate.attribution.input.request import Kind, RequestInput
+from joulegate.attribution.input.request import RequestInput, WorkKind
 from joulegate.attribution.input.rows import CHUNKED, WORKS, Table, marked, table
 from joulegate.attribution.input.windows import Window
 from joulegate.attribution.maths.arrays import Floats, Seconds
@@ -75,15 +75,15 @@ class FeatureBuilder:
 
     def drawn(self, requests: Iterable[RequestInput]) -> list[RequestInput]:
         """Return the image requests among these."""
-        painters = {name for name, setup in self.upstreams.items() if setup.kind == Kind.IMAGE}
+        painters = {name for name, setup in self.upstreams.items() if setup.kind == WorkKind.IMAGE}
         some = [
             request
             for request in requests
             if request.drawn or (painters and request.opened.upstream in painters)
         ]
-        return [request for request in some if self.kind(request) is Kind.IMAGE]
+        return [request for request in some if self.kind(request) is WorkKind.IMAGE]
 
-    def kind(self, request: RequestInput) -> Kind:
+    def kind(self, request: RequestInput) -> WorkKind:
         """Return the kind of work of a request."""
         return request.kind(self.upstreams.get(request.opened.upstream, UNKNOWN_SETUP).kind)
 
@@ -141,7 +141,7 @@ class FeatureBuilder:
     def _track(self, name: str, requests: Sequence[RequestInput], cells: Cells, now: Seconds) -> Track:
         if self._queue_pays:
             return ImageTrack(cells, [_whole(request, now) for request in requests])
-        if name.endswith(f"/{Kind.IMAGE}"):
+        if name.endswith(f"/{WorkKind.IMAGE}"):
             return ImageTrack(cells, self._images(name, requests, now))
         return self._texts(name, requests, cells, now)
 

@@ -19,7 +19,7 @@ SHORTEST_IMAGE_S = 0.002
 """No image is drawn faster."""
 
 
-class PlacedImage(Struct):
+class PlacedImage(Struct, frozen=True):
     """The work of one image request."""
 
     request: RequestInput

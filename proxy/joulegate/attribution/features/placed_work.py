@@ -32,7 +32,7 @@ class Curves(Struct, frozen=True):
 NO_CURVES = Curves(np.empty(0), np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
 
 
-class PlacedWork(Struct):
+class PlacedWork(Struct, frozen=True):
     """The work of text requests, a place for each of them in every column."""
 
     requests: list[RequestInput]

@@ -78,6 +78,7 @@ class Placer:
             end=end,
             steps=nothing,
             doubtful=counts.guessed_prompt,
+            unsure=np.zeros(len(places), dtype=bool),
         )
 
     def _batches(self, arrived: Sequence[float], ends: Sequence[float]) -> tuple[Floats, Floats]:
@@ -114,7 +115,7 @@ class Placer:
             start = np.where(silent, self._unanswered(rows, counts, end), start)
             prefilled, steps = np.where(silent, end, prefilled), np.where(silent, 0.0, steps)
             counts = _with(counts, silent, out=np.zeros(len(end)), prompt=np.maximum(counts.prompt / 2, 1.0))
-        placed = self._ridden(
+        return self._ridden(
             [answers.requests[place] for place in places.tolist()],
             counts,
             start=start,
@@ -122,9 +123,8 @@ class Placer:
             end=end,
             steps=steps,
             doubtful=np.ones(len(end), dtype=bool),
+            unsure=running,
         )
-        placed.unsure = running
-        return placed
 
     def _cut_short(self, rows: Table, counts: Counts, end: Floats, cut: Bools) -> Counts:
         """Return the tokens of answers cut short: they decoded in all steps that their prefill left."""
@@ -192,7 +192,7 @@ class Placer:
 
     def _ridden(
         self, requests: list[RequestInput], counts: Counts, *, start: Floats, prefilled: Floats, end: Floats,
-        steps: Floats, doubtful: Bools,
+        steps: Floats, doubtful: Bools, unsure: Bools,
     ) -> PlacedWork:  # fmt: skip
         """Place requests whose decoding shows only at its ends: tokens run evenly between them."""
         return PlacedWork(
@@ -207,7 +207,7 @@ class Placer:
             steps=np.where(end > prefilled, np.maximum(steps, 1.0), 0.0),
             guessed=counts.guessed_prompt,
             doubtful=doubtful,
-            unsure=np.zeros(len(requests), dtype=bool),
+            unsure=unsure,
             clock=self._clock,
             hidden_cache=self._priors.hides_cache,
         )

@@ -62,6 +62,10 @@ class Priors:
         for request, *found in zip(requests, took, out.tolist(), prompt.tolist(), strict=True):
             self.latency.learn(request.id, *found)
 
+    def learn_step(self, step: Seconds) -> None:
+        """Record the typical length of a step, as last seen."""
+        self.step = step
+
     def learn_prefill(self, request: RequestInput, per_token: Seconds) -> None:
         """Record the seconds that each prompt token of a request took; only the first time counts."""
         if request.id not in self._tau_ids:

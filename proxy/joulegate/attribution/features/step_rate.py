@@ -29,7 +29,7 @@ def clock_of(answers: Answers, priors: Priors, start: Seconds, end: Seconds) -> 
     silent: Pace | None = (lambda edges, usual: pace(decodings, edges, usual)) if len(decodings) else None
     clock = StepClock(streams, start, end, priors.step or _usual_step(priors, lumps, per_step), silent)
     if clock.learned:
-        priors.step = clock.step
+        priors.learn_step(clock.step)
     return clock
 
 

@@ -102,7 +102,7 @@ class WindowFeatures:
         return Claims(window, request, np.add.reduceat(values, bounds, axis=0))
 
 
-class Claims(Struct):
+class Claims(Struct, frozen=True):
     """Values by window and request as parallel arrays."""
 
     window: Ints
@@ -132,7 +132,7 @@ class Claims(Struct):
         return sums(self.window, self.value, windows)
 
 
-class Shares(Struct):
+class Shares(Struct, frozen=True):
     """How a rule shares windows: joules by window and account. Only their proportions in a window count."""
 
     claims: Claims

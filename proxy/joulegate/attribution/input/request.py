@@ -44,7 +44,7 @@ NO_TIMES, NO_SIZES = array("d"), array("I")
 NO_TIMINGS = ServerTimings()
 
 
-class Kind(StrEnum):
+class WorkKind(StrEnum):
     """Which features describe the work."""
 
     LLM = "llm"
@@ -129,11 +129,11 @@ class RequestInput(Struct, eq=False, gc=False):
         self.known_row = self._packed()
         return self.known_row
 
-    def kind(self, declared: str) -> Kind:
+    def kind(self, declared: str) -> WorkKind:
         """Return the kind of work: the upstream's, or as the request's own facts show."""
-        if declared in (Kind.LLM, Kind.IMAGE):
-            return Kind(declared)
-        return Kind.IMAGE if self.drawn else Kind.LLM
+        if declared in (WorkKind.LLM, WorkKind.IMAGE):
+            return WorkKind(declared)
+        return WorkKind.IMAGE if self.drawn else WorkKind.LLM
 
     def works(self) -> bool:
         """Whether the request can have caused any work on the device."""

@@ -14,7 +14,7 @@ BLOCK_REQUESTS = 256
 """Requests that are passed over at once."""
 
 
-class Block(Struct):
+class Block(Struct, frozen=True):
     """Requests that came one after the other and have all ended."""
 
     requests: list[RequestInput]

@@ -39,6 +39,8 @@ class Modelled(Struct, frozen=True):
     foreign: Floats
     """Of each window: what foreign processes draw."""
     method: str
+    misfit: float = 0.0
+    """How far a usual second's energy is from what the model expected, as part of it."""
 
 
 def scaled(features: WindowFeatures, matrix: Matrix, model: Modelled) -> Shares:
@@ -70,6 +72,7 @@ def scaled(features: WindowFeatures, matrix: Matrix, model: Modelled) -> Shares:
         method=model.method,
         static=np.minimum(model.static, model.requests * factor),
         alternatives=model.alternatives * rates[window],
+        misfit=model.misfit,
     )
 
 

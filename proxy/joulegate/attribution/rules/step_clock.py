@@ -48,7 +48,7 @@ MOST_MISFIT = 0.35
 """Of a typical row's energy: a fit that is off by more explains nothing, and token shares do better."""
 
 
-class FitRow(Struct):
+class FitRow(Struct, frozen=True):
     """One window as the fit sees it."""
 
     work: dict[str, float]
@@ -109,10 +109,9 @@ class Rule:
             idle=quiet * ours,
             foreign=self._foreign_model(features, matrix, quiet),
             method=self._method,
+            misfit=self._off,
         )
-        shares = scaled(features, matrix, model)
-        shares.misfit = self._off
-        return shares
+        return scaled(features, matrix, model)
 
     def _tail_power(self, idle_power: float) -> Floats:
         return tail_prior(idle_power) if self._fit is None else self._fit.x[-len(EXTRA_NAMES) : -1]
@@ -179,7 +178,7 @@ class Rule:
         self._off = _median_off(np.abs(rest - table.work @ self._fit.x), table)
 
 
-class Table(Struct):
+class FitTable(Struct, frozen=True):
     """Rows of about a second each."""
 
     start: Floats
@@ -191,7 +190,7 @@ class Table(Struct):
     used: Floats
 
 
-def _grouped(rows: "OrderedDict[Nanoseconds, FitRow]", names: list[str]) -> Table | None:
+def _grouped(rows: "OrderedDict[Nanoseconds, FitRow]", names: list[str]) -> FitTable | None:
     if not rows:
         return None
     starts = np.array(list(rows), dtype=np.float64)
@@ -204,10 +203,10 @@ def _grouped(rows: "OrderedDict[Nanoseconds, FitRow]", names: list[str]) -> Tabl
     kept = plain[:, 1] <= LONG_ROW_FACTOR * np.median(plain[:, 1])
     kept &= plain[:, 4] <= UNSURE_PART * plain[:, 1]
     work, plain, starts = work[kept], plain[kept], starts[kept]
-    return Table(starts, work, plain[:, 0], plain[:, 1], plain[:, 2], plain[:, 3], plain[:, 5])
+    return FitTable(starts, work, plain[:, 0], plain[:, 1], plain[:, 2], plain[:, 3], plain[:, 5])
 
 
-def _median_off(residuals: Floats, table: Table) -> float:
+def _median_off(residuals: Floats, table: FitTable) -> float:
     """Return the median residual of rows with a request most of the time, as part of their energy.
 
     Too little data counts as distance: anything can be fitted to six rows.

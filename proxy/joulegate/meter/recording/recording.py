@@ -31,7 +31,7 @@ from joulegate.model import (
     UpstreamSetup,
 )
 from joulegate.replay.replay_setup import KINDS
-from joulegate.replay.rows import MachineRow, Processes, SampleRow, TraceOrigin, UpstreamRow, sample_time
+from joulegate.replay.rows import MachineRow, ProcessesRow, SampleRow, TraceOrigin, UpstreamRow, sample_time
 from joulegate.units import Nanoseconds, seconds
 
 QUEUED = 64 << 20
@@ -98,7 +98,7 @@ class Recording:
         self._most_queued, self._most_held = queued, held
         self._index = {device.id: place for place, device in enumerate(host.devices)}
         self._read: set[DeviceId] = set()
-        self._loads: dict[DeviceId, Processes] = {}
+        self._loads: dict[DeviceId, ProcessesRow] = {}
         self._upstreams: dict[str, UpstreamSetup] = {}
         self._drawing: set[str] = set()
         self._requests: dict[SpanId, RequestRow] = {}
@@ -139,7 +139,7 @@ class Recording:
         since, t = (sample_time(at - self._origin) for at in (load.since, load.t))
         if self.ended or not 0 <= since < t:
             return
-        self._loads[load.device] = Processes(since, t, load.own, load.foreign)
+        self._loads[load.device] = ProcessesRow(since, t, load.own, load.foreign)
 
     def event(self, event: SpanEvent) -> None:
         """Accept an event; one that is known, or later than the recording, changes nothing."""

@@ -21,9 +21,9 @@ from joulegate.replay.rows import (
     JobDone,
     JobRunning,
     Start,
-    Timings,
+    TimingsRow,
     TraceRow,
-    Usage,
+    UsageRow,
     sample_time,
     trace_time,
 )
@@ -176,18 +176,18 @@ def _whole_size(closed: SpanClosed) -> int:
     return 0 if closed.outcome in LEFT else _size(closed.response_bytes)
 
 
-def _usage(facts: TaskFacts) -> Usage | None:
+def _usage(facts: TaskFacts) -> UsageRow | None:
     prompt, completion = _known(facts.prompt_tokens), _known(facts.completion_tokens)
     if prompt is None or completion is None:
         return None
-    return Usage(prompt, completion, _known(facts.cached_prompt_tokens) or None)
+    return UsageRow(prompt, completion, _known(facts.cached_prompt_tokens) or None)
 
 
-def _timings(timings: ServerTimings) -> Timings | None:
+def _timings(timings: ServerTimings) -> TimingsRow | None:
     given = (timings.queue, timings.load, timings.prefill, timings.decode)
     if all(one is None for one in given):
         return None
-    return Timings(*(None if one is None else round(seconds(one), 6) for one in given))
+    return TimingsRow(*(None if one is None else round(seconds(one), 6) for one in given))
 
 
 def _known(fact: Fact | None) -> int | None:
