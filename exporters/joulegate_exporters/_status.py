@@ -7,7 +7,7 @@ from joulegate.model import BudgetStatus, CarbonStatus, Component, Device, Devic
 from joulegate.units import NANO, Nanoseconds
 from joulegate_exporters._labels import clean
 from joulegate_exporters._tally import LabelValues, bounded
-from joulegate_exporters.catalogue import BOOKS_REASON, CODE, REJECT_REASON
+from joulegate_exporters.catalogue import BOOKS_REASON, CODE, REFUSED_REASON, REJECT_REASON
 
 Sample = tuple[str, LabelValues, int]
 """Short name of the family, label values, value in inner units."""
@@ -112,6 +112,10 @@ def _service(status: MeterStatus) -> Iterator[Sample]:
     yield "settlement_pending_requests", (), status.pending
     yield "gates_connected", (), len(connected)
     yield "loop_lag_seconds", (), max((gate.loop_lag for gate in connected), default=0)
+    for reason, times in bounded(status.channel.refused, REFUSED_REASON.bound):
+        yield "channel_refused_connections_total", (reason,), times
+    bounds = (one.bound for one in status.channel.clocks)
+    yield "channel_clock_error_seconds", (), max(bounds, default=Nanoseconds(0))
     if status.ledger:
         yield "ledger_rows", (), status.ledger.rows
         yield "ledger_backlog_records", (), status.ledger.backlog

@@ -93,6 +93,12 @@ KIND = Label("kind", 32, "kind of server, as in the configuration's `kind`; `aut
 MODEL_KIND = Label("kind", 2, "`task-specific`, `multi-purpose`")
 CLASS = Label("class", 6, "`inference`, `model_load`, `admin`, `probe`, `self_test`, `remote`")
 PHASE = Label("phase", 2, "`request` (to the upstream), `response` (back to the client)")
+REFUSED_REASON = Label(
+    "reason",
+    8,
+    "`version`, `name` (taken by another gate), `order` (of events), `clock`, `silent`, `garbage`; `other`",
+)
+END = Label("end", 2, "`gate`, `meter`: who did not know it")
 LABEL = Label("label", 3, "`model`, `tenant`, `upstream`")
 VERSION = Label("version", 1, "version of joulegate")
 
@@ -208,6 +214,13 @@ FAMILIES: tuple[Family, ...] = (
     Family("gates_connected", _G, "Gates that are connected to the meter.", METER),
     Family("channel_dropped_events_total", _C, "Events that gates dropped because their buffer was full.",
            METER),
+    Family("channel_refused_connections_total", _C, "Connections that the meter closed for what came over "
+           "them.", METER, (REFUSED_REASON,)),
+    Family("channel_ignored_parts_total", _C, "Frames, and fields of frames, that one end sent and the other "
+           "does not know.", METER, (END,)),
+    Family("channel_clock_error_seconds", _G, "Bound on how far a gate's times may be off on the meter's "
+           "clock, the largest of all connected gates; 0 on the meter's own host.", METER, (), "seconds",
+           NANO),
     Family("observer_parse_failures_total", _C, "Exchanges whose observer gave up.", METER),
     Family("loop_lag_seconds", _G, "Longest stall of a gate's event loop since its last report.", METER, (),
            "seconds", NANO),

@@ -108,19 +108,25 @@ class _Gates:
     """Sums over gates that come and go: each counts from zero again, the sums never fall."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[int, int]] = {}
+        self._last: dict[str, tuple[int, int, int]] = {}
         self._dropped = 0
         self._failures = 0
+        self._ignored = 0
 
     def counters(self, status: MeterStatus) -> dict[str, Counts]:
         for gate in status.gates:
-            dropped, failures = self._last.get(gate.id, (0, 0))
+            dropped, failures, ignored = self._last.get(gate.id, (0, 0, 0))
             self._dropped += _rise(dropped, gate.dropped_events)
             self._failures += _rise(failures, gate.parse_failures)
-            self._last[gate.id] = (gate.dropped_events, gate.parse_failures)
+            self._ignored += _rise(ignored, gate.ignored_parts)
+            self._last[gate.id] = (gate.dropped_events, gate.parse_failures, gate.ignored_parts)
         return {
             "channel_dropped_events_total": {(): self._dropped},
             "observer_parse_failures_total": {(): self._failures},
+            "channel_ignored_parts_total": {
+                ("gate",): self._ignored,
+                ("meter",): status.channel.ignored_parts,
+            },
         }
 
 

@@ -15,7 +15,7 @@ from joulegate.channel.receiver import EventServer
 from joulegate.channel.sender import EventSender
 from joulegate.channel.transports import (
     Connector,
-    Listener,
+    GateListener,
     Streams,
     TlsFiles,
     TlsListener,
@@ -90,7 +90,7 @@ class Words:
 class Bench:
     """Senders and meters that find each other over one transport."""
 
-    def __init__(self, listener: Callable[[], Listener], connect: Connector) -> None:
+    def __init__(self, listener: Callable[[], GateListener], connect: Connector) -> None:
         self.listener = listener
         self.connector = connect
 

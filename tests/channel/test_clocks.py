@@ -72,7 +72,7 @@ def test_the_offset_is_never_further_off_than_its_bound(
         answered = gate.shows(asked + there)
         clock.answered(RoundTrip(Nanoseconds(asked), Nanoseconds(answered), Nanoseconds(t)))
     now = Nanoseconds(t + later)
-    found = clock.offset(now)
+    found = clock.status("g", now)
     assert abs(gate.shows(now) + found.offset - now) <= found.bound + len(rates)
     assert clock.earliest(Nanoseconds(gate.shows(now))) <= now + len(rates)
 
@@ -83,7 +83,7 @@ def test_the_error_is_half_the_difference_of_the_ways(there: int, back: int) -> 
     clock = GateClock()
     asked = 5 * NANO
     clock.answered(RoundTrip(*map(Nanoseconds, (asked, asked + there + DAY, asked + there + back))))
-    error = clock.offset(Nanoseconds(asked + there + back)).offset + DAY
+    error = clock.status("g", Nanoseconds(asked + there + back)).offset + DAY
     assert abs(2 * error - (back - there)) <= 1
 
 
@@ -91,15 +91,15 @@ def test_the_best_round_trip_counts_until_a_newer_one_is_worth_more() -> None:
     """A short one is kept through long ones, for a minute at most, while its bound grows with 100 ppm."""
     clock = GateClock()
     clock.answered(trip(0, 0.002, 0.002))
-    first = clock.offset(nanoseconds(0.004)).offset
+    first = clock.status("g", nanoseconds(0.004)).offset
     for second in (1, 2, 59):
         clock.answered(trip(second, 0.05, 0.01))
-        assert clock.offset(nanoseconds(second + 0.06)).offset == first
-    assert clock.offset(nanoseconds(50)).bound == pytest.approx(0.002 * NANO + 0.005 * NANO, abs=2)
+        assert clock.status("g", nanoseconds(second + 0.06)).offset == first
+    assert clock.status("g", nanoseconds(50)).bound == pytest.approx(0.002 * NANO + 0.005 * NANO, abs=2)
     clock.answered(trip(60.1, 0.05, 0.01))
-    assert clock.offset(nanoseconds(60.2)).offset != first
+    assert clock.status("g", nanoseconds(60.2)).offset != first
     clock.answered(trip(61, 0.003, 0.003))
-    assert clock.offset(nanoseconds(61.006)).bound == pytest.approx(0.003 * NANO, abs=1000)
+    assert clock.status("g", nanoseconds(61.006)).bound == pytest.approx(0.003 * NANO, abs=1000)
 
 
 def test_a_long_silence_leaves_the_newest() -> None:
@@ -108,7 +108,7 @@ def test_a_long_silence_leaves_the_newest() -> None:
     assert not clock.is_known
     clock.answered(trip(0, 0.001, 0.001))
     assert clock.is_known
-    assert clock.offset(Nanoseconds(10 * KEPT)).bound > 0.06 * NANO
+    assert clock.status("g", Nanoseconds(10 * KEPT)).bound > 0.06 * NANO
 
 
 def test_a_host_that_slept_begins_anew() -> None:
@@ -116,7 +116,7 @@ def test_a_host_that_slept_begins_anew() -> None:
     clock = GateClock()
     clock.answered(trip(0, 0.0001, 0.0001, ahead=DAY))
     clock.answered(trip(1, 0.01, 0.01, ahead=DAY - 5 * NANO))
-    assert clock.offset(nanoseconds(1.02)).offset == -(DAY - 5 * NANO)
+    assert clock.status("g", nanoseconds(1.02)).offset == -(DAY - 5 * NANO)
 
 
 def test_an_answer_before_its_question_is_none() -> None:
@@ -138,7 +138,7 @@ def test_all_events_of_a_request_are_moved_alike() -> None:
     clock.forget([A])
     again = clock.moved(closed)
     assert isinstance(again, SpanClosed)
-    assert again.t == closed.t + clock.offset(Nanoseconds(2 * NANO)).offset
+    assert again.t == closed.t + clock.status("g", Nanoseconds(2 * NANO)).offset
 
 
 T = Nanoseconds(10**12)

@@ -114,10 +114,15 @@ async def test_a_gate_whose_clock_is_a_day_ahead_is_understood(
     def tomorrow() -> Nanoseconds:
         return Nanoseconds(clock.monotonic() + 86_400 * NANO)
 
-    async with bench.meter(notes, clock_id="here"), bench.gate(clock_id="there", now=tomorrow) as gate:
+    async with (
+        bench.meter(notes, clock_id="here") as meter,
+        bench.gate(clock_id="there", now=tomorrow) as gate,
+    ):
         before = clock.monotonic()
         gate.emit(structs.replace(words.opened("a"), t=tomorrow()))
         await notes.until(lambda: bool(notes.events))
+        [found] = meter.status().clocks
+        assert abs(found.offset + 86_400 * NANO) <= found.bound < NANO
     assert abs(notes.events[0][1].t - before) < NANO
 
 
@@ -187,7 +192,7 @@ async def test_garbage_ends_its_connection_and_no_other(
                     while await reader.read(1000):
                         pass
                 writer.close()
-                assert meter.refused_connections == number
+                assert sum(dict(meter.status().refused).values()) == number
             gate.emit(words.opened("a"))
             await notes.until(lambda: bool(notes.events))
     assert [line["event"] for line in logs].count("channel.refused") == 1
@@ -195,11 +200,12 @@ async def test_garbage_ends_its_connection_and_no_other(
 
 async def test_a_connection_that_says_nothing_is_closed(bench: Any, make_notes: Any) -> None:
     """A silent connection does not stay for ever."""
-    async with bench.meter(make_notes(), hello_within=0.01):
+    async with bench.meter(make_notes(), hello_within=0.01) as meter:
         reader, writer = await bench.connect()
         async with asyncio.timeout(5):
             assert b"said nothing for 0.01 s" in await reader.read()
         writer.close()
+        assert dict(meter.status().refused)["silent"] == 1
 
 
 async def test_a_silent_gate_is_lost_although_its_connection_stands(bench: Any, make_notes: Any) -> None:
@@ -243,18 +249,20 @@ async def test_a_frame_of_another_version_is_passed_over_and_counted(
         writer.write(pack(Hello("i", REPORT, VERSION)) + b"".join(frames))
         writer.close()
         await notes.until(lambda: bool(notes.lost))
-        assert meter.ignored_parts == 3
-        assert meter.refused_connections == 0
+        assert meter.status().ignored_parts == 3
+        assert set(dict(meter.status().refused).values()) == {0}
 
 
 async def test_a_refused_gate_hears_why(bench: Any, make_notes: Any) -> None:
     """The reason stands in the gate's log too, not only in the meter's."""
-    async with bench.meter(make_notes()):
+    async with bench.meter(make_notes()) as meter:
         reader, writer = await bench.connect()
         writer.write(pack(Hello("i", REPORT)))
         async with asyncio.timeout(5):
             heard = await reader.read()
         writer.close()
+        refused = dict(meter.status().refused)
+    assert {reason for reason, times in refused.items() if times} == {"version"}
     [frame] = [unpack_meter(body) for body in FrameSplitter().feed(heard)]
     assert isinstance(frame, RefusedConnection)
     assert "run the same joulegate on both" in frame.reason

@@ -22,7 +22,7 @@ from joulegate.channel.frames import (
     unpack_meter,
 )
 from joulegate.channel.register import LOST_GATES, ConnectedGate, GateRegister
-from joulegate.model import Figures, GateReport, Limits, Outcome, SpanClosed, SpanId, SpanOpened
+from joulegate.model import ClockStatus, Figures, GateReport, Limits, Outcome, SpanClosed, SpanId, SpanOpened
 from joulegate.units import NANO, Nanoseconds
 
 
@@ -331,7 +331,7 @@ def test_events_of_an_unknown_clock_are_refused(notes: Any, words: Any) -> None:
 def test_an_answer_to_a_later_question_is_refused(notes: Any) -> None:
     """A gate that answers what was not asked has no clock that could be read."""
     remote = RemoteGate(notes)
-    with pytest.raises(FrameError, match="'far' does not know the heartbeats"):
+    with pytest.raises(FrameError, match="'far' garbles heartbeats"):
         remote.register.answered(remote.gate, Pong(Nanoseconds(remote.now + 1), Nanoseconds(1)))
 
 
@@ -350,6 +350,7 @@ def test_the_meter_s_own_clock_is_not_estimated(register: GateRegister, notes: A
     register.answered(gate, Pong(Nanoseconds(1), Nanoseconds(1)))
     register.events(gate, batch([words.opened("a")]))
     assert [event.t for _, event in notes.events] == [words.opened("a").t]
+    assert register.clocks() == (ClockStatus("gate-0", Nanoseconds(0), Nanoseconds(0)),)
 
 
 @pytest.mark.parametrize(("clock", "ended"), [("", True), ("there", False)])

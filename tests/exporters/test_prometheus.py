@@ -245,6 +245,19 @@ def test_many_models(make_record, scrape):
     assert series(scraped, "label_overflow_total", label="tenant") == 1000 - 127
 
 
+def test_what_the_ends_of_the_channel_do_not_know_of_each_other(busy, status, scrape):
+    """Both ends count; the sums over gates never fall, and the worst clock of all gates is shown."""
+    gate = status.gates[0]
+    for ignored in (3, 1):
+        now = msgspec.structs.replace(gate, ignored_parts=ignored)
+        text = scrape(busy, msgspec.structs.replace(status, gates=(now,)))
+    assert series(text, "channel_ignored_parts_total", end="gate") == 4
+    assert series(text, "channel_ignored_parts_total", end="meter") == 4
+    assert series(text, "channel_refused_connections_total", reason="version") == 2
+    assert series(text, "channel_refused_connections_total", reason="garbage") == 0
+    assert series(text, "channel_clock_error_seconds") == 0.00025
+
+
 def test_gates_that_restart(busy, status, scrape):
     """Sums over gates never fall when a gate restarts or goes."""
     gate = status.gates[0]

@@ -38,7 +38,6 @@ REPEATED = {
     "Options": "the settings of a plug-in, read beside its ``Plugin``",
     "Rule": "the class that makes a module a rule of attribution",
     "Event": "an event of a request's life, and a message of a protocol's websocket",
-    "Listener": "what listens to an exchange, and what listens at an address",
     "Stage": "where a job stands, and where an exchange stands",
     "Upstreams": "those of a gate, and those that a meter has heard of",
 }

@@ -88,7 +88,7 @@ async def _serve(config: Config, socket: Path) -> None:
                 tasks = [group.create_task(mapper.watch(meter.assign))]
                 if energy.problem:
                     tasks.append(group.create_task(until_a_source_works(config, stop)))
-                await meter.run(stop, server.settled)
+                await meter.run(stop, server.settled, server.status)
                 for task in tasks:
                     task.cancel()
     finally:

@@ -11,20 +11,13 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from joulegate.model import JobNote, SpanChunks, SpanClosed, SpanEvent, SpanId
+from joulegate.model import ClockStatus, JobNote, SpanChunks, SpanClosed, SpanEvent, SpanId
 from joulegate.units import NANO, Nanoseconds
 
 KEPT = Nanoseconds(60 * NANO)
 """Age of the oldest round trip that counts while there are newer ones."""
 DRIFT_AGE = 10_000
 """Nanoseconds of age for each nanosecond of drift: 100 ppm, twice what quartz clocks are sold with."""
-
-
-class ClockOffset(Struct, frozen=True, gc=False):
-    """What is to be added to a gate's times, and how far off that may be."""
-
-    offset: Nanoseconds
-    bound: Nanoseconds
 
 
 class RoundTrip(Struct, frozen=True, gc=False):
@@ -70,10 +63,10 @@ class GateClock:
         while trip.received - self._trips[0].received > KEPT:
             self._trips.popleft()
 
-    def offset(self, now: Nanoseconds) -> ClockOffset:
-        """Return the offset that is best known; the clock ``is_known``."""
+    def status(self, gate: str, now: Nanoseconds) -> ClockStatus:
+        """Return the offset that is best known, as that of a gate of this name; the clock ``is_known``."""
         best = self._trips[0]
-        return ClockOffset(best.offset, best.bound(now))
+        return ClockStatus(gate, best.offset, best.bound(now))
 
     def earliest(self, t: Nanoseconds) -> Nanoseconds:
         """Return the earliest time on the meter's clock at which this gate's clock may have shown ``t``."""

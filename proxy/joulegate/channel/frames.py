@@ -9,7 +9,7 @@ end does not know are passed over and counted, so a new one needs no new version
 
 import struct
 from collections.abc import Iterable, Sequence
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import TypeAlias, TypeVar, cast, get_args
 
 import msgspec
@@ -44,8 +44,26 @@ _HEAD = struct.Struct(">I")
 _LARGEST = 2**63 - 1
 
 
+class RefusalReason(StrEnum):
+    """Why an end does not talk with another."""
+
+    VERSION = "version"
+    NAME = "name"
+    """Another gate of this name is connected."""
+    ORDER = "order"
+    """Sequence numbers did not rise."""
+    CLOCK = "clock"
+    """What the gate says of its clock makes no sense, or it says nothing of it."""
+    SILENT = "silent"
+    GARBAGE = "garbage"
+
+
 class FrameError(JoulegateError):
     """The other end does not speak this language: close the connection and count it."""
+
+    def __init__(self, message: str, reason: RefusalReason = RefusalReason.GARBAGE) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Hello(Struct, frozen=True, tag="hello"):

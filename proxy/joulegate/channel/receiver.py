@@ -13,6 +13,7 @@ from joulegate.channel.frames import (
     Hello,
     Ping,
     Pong,
+    RefusalReason,
     RefusedConnection,
     ReportFrame,
     pack,
@@ -20,9 +21,9 @@ from joulegate.channel.frames import (
 )
 from joulegate.channel.register import ConnectedGate, GateRegister
 from joulegate.channel.stream import BEAT_SECONDS, FrameReader, until_one_fails, until_silent
-from joulegate.channel.transports import Listener
+from joulegate.channel.transports import GateListener
 from joulegate.log import logger
-from joulegate.model import Figures, Limits, SpanId
+from joulegate.model import ChannelStatus, Figures, Limits, SpanId
 from joulegate.ports import EventHandler
 from joulegate.units import Nanoseconds
 
@@ -48,7 +49,7 @@ class EventServer:
 
     def __init__(
         self,
-        listener: Listener,
+        listener: GateListener,
         handler: EventHandler,
         *,
         is_settled: Callable[[SpanId], bool],
@@ -59,10 +60,8 @@ class EventServer:
         hello_within: float = HELLO_WITHIN,
         beat: float = BEAT_SECONDS,
     ) -> None:
-        self.refused_connections = 0
-        """Connections that were closed because of what came over them."""
-        self.ignored_parts = 0
-        """Frames of gates, and fields of them, that this version does not know."""
+        self._refused = dict.fromkeys(RefusalReason, 0)
+        self._ignored_parts = 0
         self._listener = listener
         self._register = GateRegister(handler, is_settled, began=began, clock_id=clock_id)
         self._come_back_within = come_back_within
@@ -81,6 +80,11 @@ class EventServer:
     def rejected_events(self) -> int:
         """Events that could not be read, or that the handler failed on."""
         return self._register.rejected_events
+
+    def status(self) -> ChannelStatus:
+        """Return how well gates and meter understand each other; a reason that never was is a zero."""
+        refused = tuple((reason.value, times) for reason, times in self._refused.items())
+        return ChannelStatus(refused, self._ignored_parts, self._register.clocks())
 
     async def start(self) -> None:
         """Listen. Raises ``ConfigError`` if the listener cannot."""
@@ -149,7 +153,9 @@ class EventServer:
             async with asyncio.timeout(self._hello_within):
                 hello = await frames.next()
         except TimeoutError:
-            raise FrameError(f"what connected said nothing for {self._hello_within:g} s") from None
+            raise FrameError(
+                f"what connected said nothing for {self._hello_within:g} s", RefusalReason.SILENT
+            ) from None
         if not isinstance(hello, Hello):
             raise FrameError("a gate did not begin with hello")
         return self._register.hello(hello, writer.write)
@@ -188,13 +194,13 @@ class EventServer:
             await asyncio.sleep(LOOK_EVERY)
 
     def _refuse(self, error: FrameError) -> None:
-        self.refused_connections += 1
+        self._refused[error.reason] += 1
         if str(error) not in self._reasons and len(self._reasons) < REASONS:
             self._reasons.add(str(error))
             self._log.error("channel.refused", reason=str(error))
 
     def _ignored(self, parts: int) -> None:
         """Count what a newer gate says and this meter does not know; say so the first time."""
-        if not self.ignored_parts:
+        if not self._ignored_parts:
             self._log.warning("channel.ignored", parts=parts, note="a gate is of a newer version")
-        self.ignored_parts += parts
+        self._ignored_parts += parts

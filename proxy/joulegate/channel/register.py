@@ -14,6 +14,7 @@ from joulegate.channel.frames import (
     FrameError,
     Hello,
     Pong,
+    RefusalReason,
     Welcome,
     Whole,
     pack,
@@ -22,7 +23,7 @@ from joulegate.channel.frames import (
     version_problem,
 )
 from joulegate.log import logger
-from joulegate.model import Figures, GateReport, Limits, SpanEvent, SpanId, SpanOpened
+from joulegate.model import ClockStatus, Figures, GateReport, Limits, SpanEvent, SpanId, SpanOpened
 from joulegate.ports import EventHandler
 from joulegate.processes import process_lives
 from joulegate.units import Nanoseconds
@@ -100,11 +101,13 @@ class GateRegister:
         """
         report = hello.report
         if problem := version_problem(hello.version, f"gate {report.id!r}"):
-            raise FrameError(problem)
+            raise FrameError(problem, RefusalReason.VERSION)
         gate = self._gates.get(report.id)
         if gate is not None and gate.instance != hello.instance:
             if gate.send is not None:
-                raise FrameError(f"another gate named {report.id!r} is connected, pid {gate.pid}")
+                raise FrameError(
+                    f"another gate named {report.id!r} is connected, pid {gate.pid}", RefusalReason.NAME
+                )
             self.lose(gate)
             gate = None
         if gate is None:
@@ -139,7 +142,18 @@ class GateRegister:
         try:
             gate.clock.answered(RoundTrip(pong.asked, pong.answered, self._now()))
         except ValueError as error:
-            raise FrameError(f"gate {gate.id!r} does not know the heartbeats: {error}") from error
+            raise FrameError(f"gate {gate.id!r} garbles heartbeats: {error}", RefusalReason.CLOCK) from error
+
+    def clocks(self) -> tuple[ClockStatus, ...]:
+        """Return how the clocks of the connected gates differ from the meter's, as far as that is known."""
+        now = self._now()
+        return tuple(
+            ClockStatus(gate.id, Nanoseconds(0), Nanoseconds(0))
+            if gate.clock is None
+            else gate.clock.status(gate.id, now)
+            for gate in self._gates.values()
+            if gate.send is not None and (gate.clock is None or gate.clock.is_known)
+        )
 
     def reported(self, report: GateReport) -> None:
         """Accept a gate's figures."""
@@ -152,12 +166,15 @@ class GateRegister:
         events whose times mean nothing, because the gate has not said yet what its clock shows.
         """
         if gate.clock is not None and not gate.clock.is_known:
-            raise FrameError(f"gate {gate.id!r} sent events before it answered the welcome")
+            raise FrameError(
+                f"gate {gate.id!r} sent events before it answered the welcome", RefusalReason.CLOCK
+            )
         settled: dict[SpanId, None] = {}
         for sequence, packed in events.items:
             if sequence <= gate.latest:
                 raise FrameError(
-                    f"gate {gate.id!r} sent event {sequence} after event {gate.latest}: numbers must rise"
+                    f"gate {gate.id!r} sent event {sequence} after event {gate.latest}: numbers must rise",
+                    RefusalReason.ORDER,
                 )
             gate.latest = sequence
             self._event(gate, sequence, packed, settled)

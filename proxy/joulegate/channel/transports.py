@@ -29,7 +29,7 @@ UNHEARD_MILLISECONDS = 3000
 """Time after which TCP gives up what the other end does not acknowledge: a cut cable holds no memory."""
 
 
-class Listener(Protocol):
+class GateListener(Protocol):
     """Where a meter waits for its gates."""
 
     async def listen(self, serve: Serve) -> asyncio.Server:

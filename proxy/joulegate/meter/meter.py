@@ -32,6 +32,7 @@ from joulegate.meter.totals.carbon_intensity import CarbonIntensity
 from joulegate.meter.totals.model_kinds import ModelKinds
 from joulegate.meter.totals.results import Results
 from joulegate.model import (
+    ChannelStatus,
     DeviceId,
     DeviceLoad,
     EnergySample,
@@ -100,6 +101,7 @@ class Meter:
             attributor, self._writer, boot=setup.boot, settled_before=ledger.settled, began=self.began
         )
         self._sampler: Sampling | None = None
+        self._channel: Callable[[], ChannelStatus] = ChannelStatus
         self._ready = False
         self._fault_said: Nanoseconds | None = None
         self._results.restore(setup.devices)
@@ -174,6 +176,7 @@ class Meter:
             ledger=ledger,
             pending=self._settlement.pending,
             works=self._results.totals.works(),
+            channel=self._channel(),
         )
 
     def _troubles(self, now: Nanoseconds) -> str:
@@ -195,11 +198,18 @@ class Meter:
 
     # --- its life
 
-    async def run(self, stop: asyncio.Event, acknowledge: Callable[[Sequence[SpanId]], None]) -> None:
+    async def run(
+        self,
+        stop: asyncio.Event,
+        acknowledge: Callable[[Sequence[SpanId]], None],
+        channel: Callable[[], ChannelStatus] = ChannelStatus,
+    ) -> None:
         """Meter until ``stop``, then settle all that is left and close the ledger.
 
-        ``acknowledge`` hears which requests are on disk, so that the gates may forget them.
+        ``acknowledge`` hears which requests are on disk, so that the gates may forget them; ``channel`` says
+        how gates and meter understand each other.
         """
+        self._channel = channel
         loop = asyncio.get_running_loop()
         self._ledger.start(partial(_call_soon, loop, lambda ids: acknowledge(self._settlement.recorded(ids))))
         self._sampler = self._make_sampler(partial(_call_soon, loop, self._sample))

@@ -139,6 +139,27 @@ class GateStatus(Struct, frozen=True):
     dropped_events: int
     parse_failures: int
     loop_lag: Nanoseconds
+    ignored_parts: int = 0
+
+
+class ClockStatus(Struct, frozen=True):
+    """How a connected gate's clock differs from the meter's; nothing of both on the meter's own host."""
+
+    gate: str
+    offset: Nanoseconds
+    """What is added to its times."""
+    bound: Nanoseconds
+    """How far off that may be."""
+
+
+class ChannelStatus(Struct, frozen=True):
+    """How well gates and meter understand each other, since the meter began."""
+
+    refused: tuple[tuple[str, int], ...] = ()
+    """Connections that the meter closed for what came over them, by reason."""
+    ignored_parts: int = 0
+    """Frames of gates, and fields of them, that the meter does not know."""
+    clocks: tuple[ClockStatus, ...] = ()
 
 
 class BudgetCharge(Struct, frozen=True, array_like=True):
@@ -213,3 +234,4 @@ class MeterStatus(Struct, frozen=True):
     """Requests that ended and are not settled finally yet."""
     works: tuple[WorkTotals, ...] = ()
     """Inference first; a class without a request is left out."""
+    channel: ChannelStatus = ChannelStatus()

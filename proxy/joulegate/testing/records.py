@@ -7,6 +7,8 @@ import msgspec
 from joulegate.model import (
     BudgetStatus,
     CarbonStatus,
+    ChannelStatus,
+    ClockStatus,
     Component,
     Device,
     DeviceEnergy,
@@ -120,6 +122,14 @@ STATUS = MeterStatus(
     ),
     ledger=LedgerStatus("/var/lib/joulegate/ledger.db", 7, 0, 0, 0, Nanoseconds(20_000_000)),
     pending=2,
+    channel=ChannelStatus(
+        refused=(("version", 2), ("garbage", 0)),
+        ignored_parts=4,
+        clocks=(
+            ClockStatus("gate-0", Nanoseconds(0), Nanoseconds(0)),
+            ClockStatus("far-0", Nanoseconds(-86_400_000_000_000), Nanoseconds(250_000)),
+        ),
+    ),
 )  # fmt: skip
 
 

@@ -118,6 +118,7 @@ class Gates:
                 dropped_events=report.dropped_events,
                 parse_failures=report.parse_failures,
                 loop_lag=report.loop_lag,
+                ignored_parts=report.ignored_parts,
             )
             for report in self._reports.values()
         )
