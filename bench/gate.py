@@ -106,6 +106,7 @@ class Bench:
             clock=clock.monotonic,
             malformed=context.refuse,
             head_patience=context.settings.timeouts.head,
+            keep_alive=context.settings.timeouts.keep_alive,
             body_terms=BodyTerms(context.settings.timeouts.body, clock.monotonic, context.watchdog),
             hangups=context.hangups,
         )

@@ -272,6 +272,9 @@ class TimeoutConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """For the next bytes of a request body."""
     drain: Annotated[Nanoseconds, duration_between("0 s", "1 d")] = nanoseconds(60)
     """For running requests after SIGTERM."""
+    keep_alive: Annotated[Nanoseconds, duration_between("1 s", "1 d")] = nanoseconds(650)
+    """For the next request on a client's connection. Longer than the 600 s of cloud load balancers, which
+    would else reuse a connection that has just been closed."""
 
 
 class RespondConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -59,6 +59,7 @@ class Gate:
             clock=clock.monotonic,
             malformed=context.refuse,
             head_patience=timeouts.head,
+            keep_alive=timeouts.keep_alive,
             body_terms=BodyTerms(timeouts.body, clock.monotonic, context.watchdog),
             hangups=context.hangups,
         )

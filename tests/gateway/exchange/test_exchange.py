@@ -116,6 +116,7 @@ async def test_a_client_that_leaves_stops_the_upstream_at_once(
     if phase is Phase.RESPONSE:
         await bench.events.some(SpanFirstByte)
     loop = asyncio.get_running_loop()
+    await asyncio.sleep(0.01)  # one that ends its half at once waits for its answer
     left = loop.time()
     {"close": client.close, "reset": client.reset, "half-close": client.writer.write_eof}[way]()
     async with soon():
@@ -196,7 +197,7 @@ async def test_an_upstream_that_fails_without_its_client_is_a_cancel(
     client = await bench.client()
     await client.ask(body=b"{}")
     await bench.events.some(SpanFirstByte if begun else SpanOpened)
-    client.close()
+    client.reset()
     async with soon():
         while bench.connections():
             await asyncio.sleep(0)
@@ -204,6 +205,17 @@ async def test_an_upstream_that_fails_without_its_client_is_a_cancel(
     closed = await bench.events.closed()
     assert (closed.outcome, closed.status) == (Outcome.CANCELLED, 200 if begun else None)
     assert bench.gate.report().in_flight == (("upstream", 0),)
+
+
+async def test_a_client_that_ends_its_half_behind_its_request_is_answered(start: Any, serve: Any) -> None:
+    """It sends no more and waits, as ``nc -N`` does; the connection ends after the answer."""
+    bench = await start(await serve(echo))
+    client = await bench.client()
+    await client.ask(body=b"one")
+    client.writer.write_eof()
+    assert (await client.answer())[::2] == (200, b"one")
+    assert await client.closed() == b""
+    assert (await bench.events.closed()).outcome is Outcome.OK
 
 
 @pytest.mark.parametrize("way", ["close", "reset"])

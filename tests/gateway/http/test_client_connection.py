@@ -179,6 +179,7 @@ class Scene:
             clock=self.clock,
             malformed=self.refused.append,
             head_patience=Nanoseconds(10 * NANO),
+            keep_alive=Nanoseconds(75 * NANO),
             body_terms=BodyTerms(Nanoseconds(NANO), self.clock, Watchdog(loop, self.clock, Nanoseconds(1))),
             hangups=self.hangups,
         )

@@ -1,13 +1,14 @@
 """Kept connections."""
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
 
 from joulegate.config.addresses import Endpoint
 from joulegate.errors import UpstreamError
-from joulegate.gateway.http.pool import IDLE, Pool
+from joulegate.gateway.http.pool import AGE, IDLE, Pool
 from joulegate.model import Outcome
 from joulegate.testing.upstream import Peer
 from joulegate.units import Nanoseconds, nanoseconds
@@ -97,3 +98,50 @@ async def test_a_connection_that_takes_too_long_is_a_timeout(serve: Any, target:
     with pytest.raises(UpstreamError) as late:
         await pool.connect()
     assert late.value.outcome == Outcome.UPSTREAM_TIMEOUT
+
+
+async def test_a_dead_address_of_a_name_holds_nobody_up(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several addresses the first that answers is taken, wherever it stands in the list."""
+    upstream = await serve(listen)
+    loop = asyncio.get_running_loop()
+
+    async def both(host: str, port: int, **_: Any) -> Any:
+        # 192.0.2.1 answers nobody (RFC 5737); ::1 refuses, since only 127.0.0.1 listens.
+        kind = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        return [
+            (socket.AF_INET6, *kind, ("::1", port, 0, 0)),
+            (socket.AF_INET, *kind, ("127.0.0.1", port)),
+        ]
+
+    class Resolving:
+        """The running loop, with two addresses for every name."""
+
+        def __getattr__(self, name: str) -> Any:
+            return both if name == "getaddrinfo" else getattr(loop, name)
+
+    monkeypatch.setattr(asyncio, "get_running_loop", Resolving)
+    pool = Pool(Endpoint("http", "two.example", upstream.port), lambda: Nanoseconds(0), nanoseconds(5))
+    connection = await pool.connect()
+    assert connection.usable
+    connection.abort()
+
+
+async def test_a_connection_is_not_used_for_ever(serve: Any, target: Any) -> None:
+    """After some minutes a name is looked up again: it may lead elsewhere now."""
+    now = [0]
+    pool = Pool(target(await serve(listen)).endpoints[0], lambda: Nanoseconds(now[0]), nanoseconds(5))
+    connection = await pool.connect()
+    for age, again in ((AGE - 1, True), (AGE, False)):
+        now[0] = connection.idle_since = Nanoseconds(age)
+        pool.keep(connection)
+        assert (pool.kept() is connection) == again
+
+
+async def test_the_operating_system_watches_over_silent_peers(serve: Any, target: Any) -> None:
+    """Keepalive probes, and an end to data that nobody acknowledges."""
+    pool = Pool(target(await serve(listen)).endpoints[0], lambda: Nanoseconds(0), nanoseconds(5))
+    connection = await pool.connect()
+    peer = connection.detach().get_extra_info("socket")
+    assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+    assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 120_000

@@ -174,3 +174,38 @@ async def test_bodies_stay_compressed(start: Any, serve: Any) -> None:
     await client.ask(body=b"\x1f\x8b broken", fields=b"Content-Encoding: gzip\r\n")
     status, fields, body = await client.answer()
     assert (status, fields["content-encoding"], body) == (200, "gzip", b"\x1f\x8b broken too")
+
+
+@pytest.mark.parametrize(("count", "status"), [(8, 200), (9, 502), (100_000, 502)])
+async def test_interim_answers_have_a_bound(start: Any, serve: Any, count: int, status: int) -> None:
+    """A few hints pass; endless ones are no answer."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * count)
+        await peer.answer(b"done")
+
+    bench = await start(await serve(script))
+    client = await bench.client()
+    await client.ask(body=b"{}")
+    seen = 103
+    while seen == 103:
+        seen, _ = await client.head()
+    assert seen == status
+
+
+async def test_each_interim_answer_is_a_sign_of_life(start: Any, serve: Any, timeouts: Any) -> None:
+    """A server that says that it works is waited for, however long its first byte takes."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        for _ in range(4):
+            await asyncio.sleep(0.15)  # its work
+            await peer.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+        await peer.answer(b"done")
+
+    bench = await start(await serve(script), timeouts=timeouts(first_byte=0.3))
+    client = await bench.client()
+    await client.ask(body=b"{}")
+    seen = [(await client.head())[0] for _ in range(5)]
+    assert seen == [102] * 4 + [200]

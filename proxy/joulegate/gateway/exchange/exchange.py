@@ -125,6 +125,11 @@ class Exchange:
 
     # --- the client's connection -----------------------------------------------------------------------
 
+    @property
+    def answering(self) -> bool:
+        """The client has been sent a part of the answer."""
+        return self._answer.begun
+
     def client_full(self, full: bool) -> None:  # noqa: FBT001, RUF100 (a state, not a flag)
         """Hold the upstream back while the client does not read."""
         connection = self._connection
@@ -164,6 +169,8 @@ class Exchange:
         """Pass a 1xx on, except the 100 for an expectation that the gate has met itself."""
         if head.status != 100 and not self._head.http10:
             self._answer.interim(head)
+        if self._stage is Stage.WAITING:  # The server is there and at work.
+            self._since = self._context.clock()
 
     def answer_head(self, t: Nanoseconds, head: ResponseHead) -> BodySink:
         """Pass the head on, or keep it back while it may be a refusal to count tokens."""

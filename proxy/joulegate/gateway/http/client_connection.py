@@ -19,14 +19,16 @@ from joulegate.gateway.http.heads import (
     request_head,
 )
 from joulegate.gateway.http.refusals import Refusal, response
-from joulegate.gateway.http.sockets import reset
+from joulegate.gateway.http.sockets import keep_alive, reset
 from joulegate.gateway.http.timers import Hangups
 from joulegate.units import NANO, Nanoseconds
 
 _COPIED = 16 * 1024
 """Up to this size one copy is cheaper than a vector of pieces."""
-KEEP_ALIVE = Nanoseconds(75 * NANO)
-"""How long an idle client connection stays open, as nginx's ``keepalive_timeout``."""
+CLOSE_WITHIN = Nanoseconds(75 * NANO)
+"""How long a client may take to read the last that is written to it."""
+_HALF_CLOSE = Nanoseconds(NANO // 200)
+"""A client that ends its half so soon after its request waits for the answer; later it has left."""
 _LINGER = Nanoseconds(2 * NANO)
 """Time in which the rest of what a client sends is read away, so that the answer is not lost to a reset."""
 _AHEAD = 64 * 1024
@@ -45,6 +47,11 @@ _SWEEP = Nanoseconds(5 * NANO)
 class ClientExchange(Protocol):
     """What a client connection tells the exchange that it carries."""
 
+    @property
+    def answering(self) -> bool:
+        """The client has been sent a part of the answer."""
+        ...
+
     def client_full(self, full: bool) -> None:  # noqa: FBT001, RUF100 (a state, not a flag)
         """Notify that the client reads more slowly than the upstream sends, or that there is room again."""
         ...
@@ -58,8 +65,8 @@ class ClientConnection(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
-        "_ahead", "_begun", "_body", "_exchange", "_held", "_server", "_watched", "since", "state",
-        "transport", "writing_paused",
+        "_ahead", "_asked", "_begun", "_body", "_exchange", "_half_closed", "_held", "_server", "_watched",
+        "since", "state", "transport", "writing_paused",
     )  # fmt: skip
 
     def __init__(self, server: "ClientServer") -> None:
@@ -70,6 +77,10 @@ class ClientConnection(asyncio.Protocol):
         """The body that has not ended yet."""
         self._ahead = b""
         """What came behind the request under way."""
+        self._half_closed = False
+        """The client sends no more and waits for its answer."""
+        self._asked = Nanoseconds(0)
+        """When the head of the request under way was here."""
         self._held = False
         self._watched = -1
         self.state = READY
@@ -104,6 +115,9 @@ class ClientConnection(asyncio.Protocol):
         """Notify that the answer is written: go on to the next request, or end."""
         self._exchange = None
         if self.state is not BUSY:
+            return
+        if self._half_closed:
+            self.end()
             return
         if not keep_alive or self._body is not None:
             self._linger() if self._body is not None or self._ahead else self.end()
@@ -155,7 +169,7 @@ class ClientConnection(asyncio.Protocol):
         """Do what is due for a client that is waited for."""
         waited = now - self.since
         if (self.state is LINGERING and waited >= _LINGER) or (
-            self.state is CLOSING and waited >= KEEP_ALIVE
+            self.state is CLOSING and waited >= CLOSE_WITHIN
         ):
             self.abort()
         elif self.state is READY and waited >= self._server.head_patience:
@@ -168,6 +182,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.since = self._server.clock()
         self._server.clients.add(self)
+        keep_alive(transport)
 
     def data_received(self, data: bytes) -> None:
         """Accept what arrived: of a body, of the next request, or of one further on."""
@@ -181,6 +196,19 @@ class ClientConnection(asyncio.Protocol):
                 self._arrive(data, end)
             else:
                 self._gather(data)
+
+    def eof_received(self) -> bool:
+        """Notify that the client sends no more; return whether its answer still goes to it.
+
+        A client that shuts its half down right behind its request waits for the answer, as ``nc -N`` and
+        some libraries do; one that does so later has closed, and is not told apart from it by TCP.
+        """
+        tls = self.transport is not None and self.transport.get_extra_info("sslcontext") is not None
+        answering = self._exchange is not None and self._exchange.answering
+        if self.state is not BUSY or self._body is not None or tls or answering:
+            return False
+        self._half_closed = self._server.clock() - self._asked < _HALF_CLOSE
+        return self._half_closed
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002, RUF100 (asyncio's signature)
         """Tell at once whoever waits for this client or writes to it."""
@@ -239,7 +267,7 @@ class ClientConnection(asyncio.Protocol):
             self._give_up(_malformed(str(problem), problem.status, problem.code))
             return
         self.state = BUSY
-        arrived = server.clock()
+        arrived = self._asked = server.clock()
         rest = data[end + 4 :]
         if head.length == len(rest) <= SMALL:
             server.handler(self, head, arrived, rest)
@@ -321,6 +349,7 @@ class ClientServer:
         clock: Callable[[], Nanoseconds],
         malformed: Callable[[str], None],
         head_patience: Nanoseconds,
+        keep_alive: Nanoseconds,
         body_terms: BodyTerms,
         hangups: Hangups,
     ) -> None:
@@ -328,6 +357,8 @@ class ClientServer:
         self.clock = clock
         self.malformed = malformed
         self.head_patience = head_patience
+        self.keep_alive = keep_alive
+        """How long an idle connection stays open."""
         self.body_terms = body_terms
         self.hangups = hangups
         self.loop = asyncio.get_running_loop()
@@ -349,7 +380,7 @@ class ClientServer:
         if now - self._swept >= _SWEEP:
             self._swept = now
             for client in [client for client in self.clients if client.state is READY]:
-                if now - client.since >= KEEP_ALIVE:
+                if now - client.since >= self.keep_alive:
                     client.end()
 
     def forget(self, client: ClientConnection) -> None:

@@ -1,6 +1,9 @@
 """Kept connections to one server. There is no bound on open ones: admission is the only bound."""
 
 import asyncio
+import socket
+
+from aiohappyeyeballs import start_connection
 
 from joulegate import tls as trust
 from joulegate.config.addresses import Endpoint
@@ -15,6 +18,11 @@ KEPT = 256
 IDLE = Nanoseconds(4 * NANO)
 """Shorter than the shortest common keep-alive of servers, the 5 s of uvicorn and Node.js, so that a kept
 connection is seldom closed under a request."""
+
+AGE = Nanoseconds(300 * NANO)
+"""A connection is not used again after that, so that a name that leads elsewhere now is followed."""
+NEXT_ADDRESS = 0.25
+"""Seconds until the next address of a name is tried beside the one before: RFC 8305, section 8."""
 
 
 class Pool:
@@ -41,7 +49,7 @@ class Pool:
         now = self._clock()
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable and now - connection.idle_since < IDLE:
+            if connection.usable and now - connection.idle_since < IDLE and now - connection.born < AGE:
                 return connection
             connection.close()
         return None
@@ -50,22 +58,33 @@ class Pool:
         """Open a connection. Raises ``UpstreamError``."""
         loop = asyncio.get_running_loop()
         endpoint = self._endpoint
-        began = self._clock()
         try:
             async with asyncio.timeout(seconds(self.connect_timeout)):
+                sock, round_trip = await self._socket(loop)
                 _, connection = await loop.create_connection(
                     lambda: UpstreamConnection(self._clock, self.known, self.keep),
-                    endpoint.host,
-                    endpoint.port,
+                    sock=sock,
                     ssl=self._tls,
+                    server_hostname=endpoint.host if self._tls else None,
                 )
         except TimeoutError as error:
             raise UpstreamError(Outcome.UPSTREAM_TIMEOUT, f"no connection to {endpoint.text()}") from error
         except OSError as error:
             detail = f"{endpoint.text()}: {trust.reason(error)}"
             raise UpstreamError(Outcome.UPSTREAM_REFUSED, detail) from error
-        connection.round_trip = Nanoseconds(self._clock() - began)
+        connection.round_trip = round_trip
         return connection
+
+    async def _socket(self, loop: asyncio.AbstractEventLoop) -> tuple[socket.socket, Nanoseconds]:
+        """Return a connected socket, and how long it took; of several addresses the first that answers.
+
+        RFC 8305: an address that does not answer at once holds the others up for a moment only.
+        """
+        endpoint = self._endpoint
+        addresses = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+        began = self._clock()
+        found = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS, interleave=1, loop=loop)
+        return found, Nanoseconds(self._clock() - began)
 
     def check(self, now: Nanoseconds) -> None:
         """Close what has been idle for too long."""

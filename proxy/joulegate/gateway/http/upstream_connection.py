@@ -6,12 +6,15 @@ from typing import Protocol, cast
 
 from joulegate.gateway.http.framing import Chunks, MalformedBody
 from joulegate.gateway.http.heads import LARGEST_HEAD, HeadCache, MalformedHead, ResponseHead, broken
+from joulegate.gateway.http.sockets import keep_alive
 from joulegate.model import Outcome
 from joulegate.units import Nanoseconds
 
 Clock = Callable[[], Nanoseconds]
 
 _END = b"\r\n\r\n"
+INTERIM = 8
+"""Interim answers to one request that are passed on (RFC 9110, section 15.2, sets no bound)."""
 
 
 class BodySink(Protocol):
@@ -54,8 +57,26 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection, for one exchange at a time."""
 
     __slots__ = (
-        "_begun", "_body_sink", "_chunks", "_clock", "_head", "_keep_alive", "_known", "_left", "_method",
-        "_paused", "_release", "_room", "_sent", "_sink", "_transport", "answered", "connected", "idle_since",
+        "_begun",
+        "_body_sink",
+        "_chunks",
+        "_clock",
+        "_head",
+        "_interim",
+        "_keep_alive",
+        "_known",
+        "_left",
+        "_method",
+        "_paused",
+        "_release",
+        "_room",
+        "_sent",
+        "_sink",
+        "_transport",
+        "answered",
+        "born",
+        "connected",
+        "idle_since",
         "round_trip",
     )  # fmt: skip
 
@@ -84,6 +105,10 @@ class UpstreamConnection(asyncio.Protocol):
         """At least one byte came back since the last request."""
         self.idle_since = Nanoseconds(0)
         self.connected = False
+        self._interim = 0
+        """Heads of 1xx since the last request."""
+        self.born = Nanoseconds(0)
+        """When the connection was opened."""
         self.round_trip = Nanoseconds(0)
         """How long it took to connect, which is at least one round trip."""
 
@@ -95,6 +120,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._method = method
         self._head = False
         self._sent = whole
+        self._interim = 0
         self.answered = False
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
@@ -167,6 +193,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Begin."""
         self._transport = cast(asyncio.Transport, transport)
         self.connected = True
+        self.born = self._clock()
+        keep_alive(transport, sends=True)
 
     def data_received(self, data: bytes) -> None:
         """Hand on what arrived."""
@@ -231,6 +259,9 @@ class UpstreamConnection(asyncio.Protocol):
             if head.status == 101:
                 self._upgrade(now, head, data)
                 return
+            self._interim += 1
+            if self._interim > INTERIM:
+                raise MalformedHead(f"more than {INTERIM} interim answers")
             if self._sink is not None:
                 self._sink.answer_interim(head)
         self._wait(bytearray(data), 0)
