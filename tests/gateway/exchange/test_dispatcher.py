@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from joulegate.config import RespondConfig
 from joulegate.gateway.exchange.dispatcher import LONGEST_WAY, WAYS
 from joulegate.gateway.policy.tenants import Tenants
 from joulegate.model import Outcome, SpanClosed, SpanOpened, Task
@@ -219,7 +220,7 @@ async def test_the_identity_can_be_kept_out_of_answers(start: Any, serve: Any) -
         await peer.request()
         await peer.answer(b"x", fields=[b"Joulegate-Request-Id: inner"])
 
-    for settings, expected in (({"request_id": False}, "inner"), ({}, None)):
+    for settings, expected in (({"respond": RespondConfig(request_id=False)}, "inner"), ({}, None)):
         bench = await start(await serve(script), **settings)
         client = await bench.client()
         await client.ask(body=b"{}")

@@ -162,7 +162,7 @@ async def test_an_upstream_may_finish_without_its_client(
         await peer.chunks(b"two")
         await peer.left()
 
-    bench = await start(target(await serve(script), finish=True))
+    bench = await start(target(await serve(script), on_client_leave="finish"))
     client = await bench.client()
     await client.ask(body=b"{}")
     await bench.events.some(SpanFirstByte)
@@ -193,7 +193,7 @@ async def test_an_upstream_that_fails_without_its_client_is_a_cancel(
         await go.wait()
         peer.reset()
 
-    bench = await start(target(await serve(script), finish=True))
+    bench = await start(target(await serve(script), on_client_leave="finish"))
     client = await bench.client()
     await client.ask(body=b"{}")
     await bench.events.some(SpanFirstByte if begun else SpanOpened)
