@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ def mode(path: Path) -> int:
 
 def test_directory_and_files_are_private_and_removed_at_the_end(tmp_path: Path) -> None:
     """Nobody else reads the configuration, and a finished run leaves nothing."""
-    with run_directory({"XDG_RUNTIME_DIR": str(tmp_path)}) as directory:
+    with closing(run_directory({"XDG_RUNTIME_DIR": str(tmp_path)})) as directory:
         file = directory.write("config.msgpack", b"{}")
         assert file.read_bytes() == b"{}"
         assert (mode(directory.path), mode(file)) == (0o700, 0o600)
@@ -31,7 +32,7 @@ def test_without_a_usable_runtime_directory_it_is_a_temporary_one(
 ) -> None:
     """Containers and su often have no runtime directory: joulegate starts all the same."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with run_directory({"XDG_RUNTIME_DIR": runtime}) as directory:
+    with closing(run_directory({"XDG_RUNTIME_DIR": runtime})) as directory:
         assert directory.path.parent == tmp_path
 
 
@@ -45,7 +46,7 @@ def test_what_a_killed_run_left_is_removed_and_what_is_in_use_stays(tmp_path: Pa
     foreign = tmp_path / f"{PREFIX}notes"
     foreign.mkdir()
     (foreign / "figures.csv").touch()
-    with run_directory(environment) as first, run_directory(environment) as second:
+    with closing(run_directory(environment)) as first, closing(run_directory(environment)) as second:
         assert not left.exists()
         assert first.path.exists()
         assert first.path != second.path
@@ -57,16 +58,15 @@ def test_what_a_killed_run_left_is_removed_and_what_is_in_use_stays(tmp_path: Pa
 def test_a_child_that_holds_the_lock_keeps_the_directory(tmp_path: Path) -> None:
     """Gates that drain after their supervisor was killed keep their socket."""
     environment = {"XDG_RUNTIME_DIR": str(tmp_path)}
-    manager = run_directory(environment)
-    directory = manager.__enter__()
+    directory = run_directory(environment)
     inherited = os.dup(directory.lock)
     kept = directory.path / "meter.sock"
     kept.touch()
     with Path(os.devnull).open() as null:
         os.dup2(null.fileno(), directory.lock)  # the supervisor's own copy dies with it
-    with run_directory(environment):
+    with closing(run_directory(environment)):
         assert kept.exists()
     os.close(inherited)
-    with run_directory(environment):
+    with closing(run_directory(environment)):
         assert not kept.exists()
-    manager.__exit__(None, None, None)
+    directory.close()

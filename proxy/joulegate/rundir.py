@@ -4,8 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -13,6 +12,8 @@ from msgspec import Struct
 PREFIX = "joulegate-run-"
 CONFIG = "config.msgpack"
 """The checked configuration, for the processes of this run."""
+PLAN = "plan.msgpack"
+"""What the supervisor runs."""
 SOCKET = "events.sock"
 MARKER = "joulegate.run"
 """A file that only directories of this module hold: nothing else is ever swept away."""
@@ -32,10 +33,14 @@ class RunDirectory(Struct, frozen=True):
         path.write_bytes(content)
         return path
 
+    def close(self) -> None:
+        """Remove it with all that is in it: this run has ended."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self.lock)
 
-@contextmanager
-def run_directory(environment: Mapping[str, str]) -> Iterator[RunDirectory]:
-    """Make a directory under ``$XDG_RUNTIME_DIR``, or where temporary files go, for as long as the block.
+
+def run_directory(environment: Mapping[str, str]) -> RunDirectory:
+    """Return a new directory under ``$XDG_RUNTIME_DIR``, or where temporary files go, for whoever closes it.
 
     What earlier runs left that were killed is removed. See
     https://specifications.freedesktop.org/basedir-spec/latest/.
@@ -44,13 +49,9 @@ def run_directory(environment: Mapping[str, str]) -> Iterator[RunDirectory]:
     _sweep(base)
     path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        (path / MARKER).touch(mode=0o600)  # only now may another start look at it
-        yield RunDirectory(path, lock)
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    (path / MARKER).touch(mode=0o600)  # only now may another start look at it
+    return RunDirectory(path, lock)
 
 
 def _base(environment: Mapping[str, str]) -> Path:

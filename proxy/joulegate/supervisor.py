@@ -1,14 +1,24 @@
-"""Keeps a meter and its gates running: starts them, restarts what dies, ends them in their order."""
+"""Keeps a meter and its gates running: starts them, restarts what dies, ends them in their order.
+
+``joulegate run`` becomes this program once the configuration is checked: ``python -m joulegate.supervisor
+DIRECTORY LOCK``. It lives as long as the run, so that it imports nothing that only its children need.
+"""
 
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
+import msgspec
+
+from joulegate import log
 from joulegate.child import LOOP, SEASONED, Child, ChildSpec, Output, Restarts, Verdict
 from joulegate.lifeline import LIFELINE, STDERR, Lifeline
 from joulegate.log import logger
+from joulegate.rundir import PLAN, RunDirectory
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -18,6 +28,16 @@ def to_stderr(lines: bytes) -> None:
     with suppress(OSError):
         while lines:
             lines = lines[os.write(STDERR, lines) :]
+
+
+class RunPlan(msgspec.Struct, frozen=True):
+    """What to run, as a run directory holds it."""
+
+    commands: tuple[ChildSpec, ...]
+    grace: float
+    """Seconds that a stage has to end."""
+    banner: tuple[str, ...] = ()
+    """The program that shows what is here, once; empty shows nothing."""
 
 
 class Supervisor:
@@ -36,12 +56,14 @@ class Supervisor:
         environment: Mapping[str, str],
         inherit: Sequence[int] = (),
         output: Output = to_stderr,
+        banner: Sequence[str] = (),
     ) -> None:
         self._commands = sorted(commands, key=lambda spec: spec.stage)
         self._grace = grace
         self._environment = environment
         self._inherit = inherit
         self._output = output
+        self._banner = banner
         self._children: list[Child] = []
         self._ending = asyncio.Event()
         self._code: int | None = None
@@ -55,10 +77,15 @@ class Supervisor:
         self._children = [self._child(spec, line) for spec in self._commands]
         for number in SIGNALS:
             loop.add_signal_handler(number, self.stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # what came since the configuration was checked
         try:
             async with asyncio.TaskGroup() as group:
+                if self._banner:
+                    showing = group.create_task(self._show(self._banner))
                 lives = {child: group.create_task(self._keep(child)) for child in self._children}
-                group.create_task(self._wind_down(lives))
+                await self._wind_down(lives)
+                if self._banner:
+                    showing.cancel()
         finally:
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
@@ -78,6 +105,16 @@ class Supervisor:
     def pids(self) -> dict[str, int | None]:
         """Return the process id of each child by its name; ``None`` while it is down."""
         return {child.spec.name: child.pid for child in self._children}
+
+    async def _show(self, banner: Sequence[str]) -> None:
+        """Run the program that shows what is here. It holds up nothing but the screen."""
+        with suppress(OSError):
+            process = await asyncio.create_subprocess_exec(*banner, env=self._environment)
+            try:
+                await process.wait()
+            finally:
+                with suppress(ProcessLookupError):
+                    process.kill()
 
     def _child(self, spec: ChildSpec, line: Lifeline) -> Child:
         environment = {**self._environment, LIFELINE: str(line)}
@@ -165,3 +202,29 @@ async def _at_most(delay: float, event: asyncio.Event) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(delay):
             await event.wait()
+
+
+def supervise(folder: RunDirectory, environment: Mapping[str, str]) -> int:
+    """Run what the directory says to the end, and remove the directory; return the exit code."""
+    try:
+        plan = msgspec.msgpack.decode((folder.path / PLAN).read_bytes(), type=RunPlan)
+        supervisor = Supervisor(
+            plan.commands,
+            grace=plan.grace,
+            environment=environment,
+            inherit=[folder.lock],
+            banner=plan.banner,
+        )
+        return asyncio.run(supervisor.run())
+    finally:
+        folder.close()
+
+
+def main(path: str, lock: str, form: str, level: str) -> int:
+    """Supervise in a process of its own; return the exit code."""
+    log.configure(json=form == "json", level="warning" if level == "warning" else "info")
+    return supervise(RunDirectory(Path(path), int(lock)), os.environ)  # noqa: TID251 (handed down as it is)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -44,6 +44,27 @@ def test_help_and_version_import_nothing_heavy(arguments: list[str]) -> None:
     assert result.stdout.splitlines()[-1] == "heavy: []"
 
 
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        (
+            "joulegate.supervisor",
+            (*set(HEAVY) - {"structlog", "rich"}, "click", "psutil", "uvloop", "joulegate.config"),
+        ),
+        ("joulegate.app.process", ("click", "aiohttp", "numpy", "joulegate.cli")),
+        (
+            "joulegate.app.gate",
+            ("click", "aiohttp", "numpy", "sqlite3", "joulegate.meter", "joulegate.ledger"),
+        ),
+    ],
+)
+def test_a_process_imports_nothing_that_only_others_need(module: str, unwanted: tuple[str, ...]) -> None:
+    """What lives as long as a run costs no memory for what another process does."""
+    script = f"import sys, {module}; print([name for name in {unwanted!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert result.stdout == "[]\n"
+
+
 def test_no_module_holds_changing_state(root: Path) -> None:
     """Module level holds constants, types and functions: no function rebinds or changes what is there."""
     guilty = [

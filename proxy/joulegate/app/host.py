@@ -1,57 +1,56 @@
-"""Builds the processes of one host: a supervisor with a meter and its gates, and the start-up screen."""
+"""Prepares a run on one host: what can be wrong is found out, and what to run is written down."""
 
-import asyncio
+import os
+import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
-from joulegate import __version__
-from joulegate.app.energy import Energy, opened
-from joulegate.app.mapping import Mapper
-from joulegate.app.meter import carbon_source
 from joulegate.app.problems import port_taken
 from joulegate.app.protocols import check_routes
 from joulegate.child import ChildSpec
-from joulegate.config import Config, UpstreamConfig
+from joulegate.config import Config
 from joulegate.config.addresses import Address
-from joulegate.config.environment import changed, ledger_path, tenant_keys
-from joulegate.errors import JoulegateError
-from joulegate.gateway.servers.survey import survey
-from joulegate.meter.state.meter_state import Served, carbon_status
-from joulegate.model.banner import Banner, FoundUpstream
-from joulegate.ports.servers import ServerIdentity
+from joulegate.config.environment import changed, tenant_keys
 from joulegate.processes import processors
-from joulegate.rundir import CONFIG, run_directory
-from joulegate.supervisor import Supervisor
+from joulegate.rundir import CONFIG, PLAN, RunDirectory, run_directory
+from joulegate.supervisor import SIGNALS, RunPlan
 from joulegate.tls import context
-from joulegate.units import Nanoseconds, seconds
+from joulegate.units import seconds
 
 FLUSH = 15.0
 """Seconds that a process has to end once its last request has."""
 
 
-def run(config: Config, *, logging: Sequence[str], banner: Callable[[Banner], None]) -> int:
-    """Run until told to stop; return the exit code."""
+def prepared(config: Config, *, logging: Sequence[str], banner: Sequence[str]) -> RunDirectory:
+    """Return the directory of a run that may begin. Raises ``ConfigError`` if it would end at once."""
     tenant_keys(config)  # a missing key or file is told here, not by a child
     for upstream in config.upstream:
         context(upstream.ca_file)
     check_routes(config)
     _probe("listen.address", config.listen.address, "--listen")
     _probe("listen.admin", config.listen.admin, "--admin")
-    environment = changed({})
-    with run_directory(environment) as folder:
-        folder.write(CONFIG, msgspec.msgpack.encode(config))
-        supervisor = Supervisor(
-            _children(config, folder.path, logging),
-            grace=seconds(config.timeout.drain) + FLUSH,
-            environment=environment,
-            inherit=[folder.lock],
-        )
-        return asyncio.run(_supervise(supervisor, config, banner))
+    folder = run_directory(changed({}))
+    folder.write(CONFIG, msgspec.msgpack.encode(config))
+    plan = RunPlan(
+        tuple(_children(config, folder.path, logging)),
+        grace=seconds(config.timeout.drain) + FLUSH,
+        banner=(*banner, str(folder.path)) if banner else (),
+    )
+    folder.write(PLAN, msgspec.msgpack.encode(plan))
+    return folder
+
+
+def become_supervisor(folder: RunDirectory, logging: Sequence[str]) -> NoReturn:
+    """Replace this program by the supervisor, which needs a third of the memory."""
+    os.set_inheritable(folder.lock, True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the supervisor handles them
+    arguments = (sys.executable, "-m", "joulegate.supervisor", str(folder.path), str(folder.lock), *logging)
+    os.execve(sys.executable, arguments, changed({}))  # noqa: S606 (this interpreter)
 
 
 def _children(config: Config, folder: Path, logging: Sequence[str]) -> Sequence[ChildSpec]:
@@ -71,82 +70,6 @@ def _children(config: Config, folder: Path, logging: Sequence[str]) -> Sequence[
         )
         for name in names
     ]
-
-
-async def _supervise(supervisor: Supervisor, config: Config, banner: Callable[[Banner], None]) -> int:
-    async with asyncio.TaskGroup() as group:
-        looking = group.create_task(_look(config, banner))
-        code = await supervisor.run()
-        looking.cancel()
-    return code
-
-
-async def _look(config: Config, banner: Callable[[Banner], None]) -> None:
-    """Show what is here. Requests pass meanwhile: a driver that hangs holds up nothing but the screen.
-
-    What is wrong with the configuration is told by the meter, which finds the same and ends the run.
-    """
-    with suppress(JoulegateError):
-        await _show(config, banner)
-
-
-async def _show(config: Config, banner: Callable[[Banner], None]) -> None:
-    energy = await asyncio.to_thread(opened, config)
-    try:
-        mapped = await Mapper(config, energy).look()
-        banner(_banner(config, energy, mapped, await survey(config.upstream)))
-    finally:
-        await asyncio.to_thread(energy.source.close)
-
-
-def _banner(
-    config: Config,
-    energy: Energy,
-    mapped: Sequence[Served],
-    answers: Sequence[Sequence[ServerIdentity | None]],
-) -> Banner:
-    carbon = carbon_source(config.carbon)
-    return Banner(
-        version=__version__,
-        proxy=f"http://{config.listen.address}",
-        admin=f"http://{config.listen.admin}",
-        gates=config.listen.gates or processors(),
-        upstreams=tuple(
-            _found(upstream, served, servers)
-            for upstream, served, servers in zip(config.upstream, mapped, answers, strict=True)
-        ),
-        source=energy.name,
-        devices=tuple(energy.devices),
-        passed_over=energy.passed_over or ((("energy", energy.problem),) if energy.problem else ()),
-        carbon=carbon_status(carbon.intensity(Nanoseconds(0))) if carbon else None,
-        ledger=ledger_path(config),
-    )
-
-
-def _found(
-    upstream: UpstreamConfig, served: Served, servers: Sequence[ServerIdentity | None]
-) -> FoundUpstream:
-    here = [server for server in servers if server is not None]
-    server = next((one for one in here if one.kind), here[0] if here else None)
-    return FoundUpstream(
-        name=upstream.name,
-        url=", ".join(place.text() for place in upstream.endpoints),
-        takes=_takes(upstream),
-        server=(server.text() or None) if server else None,
-        models=tuple(dict.fromkeys(model for one in here for model in one.models)),
-        devices=served.devices or None,
-        how=served.note,
-        up=server is not None,
-        away=tuple(
-            place.address() for place, one in zip(upstream.endpoints, servers, strict=True) if one is None
-        ),
-    )
-
-
-def _takes(upstream: UpstreamConfig) -> str:
-    rules = [upstream.path, upstream.host and f"host {upstream.host}"]
-    rules += [f"models {', '.join(upstream.models)}"] if upstream.models else []
-    return " and ".join(rule for rule in rules if rule) or "everything else"
 
 
 def _probe(key: str, address: Address, option: str) -> None:

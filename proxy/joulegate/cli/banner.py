@@ -1,8 +1,14 @@
-"""The start-up screen: what was detected, in words, so that nothing is guessed silently."""
+"""The start-up screen: what was detected, in words, so that nothing is guessed silently.
+
+``python -m joulegate.cli.banner DIRECTORY`` shows it for a run: a process of its own, so that nobody keeps in
+memory what it needs, and a driver that hangs holds up nothing but the screen.
+"""
 
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import click
 
@@ -100,3 +106,11 @@ def _block(title: str, texts: Iterable[str], width: int) -> list[str]:
 def _printable(text: str) -> str:
     """Models and servers name themselves: no control character reaches the terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+if __name__ == "__main__":
+    from joulegate.app.start_screen import look  # late: whoever only writes the screen needs none of it
+
+    banner = look(Path(sys.argv[1]))
+    if banner is not None:
+        show(banner)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from joulegate.cli.options import Settings, serving
 from joulegate.cli.root import INTERRUPTED
-from joulegate.cli.run import serve
+from joulegate.cli.run import banner
 from joulegate.cli.substitution import PORT_NAMES, Plan, plan
 from joulegate.cli.wrapped_server import StopWatcher, WrappedServer, free_port, pass_on
 from joulegate.config.environment import changed, variable
@@ -58,6 +58,8 @@ def _listen(found: Plan) -> str:
 
 
 def _serve_behind(found: Plan, port: int, config: Config, settings: Settings) -> int:
+    from joulegate.app import run_beside  # late: a wrong option is told before anything heavy is imported
+
     ending = StopWatcher()
     child = WrappedServer(found.command, changed(found.environment))
     try:
@@ -65,7 +67,8 @@ def _serve_behind(found: Plan, port: int, config: Config, settings: Settings) ->
         if not child.accepts(port, ending.asked, _waiting):
             return _early(child)
         ending.watch(child)
-        code = serve(config, settings)
+        settings.start_log()
+        code = run_beside(config, logging=settings.logging(), banner=banner(settings))
         gone = child.ended()
         return gone if gone is not None else code
     finally:
