@@ -56,6 +56,12 @@ def test_mounts_exist(compose, deploy):
                 assert source in compose["volumes"], mount
 
 
+def test_keys_of_tenants_come_from_a_file(compose):
+    """A key that the settings name reaches the container, and a host without tenants needs no file."""
+    (keys,) = compose["services"]["joulegate"]["env_file"]
+    assert keys == {"path": "./secrets.env", "required": False}
+
+
 def test_gpu_file_changes_a_known_service(compose, deploy):
     """The addition for GPUs is about a service of the main file and asks for no more than reading."""
     gpu = yaml.safe_load((deploy / "compose" / "compose.gpu.yml").read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,14 @@ def test_unit_waits_for_the_drain(unit):
     (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit.read_text(), re.MULTILINE)
     assert int(seconds) > 60
     assert "KillMode=mixed" in unit.read_text()
+
+
+def test_settings_are_valid_and_stay_on_this_host(deploy):
+    """joulegate accepts the service's settings, and nothing is reachable from another host unasked."""
+    settings = deploy / "systemd" / "joulegate.toml"
+    done = subprocess.run(
+        [sys.executable, "-m", "joulegate", "check", "--config", settings], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    listen = tomllib.loads(settings.read_text(encoding="utf-8"))["listen"]
+    assert {address.rpartition(":")[0] for address in listen.values()} == {"127.0.0.1"}
