@@ -86,16 +86,21 @@ class FakeMeter:
 
     def __init__(self) -> None:
         self.answers: dict[str, bytes] = {"/v1/status": msgspec.json.encode(STATUS)}
+        self.problems: dict[str, tuple[int, bytes]] = {}
+        """Status and body of what is refused."""
         self.asked: list[str] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
-                body = outer.answers.get(self.path.split("?")[0])
-                self.send_response(404 if body is None else 200)
+                path = self.path.split("?")[0]
+                found = outer.answers.get(path)
+                refused = outer.problems.get(path, (404, b"nothing here"))
+                status, body = refused if found is None else (200, found)
+                self.send_response(status)
                 self.end_headers()
-                self.wfile.write(body or b"nothing here")
+                self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -34,6 +34,13 @@ def test_another_program_there(fake_meter: Any) -> None:
         status(fake_meter.address)
 
 
+def test_a_wrong_question(fake_meter: Any) -> None:
+    """What the caller got wrong is a usage error in the meter's own words."""
+    fake_meter.problems["/v1/report"] = (400, b'{"error": "yesterday is no time"}')
+    with pytest.raises(ConfigError, match=r"^yesterday is no time$"):
+        ask(fake_meter.address, "/v1/report")
+
+
 def test_a_server_on_all_interfaces_is_asked_here(fake_meter: Any) -> None:
     """0.0.0.0 is where a server listens, not where one calls."""
     port = fake_meter.address.rpartition(":")[2]

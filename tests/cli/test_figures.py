@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulegate.cli.figures import amount, energy, mass, power, printable, share, span
+from joulegate.cli.figures import amount, counted, energy, mass, power, printable, share, span
 from joulegate.units import NANO, UJ_PER_KWH, Micrograms, Microjoules, Microwatts, Nanoseconds
 
 
@@ -12,7 +12,7 @@ from joulegate.units import NANO, UJ_PER_KWH, Micrograms, Microjoules, Microwatt
     ("value", "expected"),
     [
         (0, "0 J"), (1, "1.00 J"), (12.34, "12.3 J"), (123.4, "123 J"), (999.9, "1.00 kJ"),
-        (1_234, "1.23 kJ"), (5e6, "5.00 MJ"), (0.5, "500 mJ"), (0.0005, "500 uJ"), (2e9, "2.00 GJ"),
+        (1_234, "1.23 kJ"), (5e6, "5.00 MJ"), (0.5, "500 mJ"), (0.0005, "500 µJ"), (2e9, "2.00 GJ"),
     ],
 )  # fmt: skip
 def test_three_digits(value: float, expected: str) -> None:
@@ -28,6 +28,15 @@ def test_energy_mass_and_power() -> None:
     assert mass(Micrograms(56_000_000)) == "56.0 g"
     assert power(Microwatts(312_400_000)) == "312.4 W"
     assert energy(None) == mass(None) == power(None) == "-"
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(0, "0 requests"), (1, "1 request"), (2, "2 requests"), (1_500, "1,500 requests")],
+)
+def test_one_is_not_many(number: int, expected: str) -> None:
+    """A number agrees with its noun."""
+    assert counted(number, "request") == expected
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_three_files_are_written_and_the_next_step_is_said(
     result = record("--seconds", "2")
     assert result.exit_code == 0, result.output
     assert meter.asked == ["/v1/record?seconds=2"]
-    assert "2 s, 1 requests, 1 readings" in result.stdout
+    assert "2 s, 1 request, 1 reading" in result.stdout
     assert f"joulegate replay --trace {tmp_path}/out/trace.jsonl" in result.stdout
     assert list(trace(tmp_path / "out").tasks) == ["a"]
     assert result.stderr == ""
@@ -117,7 +117,7 @@ def test_what_a_trace_cannot_tell_is_said(record: Callable[..., Any], meter: Met
     meter.last = summary(clipped=2, left_out=3)
     output = record().stdout
     assert "2 of them came before the recording began" in output
-    assert "3 requests are left out" in output
+    assert "left out, for want of readings of their devices: 3 requests" in output
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_ctrl_c_ends_it_early_and_keeps_what_there_is(meter: Meter, tmp_path: Pa
     assert meter.sent.wait(30)
     os.kill(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert (process.returncode, "2 s, 1 requests" in out) == (0, True), err
+    assert (process.returncode, "2 s, 1 request" in out) == (0, True), err
     assert meter.asked[-1] == "/v1/record/abc/end"
     assert list(trace(tmp_path / "o").tasks) == ["a"]
 

@@ -46,7 +46,7 @@ def test_it_writes_the_result_and_says_the_sum(args: list[str], tmp_path: Path) 
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["method"] == "tokens"
     assert result["counter_uj"] == 590_000_000
-    assert "1 requests by tokens" in done.output
+    assert "1 request by tokens" in done.output
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "nvml.jsonl",
         "public.json",

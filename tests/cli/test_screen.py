@@ -81,7 +81,7 @@ def test_trouble_is_named(status: MeterStatus) -> None:
     """Unbalanced books, a lost device, no source and no zone are not hidden."""
     first = replace(status.devices[0], conservation_error=-7, up=False)
     shown = drawn(Seen(replace(status, devices=(first,), carbon=None, ledger=None, degraded="NVML is gone")))
-    for part in ("books are off by 7 uJ", "LOST", "no zone, so no CO2e", "no ledger", "NVML is gone"):
+    for part in ("books are off by 7 µJ", "LOST", "no zone, so no CO2e", "no ledger", "NVML is gone"):
         assert part in shown
     assert "no energy source: nothing is measured" in drawn(Seen(replace(status, devices=())))
 

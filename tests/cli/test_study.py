@@ -78,7 +78,7 @@ def test_what_is_needed_to_read_it() -> None:
         "energy: nvml, measured, energy counter: NVIDIA H100 GPU-0",
         "carbon: FRA, 56.0 g/kWh, location-based (Ember, 2023)",
         f"the books balance to the microjoule: {SUMS}",
-        "3 requests failed, were cancelled or have no known energy; they are not in the means",
+        "not in the means: 3 requests, failed, cancelled or of unknown energy",
     ]
 
 
@@ -87,9 +87,9 @@ def test_what_is_needed_to_read_it() -> None:
     [
         ({"origins": (origin(tier="estimate"),)}, "MODELLED, not measured"),
         ({"origins": (origin(tier="synthetic"),)}, "MADE UP"),
-        ({"balanced": False, "origins": (origin(error_microjoules=-5),)}, "THE BOOKS ARE OFF by 5 uJ"),
+        ({"balanced": False, "origins": (origin(error_microjoules=-5),)}, "THE BOOKS ARE OFF by 5 µJ"),
         ({"carbon": None}, "no zone, so no CO2e"),
-        ({"pending": 4}, "4 requests ended and are not settled yet"),
+        ({"pending": 4}, "not settled yet: 4 requests"),
         ({"degraded": "NVML is gone"}, "note: NVML is gone"),
         ({"rows": ()}, "no inference request was settled"),
     ],

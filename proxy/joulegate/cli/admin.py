@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from joulegate.config.addresses import address
-from joulegate.errors import JoulegateError
+from joulegate.errors import ConfigError, JoulegateError
 from joulegate.model import MeterStatus
 
 PATIENCE = 5.0
@@ -22,8 +22,16 @@ class NoAnswer(JoulegateError):
     """Nobody answers there, or not as joulegate does: try again later or name the right address."""
 
 
+class _Problem(msgspec.Struct):
+    """What the admin API answers where it cannot do what it is asked."""
+
+    error: str
+
+
 def ask(admin: str, path: str) -> bytes:
-    """Return body of a GET. Raises ``NoAnswer`` with the reason and ``ConfigError`` for a wrong address."""
+    """Return body of a GET. Raises ``NoAnswer`` with the reason, and ``ConfigError`` for what the caller
+    got wrong: the address, or a parameter in the path.
+    """
     with streamed(admin, path) as response:
         try:
             return response.read(_LARGEST)
@@ -39,11 +47,21 @@ def streamed(admin: str, path: str) -> Iterator[HTTPResponse]:
     try:
         with _asked(connection, admin, path) as response:
             if response.status != 200:
-                said = response.read(200).decode(errors="replace").strip()
+                said = _problem(response.read(_LARGEST))
+                if response.status == 400:
+                    raise ConfigError(said)
                 raise NoAnswer(f"{admin}{path} answers {response.status}: {said}")
             yield response
     finally:
         connection.close()
+
+
+def _problem(body: bytes) -> str:
+    """Return what an answer says is wrong: its ``error``, or what it begins with."""
+    try:
+        return msgspec.json.decode(body, type=_Problem).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body[:200].decode(errors="replace").strip()
 
 
 def _asked(connection: HTTPConnection, admin: str, path: str) -> HTTPResponse:

@@ -21,7 +21,7 @@ def amount(value: float, unit: str) -> str:
     if value == 0:
         return f"0 {unit}"
     size, prefix = next(
-        ((size, prefix) for size, prefix in _PREFIXES if abs(value) >= size * 0.9995), (1e-6, "u")
+        ((size, prefix) for size, prefix in _PREFIXES if abs(value) >= size * 0.9995), (1e-6, "µ")
     )
     return f"{_digits(value / size)} {prefix}{unit}"
 
@@ -61,6 +61,11 @@ def span(time: Nanoseconds) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number with its noun, for example ``1 request`` or ``2 requests``."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def printable(text: str, width: int = 80) -> str:

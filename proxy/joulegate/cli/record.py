@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from joulegate.cli import admin as meter
+from joulegate.cli.figures import counted
 from joulegate.cli.options import admin_address, as_json
 from joulegate.cli.trace_files import TraceFiles, check_free, trace_files
 from joulegate.clock import monotonic
@@ -215,13 +216,14 @@ def _tell(found: Recorded, *, as_json: bool) -> None:
         click.echo(msgspec.json.encode(found))
         return
     if found.seconds is not None:
-        click.echo(f"{found.seconds:g} s, {found.requests} requests, {found.readings} readings: {found.out}")
+        seen = f"{counted(found.requests or 0, 'request')}, {counted(found.readings, 'reading')}"
+        click.echo(f"{found.seconds:g} s, {seen}: {found.out}")
     if found.clipped:
         click.echo(
             f"{found.clipped} of them came before the recording began: what was over by then is missing"
         )
     if found.left_out:
-        click.echo(f"{found.left_out} requests are left out: their servers' devices were not read")
+        click.echo(f"left out, for want of readings of their devices: {counted(found.left_out, 'request')}")
     folder = found.out
     click.echo(
         f"settle it again: joulegate replay --trace {folder}/trace.jsonl --samples {folder}/nvml.jsonl "

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from joulegate.cli.figures import counted
 from joulegate.errors import TraceError
 from joulegate.replay import METHODS, Result, document, read
 from joulegate.replay import replay as run
@@ -87,7 +88,7 @@ def _summary(result: Result, *, as_json: bool) -> str:
     if as_json:
         return msgspec.json.encode(figures).decode()
     return (
-        f"{len(result.requests)} requests by {result.method}: {total / MICRO:.1f} J of "
+        f"{counted(len(result.requests), 'request')} by {result.method}: {total / MICRO:.1f} J of "
         f"{figures['counter_uj'] / MICRO:.1f} J measured, {figures['idle_uj'] / MICRO:.1f} J idle, "
         f"{figures['unattributed_uj'] / MICRO:.1f} J unattributed, {figures['gaps_s']:.1f} s unknown"
     )

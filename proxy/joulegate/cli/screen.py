@@ -118,7 +118,7 @@ def _header(status: MeterStatus) -> list[Text]:
 def books(status: MeterStatus) -> tuple[str, str]:
     """Whether the books balance, and the style to say it in."""
     error = sum(abs(found.conservation_error) for found in status.devices)
-    return ("books balance", "green") if error == 0 else (f"books are off by {error} uJ", "bold red")
+    return ("books balance", "green") if error == 0 else (f"books are off by {error} µJ", "bold red")
 
 
 def _footer(status: MeterStatus) -> list[Text]:

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from joulegate.cli.figures import UNKNOWN, energy, mass, printable
+from joulegate.cli.figures import UNKNOWN, counted, energy, mass, printable
 from joulegate.model import Tier, WorkClass, WorkTotals
 from joulegate.report.study import StudyReport, StudyRow
 
@@ -59,9 +59,10 @@ def notes(report: StudyReport) -> Iterator[str]:
         yield f"since the ledger began, besides inference: {', '.join(map(_work, besides))}"
     others = sum(row.others for row in report.rows)
     if others:
-        yield f"{others} requests failed, were cancelled or have no known energy; they are not in the means"
+        why = "failed, cancelled or of unknown energy"
+        yield f"not in the means: {counted(others, 'request')}, {why}"
     if report.pending:
-        yield f"{report.pending} requests ended and are not settled yet"
+        yield f"not settled yet: {counted(report.pending, 'request')}"
     if report.degraded:
         yield f"note: {printable(report.degraded, 300)}"
 
@@ -73,7 +74,7 @@ def _kinds(report: StudyReport) -> Iterator[str]:
 
 
 def _work(work: WorkTotals) -> str:
-    return f"{work.work.value} {energy(work.energy)} ({work.requests} requests)"
+    return f"{work.work.value} {energy(work.energy)} ({counted(work.requests, 'request')})"
 
 
 def significant(value: float | None) -> str:
@@ -116,7 +117,7 @@ def _books(report: StudyReport) -> str:
     if report.balanced:
         return f"the books balance to the microjoule: {sums}"
     error = sum(abs(origin.error_microjoules) for origin in report.origins)
-    return f"THE BOOKS ARE OFF by {error} uJ: {sums}"
+    return f"THE BOOKS ARE OFF by {error} µJ: {sums}"
 
 
 def _time(unix: float) -> str:
