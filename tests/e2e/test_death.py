@@ -51,8 +51,16 @@ class Stream(threading.Thread):
 
 
 def children(pid: int, name: str) -> list[psutil.Process]:
-    """Give the gates or the meter of a running joulegate."""
-    return [child for child in psutil.Process(pid).children() if child.cmdline()[3] == name]
+    """Return the gates or the meter of a running joulegate."""
+    return [child for child in psutil.Process(pid).children() if is_named(child, name)]
+
+
+def is_named(child: psutil.Process, name: str) -> bool:
+    """Whether a child does this part; one that was killed a moment ago does none."""
+    try:
+        return child.cmdline()[3] == name
+    except psutil.Error:
+        return False
 
 
 @pytest.fixture
