@@ -43,7 +43,15 @@ def energy_at_a_glance() -> Json:
         "joulegate / Energy at a glance",
         "What inference costs in energy and emissions, by task and model, and whether the books balance.",
         variables(),
-        [(5, answers()), (8, power()), (8, per_request()), (8, by_task()), (8, books()), (5, provenance())],
+        [
+            (5, answers()),
+            (8, power()),
+            (8, per_request()),
+            (8, by_task()),
+            (8, books()),
+            (5, provenance()),
+            (8, replicas()),
+        ],
     )
 
 
@@ -348,6 +356,44 @@ def provenance() -> list[tuple[int, Json]]:
                 [("g/kWh", "none", intensity)],
                 labels=["zone", "source", "basis"],
                 widths={"zone": 80, "basis": 90, "g/kWh": 80},
+            ),
+        ),
+    ]
+
+
+def replicas() -> list[tuple[int, Json]]:
+    in_flight = (
+        f"sum by (instance, upstream, replica) (joulegate_upstream_replica_inflight_requests{{{HOST}}})"
+    )
+    up = f"joulegate_upstream_replica_up{{{HOST}}}"
+    return [
+        (
+            14,
+            series(
+                "Requests under way by replica",
+                "Do the replicas of an upstream share its requests, and which of them gets none?",
+                [target(in_flight, "{{upstream}} {{replica}} {{instance}}")],
+                unit="none",
+                legend=TABLE,
+                decimals=0,
+                min=0,
+            ),
+        ),
+        (
+            10,
+            series(
+                "Replicas that answer",
+                "How many servers of each upstream answer, and how many are known (dashed)?",
+                [
+                    target(f"sum by (instance, upstream) ({up})", "{{upstream}} {{instance}}"),
+                    target(f"count by (instance, upstream) ({up})", "{{upstream}} {{instance}} known"),
+                ],
+                unit="none",
+                fill=0,
+                legend=TABLE,
+                overrides=[by_pattern(" known$", **{"custom.lineStyle": DASHED})],
+                decimals=0,
+                min=0,
             ),
         ),
     ]

@@ -121,6 +121,8 @@ def test_counters_are_under_a_rate(board):
         ("joulegate_gpu_attributed_joules_total", "idle share"),
         ("joulegate_conservation_error_microjoules", "the conservation line"),
         ("joulegate_budget_used_joules", "budget gauge"),
+        ("joulegate_upstream_replica_up", "replicas that are down"),
+        ("joulegate_upstream_replica_inflight_requests", "requests by replica"),
         ("joulegate_energy_source_info", "tier and boundary, without which no figure is shown"),
     ],
 )
