@@ -80,8 +80,7 @@ def observer(plugin: InferenceProtocol, path: str, head: tuple[bytes, bytes]) ->
 
 
 def load(name: str) -> InferenceProtocol:
-    plugin: InferenceProtocol = plugins.load("protocols", name).Plugin()
-    return plugin
+    return plugins.build(plugins.PROTOCOLS, name)
 
 
 def best(once: Callable[[], None]) -> float:

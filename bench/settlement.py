@@ -166,7 +166,7 @@ class Books:
     def __init__(self, attributor: Attributor) -> None:
         self.ledger = Ledger.open(":memory:")
         self._attributor = attributor
-        self._results = Results(self.ledger, Budgets(()), [plugins.load("exporters", "prometheus").Plugin()])
+        self._results = Results(self.ledger, Budgets(()), [plugins.build(plugins.EXPORTERS, "prometheus")])
         writer = RecordWriter({}, {}, lambda *_: None)
         began = ns(-1)
         self.settlement = Settlement(

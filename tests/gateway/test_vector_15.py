@@ -54,7 +54,7 @@ async def exchange(
         await peer.chunks(*conformance.pieces(response, range(0, len(response), 61)))
 
     upstream = await serve(script)
-    plugin = plugins.load("protocols", "openai").Plugin()
+    plugin = plugins.build(plugins.PROTOCOLS, "openai")
     bench = await start(upstream, protocols={"openai": plugin}, respond=RespondConfig(ask_usage=False))
     client = await bench.client()
     path = recording.exchange.path
@@ -135,9 +135,7 @@ async def test_a_bomb_passes_and_is_not_read(start: Any, serve: Any, monkeypatch
         await peer.request()
         await peer.answer(bomb, fields=[b"Content-Encoding: gzip", b"Content-Type: application/json"])
 
-    bench = await start(
-        await serve(script), protocols={"openai": plugins.load("protocols", "openai").Plugin()}
-    )
+    bench = await start(await serve(script), protocols={"openai": plugins.build(plugins.PROTOCOLS, "openai")})
     client = await bench.client()
     await client.ask("/v1/chat/completions", body=b"{}")
     assert (await client.answer())[2] == bomb

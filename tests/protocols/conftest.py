@@ -21,7 +21,7 @@ def plugin() -> Callable[[str], InferenceProtocol]:
     """Loads a protocol by its name."""
 
     def load(name: str) -> InferenceProtocol:
-        loaded: InferenceProtocol = plugins.load("protocols", name).Plugin()
+        loaded: InferenceProtocol = plugins.build(plugins.PROTOCOLS, name)
         return loaded
 
     return load

@@ -14,10 +14,10 @@ from joulegate.testing import conformance
 from joulegate.testing.conformance import Recording
 
 FOLDER = Path(__file__).parent / "recordings"
-CASES = list(conformance.every(FOLDER, plugins.names("protocols")))
+CASES = list(conformance.every(FOLDER, plugins.names(plugins.PROTOCOLS)))
 EVERY = pytest.mark.parametrize(("name", "recording"), CASES, ids=[case.name for _, case in CASES])
 PAIRS = [(name, case) for name, case in CASES if case.direct is not None]
-EACH = pytest.mark.parametrize("name", plugins.names("protocols"))
+EACH = pytest.mark.parametrize("name", plugins.names(plugins.PROTOCOLS))
 EACH_PAIR = pytest.mark.parametrize("name", sorted({name for name, _ in PAIRS}))
 FAR = 200_000
 """A place in a body, taken modulo its length."""
@@ -26,13 +26,13 @@ Case = tuple[str, Recording]
 
 @cache
 def loaded(name: str) -> InferenceProtocol:
-    plugin: InferenceProtocol = plugins.load("protocols", name).Plugin()
+    plugin: InferenceProtocol = plugins.build(plugins.PROTOCOLS, name)
     return plugin
 
 
 def test_every_protocol_has_recordings() -> None:
     """A protocol without a recording is not done."""
-    assert {name for name, _ in CASES} == set(plugins.names("protocols"))
+    assert {name for name, _ in CASES} == set(plugins.names(plugins.PROTOCOLS))
 
 
 def test_a_protocol_without_recordings_is_named(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_no_two_protocols_claim_a_route(name: str) -> None:
     mine = set(about(loaded(name)).kinds)
     recorded = [(case.exchange.method, case.exchange.path) for owner, case in CASES if owner == name]
     told = [tuple(route.split(" ", 1)) for route in about(loaded(name)).routes]
-    others = [other for other in plugins.names("protocols") if other not in (name, "generic")]
+    others = [other for other in plugins.names(plugins.PROTOCOLS) if other not in (name, "generic")]
     rivals = [
         (other, method, path)
         for other in others
@@ -67,8 +67,8 @@ def test_no_two_protocols_claim_a_route(name: str) -> None:
 
 def test_kinds_of_servers_are_known() -> None:
     """A protocol that names kinds of servers names those of the configuration."""
-    kinds = {kind for name in plugins.names("protocols") for kind in about(loaded(name)).kinds}
-    assert kinds <= set(plugins.names("servers"))
+    kinds = {kind for name in plugins.names(plugins.PROTOCOLS) for kind in about(loaded(name)).kinds}
+    assert kinds <= set(plugins.names(plugins.SERVERS))
 
 
 @EVERY

@@ -5,8 +5,8 @@ import pytest
 from joulegate import plugins
 from joulegate.gateway.spans.observation import choose, preferring
 
-NAMES = sorted(plugins.names("protocols"), key=lambda name: (name == "generic", name))
-PROTOCOLS = {name: plugins.load("protocols", name).Plugin() for name in NAMES}
+NAMES = sorted(plugins.names(plugins.PROTOCOLS), key=lambda name: (name == "generic", name))
+PROTOCOLS = {name: plugins.build(plugins.PROTOCOLS, name) for name in NAMES}
 
 
 @pytest.mark.parametrize(

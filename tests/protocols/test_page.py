@@ -18,7 +18,7 @@ def test_the_page_is_current() -> None:
     assert document.read_text(encoding="utf-8") == page(FOLDER, every()), command
 
 
-@pytest.mark.parametrize("name", plugins.names("protocols"))
+@pytest.mark.parametrize("name", plugins.names(plugins.PROTOCOLS))
 def test_every_protocol_says_what_it_is(name: str) -> None:
     """No plug-in of joulegate's own leaves people without its servers and its usage."""
     said = about(every()[name])

@@ -182,7 +182,7 @@ def test_an_answer_is_claimed_by_one_file(kind: str, version: str, pages: dict[s
 
 def test_every_server_has_an_answer_that_shows_it() -> None:
     """The list above misses none but the one that only the configuration can name."""
-    assert {kind for kind, _, _ in SERVERS} == set(plugins.names("servers")) - {"huggingface"}
+    assert {kind for kind, _, _ in SERVERS} == set(plugins.names(plugins.SERVERS)) - {"huggingface"}
 
 
 @given(members=st.dictionaries(st.sampled_from(

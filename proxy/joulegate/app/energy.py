@@ -14,6 +14,7 @@ from joulegate.meter.sampling.calibration import configured
 from joulegate.meter.sampling.choose import choose
 from joulegate.model import Device, DeviceId, EnergySample
 from joulegate.ports import EnergySource
+from joulegate.ports.plugins import Context
 
 FIRST_TRY, LAST_TRY = 1.0, 60.0
 """Seconds between tries to find a source that works."""
@@ -24,6 +25,9 @@ class Energy(Struct, frozen=True):
 
     name: str | None
     source: EnergySource
+    """What is read: its readings are corrected by a calibration, if there is one."""
+    driver: EnergySource
+    """The same without corrections; it has the optional abilities."""
     devices: Sequence[Device]
     passed_over: tuple[tuple[str, str], ...] = ()
     problem: str = ""
@@ -51,11 +55,11 @@ def opened(config: Config) -> Energy:
     """
     corrections = configured(config.energy.calibration)
     try:
-        choice = choose(config.energy.source, config.energy.options, addresses(config))
+        choice = choose(config.energy.source, config.energy.options, Context(addresses(config)))
     except SourceUnavailable as error:
-        return Energy(None, Nothing(), (), problem=str(error))
-    choice = calibrated(choice, corrections)
-    return Energy(choice.name, choice.source, choice.devices, choice.passed_over)
+        return Energy(None, Nothing(), Nothing(), (), problem=str(error))
+    driver, choice = choice.source, calibrated(choice, corrections)
+    return Energy(choice.name, choice.source, driver, choice.devices, choice.passed_over)
 
 
 async def until_a_source_works(config: Config, stop: asyncio.Event) -> None:

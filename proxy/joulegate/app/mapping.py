@@ -69,4 +69,4 @@ class Mapper:
             return Located(None, "there is no energy source")
         if upstream.gpus != "auto":
             return Located(pick(devices, upstream.gpus), "as configured")
-        return locate(upstream.name, self._addresses[upstream.name], self._energy.source, devices)
+        return locate(upstream.name, self._addresses[upstream.name], self._energy.driver, devices)

@@ -4,12 +4,12 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 import uvloop
 from aiohttp import web
 
 from joulegate import attribution, plugins
+from joulegate.app.carbon import carbon_source
 from joulegate.app.ending import told_to_stop
 from joulegate.app.energy import Energy, opened, until_a_source_works
 from joulegate.app.mapping import Mapper
@@ -19,7 +19,7 @@ from joulegate.budgets.windows import Budgets
 from joulegate.channel.identity import boot, clock_id
 from joulegate.channel.receiver import EventServer
 from joulegate.channel.transports import UnixListener
-from joulegate.config import CarbonConfig, Config
+from joulegate.config import Config
 from joulegate.config.environment import ledger_path
 from joulegate.ledger.sqlite import Ledger
 from joulegate.log import logger
@@ -30,7 +30,7 @@ from joulegate.meter.sampling.foreign_processes import ForeignProcesses
 from joulegate.meter.sampling.sampler import Sampler, Sampling
 from joulegate.meter.state.meter_state import MeterSetup
 from joulegate.model import DeviceId, UpstreamSetup
-from joulegate.ports import CarbonSource, Exporter, ProcessObserver
+from joulegate.ports import Exporter, ProcessObserver
 from joulegate.units import Microwatts
 
 YIELDING = 10
@@ -54,7 +54,9 @@ async def _serve(config: Config, socket: Path) -> None:
     mapper = Mapper(config, energy)
     served = await mapper.look()
     ledger = Ledger.open(ledger_path(config), keep=config.ledger.keep_requests)
-    exporters = [_exporter(name) for name in config.exporters]
+    exporters = [
+        plugins.build(plugins.EXPORTERS, name, config.exporter.get(name)) for name in config.exporters
+    ]
     setup = MeterSetup(
         devices=tuple(energy.devices),
         upstreams=tuple(served),
@@ -124,29 +126,9 @@ def _sampler(config: Config, energy: Energy, mapper: Mapper, deliver: Deliver) -
     sampler = Sampler(
         energy.source, energy.devices, deliver, period=config.energy.period, deadline=config.energy.deadline
     )
-    if not hasattr(energy.source, "processes"):
+    if not isinstance(energy.driver, ProcessObserver):
         return sampler
-    observer = cast(ProcessObserver, energy.source)
-    return ForeignProcesses(sampler, observer, energy.devices, mapper.owned, deliver)
-
-
-def carbon_source(config: CarbonConfig) -> CarbonSource | None:
-    """Return what the configuration says of carbon; ``None`` if it says nothing."""
-    if config.intensity is not None:
-        module = plugins.load("carbon", "static")
-        options = module.Options(intensity=config.intensity, zone=config.zone or "own")
-    elif config.zone is not None:
-        module = plugins.load("carbon", config.source)
-        options = module.Options(zone=config.zone)
-    else:
-        return None
-    source: CarbonSource = module.Plugin(options)
-    return source
-
-
-def _exporter(name: str) -> Exporter:
-    exporter: Exporter = plugins.load("exporters", name).Plugin()
-    return exporter
+    return ForeignProcesses(sampler, energy.driver, energy.devices, mapper.owned, deliver)
 
 
 def _page(exporters: Sequence[Exporter]) -> Exporter | None:

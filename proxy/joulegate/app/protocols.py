@@ -7,6 +7,7 @@ from joulegate.config import Config
 from joulegate.config.routes import PLAIN
 from joulegate.errors import ConfigError
 from joulegate.gateway.http.refusals import form_of
+from joulegate.log import logger
 from joulegate.ports import InferenceProtocol
 
 LAST = "generic"
@@ -14,9 +15,11 @@ LAST = "generic"
 
 
 def protocols() -> Mapping[str, InferenceProtocol]:
-    """Return every protocol there is in the order in which they are asked."""
-    names = sorted(plugins.names("protocols"), key=lambda name: (name == LAST, name))
-    return {name: plugins.load("protocols", name).Plugin() for name in names}
+    """Return every protocol that works, in the order in which they are asked; of a broken one, log why."""
+    built, broken = plugins.build_all(plugins.PROTOCOLS)
+    for problem in broken:
+        logger("plugins").error("plugin.broken", problem=str(problem))
+    return {name: built[name] for name in sorted(built, key=lambda name: (name == LAST, name))}
 
 
 def check_routes(config: Config) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 
 from joulegate import __version__
+from joulegate.app.carbon import carbon_source
 from joulegate.app.energy import Energy, opened
 from joulegate.app.mapping import Mapper
-from joulegate.app.meter import carbon_source
 from joulegate.config import Config, UpstreamConfig
 from joulegate.config.environment import ledger_path
 from joulegate.errors import JoulegateError

@@ -1,8 +1,13 @@
 """A carbon intensity that the user states, for example from a supplier's contract."""
 
+from typing import Annotated
+
 from msgspec import Struct
 
 from joulegate.carbon.emissions import checked
+from joulegate.config.fields import Text
+from joulegate.config.quantities import intensity as parsed
+from joulegate.config.quantities import intensity_text
 from joulegate.errors import ConfigError, SourceInvalid
 from joulegate.ports import Intensity
 from joulegate.units import Micrograms, Nanoseconds
@@ -11,8 +16,8 @@ from joulegate.units import Micrograms, Nanoseconds
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """What the user knows."""
 
-    intensity: Micrograms
-    """CO2e per kWh."""
+    intensity: Annotated[Micrograms, Text(parsed, intensity_text)]
+    """CO2e per kWh, for example ``56 g/kWh``."""
     zone: str = "own"
 
 

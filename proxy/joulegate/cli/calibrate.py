@@ -26,6 +26,7 @@ from joulegate.meter.sampling.calibration import (
 from joulegate.meter.sampling.choose import choose
 from joulegate.model import Device, DeviceId, EnergySample
 from joulegate.ports import EnergySource
+from joulegate.ports.plugins import Context
 from joulegate.units import MICRO, Nanoseconds, seconds
 
 PERIOD = 0.05
@@ -123,7 +124,7 @@ def find(devices: Sequence[Device], name: str) -> Device:
 
 def _measure(name: str, source: str, time: Nanoseconds, *, as_json: bool) -> None:
     log.configure(json=False, level="error")
-    choice = choose(source, {}, {})
+    choice = choose(source, {}, Context())
     try:
         device = find(choice.devices, name)
         click.echo(f"reading {device.id} ({device.name}) for {seconds(time):g} s ...", err=True)

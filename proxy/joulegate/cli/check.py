@@ -5,11 +5,13 @@ from typing import Any
 import click
 import msgspec
 
+from joulegate import plugins
 from joulegate.cli.options import Settings, as_json, serving
 from joulegate.config.environment import ledger_path, tenant_keys
 from joulegate.config.explain import Setting, explain
 from joulegate.config.structs import Config
 from joulegate.config.upstreams import addresses
+from joulegate.ports.plugins import Context
 
 
 @click.command("check")
@@ -37,20 +39,19 @@ def command(upstream: tuple[str, ...], explained: bool, as_json: bool, **options
 
 def beyond_shape(config: Config) -> None:
     """Check what only the plug-ins and the environment know. Raises ``ConfigError``."""
+    from joulegate.app.carbon import carbon_source
     from joulegate.app.protocols import check_routes
     from joulegate.meter.sampling.calibration import configured
-    from joulegate.meter.sampling.choose import create
     from joulegate.tls import context
 
     for name, options in config.energy.options.items():
-        create(name, options, addresses(config))
+        plugins.build(plugins.SOURCES, name, options, Context(addresses(config)))
+    for name in config.exporters:
+        plugins.build(plugins.EXPORTERS, name, config.exporter.get(name))
     configured(config.energy.calibration)
     for upstream in config.upstream:
         context(upstream.ca_file)
-    if config.carbon.zone is not None and config.carbon.source == "table" and config.carbon.intensity is None:
-        from joulegate.carbon.table import factor
-
-        factor(config.carbon.zone)
+    carbon_source(config.carbon)
     check_routes(config)
     tenant_keys(config)
 

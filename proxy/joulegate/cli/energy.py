@@ -13,11 +13,14 @@ from joulegate.clock import monotonic
 from joulegate.config.structs import Config
 from joulegate.config.upstreams import addresses
 from joulegate.errors import JoulegateError
-from joulegate.meter.sampling.choose import BEST_FIRST, Choice, choose
+from joulegate.meter.sampling.choose import Choice, choose, preferred
 from joulegate.model import Device, DeviceId, EnergySample, Tier
 from joulegate.ports import EnergySource
+from joulegate.ports.plugins import Context
 from joulegate.units import NANO, Nanoseconds
 
+MADE_UP = "fake"
+"""The source that reads no device."""
 MEASURED = {Tier.COUNTER, Tier.POWER}
 _PATIENCE = 5.0
 _WATCH = Nanoseconds(NANO // 2)
@@ -39,7 +42,7 @@ def try_all(config: Config) -> Tried:
     chosen: Choice | None = None
     for name in _names(config):
         try:
-            choice = choose(name, config.energy.options, addresses(config), patience=_PATIENCE)
+            choice = choose(name, config.energy.options, Context(addresses(config)), patience=_PATIENCE)
         except JoulegateError as error:
             findings.append(Finding(f"source {name}", Mark.NOTE, f"does not work here: {error}"))
             continue
@@ -56,8 +59,8 @@ def _names(config: Config) -> Sequence[str]:
     """Return the source that is configured, or all that ``auto`` tries, then those of third parties."""
     if config.energy.source != "auto":
         return [config.energy.source]
-    made_up = {"fake", "replay"}
-    return [*BEST_FIRST, *(name for name in plugins.names("sources") if name not in {*BEST_FIRST, *made_up})]
+    best, _ = preferred()
+    return [*best, *(name for name in plugins.names(plugins.SOURCES) if name not in {*best, MADE_UP})]
 
 
 def _devices(choice: Choice) -> Iterator[Finding]:

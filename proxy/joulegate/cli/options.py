@@ -13,9 +13,6 @@ from joulegate.config.load import Resolved, resolve
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-KINDS = ("protocols", "servers", "sources", "carbon", "exporters")
-"""Plug-ins that the configuration names."""
-
 ADMIN = "127.0.0.1:9464"
 
 
@@ -35,7 +32,7 @@ class Settings(Struct, frozen=True):
     def resolved(self, upstream: tuple[str, ...] = ()) -> Resolved:
         """Return the checked configuration. Raises ``ConfigError`` with all problems."""
         flags = Flags(upstream, self.listen, self.admin, self.gates, self.source, self.zone, self.ledger)
-        return resolve(self.config, flags, plugins=known_plugins())
+        return resolve(self.config, flags, plugins=known_plugins(), options=plugins.option_problems)
 
     def logging(self) -> tuple[str, ...]:
         """Return form and level of the log."""
@@ -55,7 +52,7 @@ def known_plugins() -> dict[str, list[str]]:
     """Return the names that the configuration may use, by kind."""
     from joulegate.attribution import RULES  # late: few commands need it
 
-    return {**{kind: plugins.names(kind) for kind in KINDS}, "rules": list(RULES)}
+    return {**{kind.name: plugins.names(kind) for kind in plugins.KINDS}, "rules": list(RULES)}
 
 
 def serving(function: Function) -> Function:

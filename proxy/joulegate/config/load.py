@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -35,6 +35,10 @@ class Resolved(msgspec.Struct, frozen=True):
     layer: Layer
 
 
+OptionProblems = Callable[[Config], Iterable[Problem]]
+"""Returns what is wrong with the options of plug-ins."""
+
+
 def load(path: FilePath | str, *, plugins: Plugins | None = None) -> Config:
     """Return the configuration in a TOML file.
 
@@ -44,12 +48,17 @@ def load(path: FilePath | str, *, plugins: Plugins | None = None) -> Config:
 
 
 def resolve(
-    path: FilePath | str | None = None, flags: Flags | None = None, *, plugins: Plugins | None = None
+    path: FilePath | str | None = None,
+    flags: Flags | None = None,
+    *,
+    plugins: Plugins | None = None,
+    options: OptionProblems | None = None,
 ) -> Resolved:
     """Return the configuration of a file with the command line laid over it, each value with its origin."""
     below = read(path) if path is not None else Layer({}, {})
     layer = merged(below, from_flags(flags)) if flags else below
-    return Resolved(_checked(layer, plugins or {}, str(path) if path is not None else ""), layer)
+    config = _checked(layer, plugins or {}, options, str(path) if path is not None else "")
+    return Resolved(config, layer)
 
 
 def read(path: FilePath | str) -> Layer:
@@ -104,12 +113,13 @@ def _place(text: str, message: str) -> str:
     return f":{text.count(chr(10)) + 1}" if "end of document" in message else ""
 
 
-def _checked(layer: Layer, plugins: Plugins, file: str) -> Config:
+def _checked(layer: Layer, plugins: Plugins, options: OptionProblems | None, file: str) -> Config:
     try:
         config, wrong = shape.parsed(layer.values)
     except RecursionError:
         raise ConfigError(f"{file}: is nested too deeply to be a configuration") from None
-    wrong = [*wrong, *_apart(validate.problems(config, plugins), wrong)]
+    found = [*validate.problems(config, plugins), *(options(config) if options else ())]
+    wrong = [*wrong, *_apart(found, wrong)]
     if wrong:
         raise ConfigError("\n".join(_told(layer, wrong, file)))
     return config

@@ -5,6 +5,7 @@ Pure. Units are case-sensitive, because ``mJ`` and ``MJ`` differ by a factor of 
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
@@ -90,7 +91,7 @@ def intensity(text: str) -> Micrograms:
 
 def intensity_text(mass: Micrograms) -> str:
     """Return a carbon intensity as it would be written in a file."""
-    return f"{grams(mass):g} g/kWh"
+    return f"{(Decimal(mass) / MICRO).normalize():f} g/kWh"
 
 
 class Limit(Struct, frozen=True):

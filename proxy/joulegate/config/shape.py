@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -24,6 +24,7 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
 }
 _TEXT = _WORDS[str]
+T = TypeVar("T")
 
 
 class _Wrong(Exception):
@@ -36,9 +37,14 @@ def parsed(values: object) -> tuple[Config, list[Problem]]:
     With problems, the configuration serves only to find more of them: it lacks what is wrong, and what is
     missing in it is empty.
     """
+    return parsed_as(Config, values)
+
+
+def parsed_as(struct: type[T], values: object, place: Path = ()) -> tuple[T, list[Problem]]:
+    """Return the struct of these values, which stand at a place, and what is wrong with each of them."""
     reader = _Tables()
-    config: Config = reader.table((), values, Config)
-    return config, reader.problems
+    found: T = reader.table(place, values, struct)
+    return found, reader.problems
 
 
 class _Tables:

@@ -117,6 +117,8 @@ class CarbonConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """``table`` is the yearly factors shipped with joulegate."""
     pue: Annotated[float, Meta(ge=1, le=10)] = 1.0
     """Power usage effectiveness of the site: above 1 the boundary is ``facility``."""
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Settings of each source by its name; ``zone`` and ``intensity`` go to the source in use as well."""
 
 
 class MatchConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -304,3 +306,5 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     respond: RespondConfig = RespondConfig()
     exporters: tuple[str, ...] = ("prometheus",)
     """Where settled figures are published."""
+    exporter: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Settings of each exporter by its name, for example ``[exporter.mine] folder = "/var/lib/mine"``."""

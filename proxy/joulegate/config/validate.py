@@ -46,9 +46,14 @@ def _plugins(config: Config, plugins: Plugins) -> Iterator[Problem]:
         yield from one_of(("attribution", "method"), config.attribution.method, ["auto", *plugins["rules"]])
     if "carbon" in plugins:
         yield from one_of(("carbon", "source"), config.carbon.source, plugins["carbon"])
+        for source in config.carbon.options:
+            yield from one_of(("carbon", "options", source), source, plugins["carbon"])
     for index, exporter in enumerate(config.exporters):
         if "exporters" in plugins:
             yield from one_of(("exporters", index), exporter, plugins["exporters"])
+    for exporter in config.exporter:
+        if "exporters" in plugins:
+            yield from one_of(("exporter", exporter), exporter, plugins["exporters"])
 
 
 def _budgets(config: Config) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ Every plug-in module has one class ``Plugin`` and, if it takes settings, a froze
 from joulegate.ports.attribution import Attributor, DeviceHealth
 from joulegate.ports.carbon import CarbonSource, Intensity
 from joulegate.ports.channel import EventHandler, EventSink, GateControl
-from joulegate.ports.exporters import Continuous, Exporter
+from joulegate.ports.exporters import Continuous, Exporter, Summing
 from joulegate.ports.jobs import JobObserver, JobProtocol, WebsocketObserver
 from joulegate.ports.protocols import (
     USUAL_DIALECT,
@@ -53,6 +53,7 @@ __all__ = [
     "ResponseFilter",
     "Rewrite",
     "Route",
+    "Summing",
     "WebsocketObserver",
     "WritesErrors",
     "about",

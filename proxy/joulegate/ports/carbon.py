@@ -1,6 +1,6 @@
 """What a source of carbon intensity offers."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -19,6 +19,7 @@ class Intensity(Struct, frozen=True):
     basis: str = "location"
 
 
+@runtime_checkable
 class CarbonSource(Protocol):
     """Gives the carbon intensity of a zone. ``joulegate.carbon.<name>.Plugin``."""
 

@@ -1,11 +1,12 @@
 """What an exporter offers."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from joulegate.model import Alike, Balance, MeterStatus, RequestRecord, WindowBooks
 
 
+@runtime_checkable
 class Exporter(Protocol):
     """Publishes settled figures. ``joulegate_exporters.<name>.Plugin``.
 
@@ -32,6 +33,7 @@ class Exporter(Protocol):
         ...
 
 
+@runtime_checkable
 class Summing(Protocol):
     """Optional ability of an exporter of sums: it takes many records at once in place of one by one."""
 
@@ -40,6 +42,7 @@ class Summing(Protocol):
         ...
 
 
+@runtime_checkable
 class Continuous(Protocol):
     """Optional ability of an exporter with counters."""
 

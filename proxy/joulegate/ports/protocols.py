@@ -164,6 +164,7 @@ class WritesErrors(Protocol):
         ...
 
 
+@runtime_checkable
 class InferenceProtocol(Protocol):
     """One family of routes. ``joulegate.protocols.<name>.Plugin``."""
 
@@ -196,7 +197,13 @@ class About(Struct, frozen=True):
     """What the server does when its client leaves."""
 
 
+@runtime_checkable
+class Described(Protocol):
+    """Optional ability of a protocol: it has a line in ``docs/protocols.md``."""
+
+    about: About
+
+
 def about(protocol: InferenceProtocol) -> About:
-    """Return what a protocol's class says of itself in its attribute ``about``, if it has one."""
-    found = getattr(type(protocol), "about", None)
-    return found if isinstance(found, About) else About()
+    """Return what a protocol says of itself, if it does."""
+    return protocol.about if isinstance(protocol, Described) else About()

@@ -83,6 +83,7 @@ class StopCall(Struct, frozen=True):
     """``GET`` of this path must show that it is this request that runs, see ``ConfirmsRequest``."""
 
 
+@runtime_checkable
 class Server(Protocol):
     """One inference server. ``joulegate.servers.<name>.Plugin``; the name is its ``kind``."""
 

@@ -1,11 +1,12 @@
 """What an energy source offers."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from joulegate.model import Device, DeviceId, EnergySample, ProcessUse
 
 
+@runtime_checkable
 class EnergySource(Protocol):
     """Reads the energy of the devices of this host. ``joulegate.sources.<name>.Plugin``.
 
@@ -26,6 +27,7 @@ class EnergySource(Protocol):
         ...
 
 
+@runtime_checkable
 class ProcessLocator(Protocol):
     """Optional ability of a source: which devices a process works on."""
 
@@ -34,6 +36,7 @@ class ProcessLocator(Protocol):
         ...
 
 
+@runtime_checkable
 class ProcessObserver(Protocol):
     """Optional ability of a source: which processes use a device, and how much of its time."""
 

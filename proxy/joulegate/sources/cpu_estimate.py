@@ -15,6 +15,7 @@ from joulegate.clock import monotonic
 from joulegate.config.quantities import power
 from joulegate.errors import SourceUnavailable
 from joulegate.model import Component, Device, DeviceId, EnergySample, Tier
+from joulegate.ports.plugins import Context
 from joulegate.processes import Serving, serving, serving_any, with_children
 from joulegate.units import NANO, Microjoules, Microwatts, Nanoseconds, energy_over, nanoseconds, watts
 
@@ -97,6 +98,8 @@ class Plugin:
     ``upstreams`` maps its name to host and port of each replica.
     """
 
+    order = 30
+
     def __init__(
         self,
         options: Options | None = None,
@@ -112,6 +115,11 @@ class Plugin:
         self._clock = clock
         self._find = find
         self._upstreams: dict[DeviceId, _Upstream] = {}
+
+    @classmethod
+    def from_context(cls, options: Options, context: Context) -> "Plugin":
+        """Return the source for the upstreams of the configuration."""
+        return cls(options, upstreams=context.upstreams)
 
     def open(self) -> Sequence[Device]:
         """Return a device for each upstream on this host, also for one that does not run yet.

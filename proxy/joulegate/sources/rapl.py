@@ -89,6 +89,8 @@ class _Zone:
 class Plugin:
     """Reads every processor package and its memory."""
 
+    order = 20
+
     def __init__(
         self,
         options: Options | None = None,

@@ -70,7 +70,7 @@ def routes(plugin: InferenceProtocol, cases: Iterable[Recording]) -> dict[tuple[
 
 
 def _kinds(protocols: Mapping[str, InferenceProtocol]) -> Iterator[str]:
-    servers = {name: plugins.load("servers", name).Plugin() for name in plugins.names("servers")}
+    servers = {name: plugins.build(plugins.SERVERS, name) for name in plugins.names(plugins.SERVERS)}
     columns = ("`kind`", "server", "asked first where a path means different things")
     first = {
         kind: [name for name, plugin in protocols.items() if kind in about(plugin).kinds] for kind in servers
@@ -121,8 +121,8 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
 
 def every() -> dict[str, InferenceProtocol]:
     """Return all protocols there are, ``generic`` last."""
-    names = sorted(plugins.names("protocols"), key=lambda name: (name == "generic", name))
-    return {name: plugins.load("protocols", name).Plugin() for name in names}
+    names = sorted(plugins.names(plugins.PROTOCOLS), key=lambda name: (name == "generic", name))
+    return {name: plugins.build(plugins.PROTOCOLS, name) for name in names}
 
 
 if __name__ == "__main__":

@@ -11,10 +11,13 @@ import pytest
 
 from joulegate import plugins
 from joulegate.errors import ConfigError, PluginError, SourceUnavailable
-from joulegate.meter.sampling.choose import Choice, choose, create
+from joulegate.meter.sampling.choose import Choice, choose
 from joulegate.model import Device
+from joulegate.ports.plugins import Context
 from joulegate.sources import cpu_estimate, fake, rapl
 from joulegate.testing.source import ScriptedSource, gpu
+
+SERVED = Context({"llm": [("127.0.0.1", 1)]})
 
 
 @pytest.fixture
@@ -22,17 +25,23 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Sources by name, in place of the folder."""
     modules: dict[str, Any] = {"cpu_estimate": cpu_estimate, "rapl": rapl, "fake": fake}
 
-    def load(_kind: str, name: str) -> Any:
+    def load(_kind: plugins.Kind[Any], name: str) -> Any:
         if name not in modules:
             raise PluginError(f"sources: no plug-in {name!r}")
         return modules[name]
 
     monkeypatch.setattr(plugins, "load", load)
+    monkeypatch.setattr(plugins, "names", lambda _kind: list(modules))
     return modules
 
 
-def _module(source: ScriptedSource) -> SimpleNamespace:
-    return SimpleNamespace(Plugin=lambda: source)
+def _module(source: ScriptedSource, order: int = 10) -> SimpleNamespace:
+    class Plugin:
+        def __new__(cls) -> Any:
+            return source
+
+    Plugin.order = order  # type: ignore[attr-defined]
+    return SimpleNamespace(Plugin=Plugin)
 
 
 def _broken(message: str) -> SimpleNamespace:
@@ -42,7 +51,7 @@ def _broken(message: str) -> SimpleNamespace:
 def test_the_best_that_works_is_chosen(modules: dict[str, Any]) -> None:
     """A GPU that can be measured comes before everything else."""
     modules["nvml"] = _module(ScriptedSource([gpu(0), gpu(1)]))
-    choice = choose("auto", {}, {})
+    choice = choose("auto", {}, Context())
     assert (choice.name, choice.passed_over) == ("nvml", ())
     assert choice.reason() == "nvml: 2 devices"
 
@@ -51,7 +60,7 @@ def test_what_was_passed_over_has_its_reason(modules: dict[str, Any], tmp_path: 
     """The choice says why nothing better works."""
     modules["nvml"] = _broken("no driver; install it")
     options = {"rapl": {"root": str(tmp_path)}}
-    choice = choose("auto", options, {"llm": [("127.0.0.1", 1)]})
+    choice = choose("auto", options, SERVED)
     assert choice.name == "cpu_estimate"
     assert [name for name, _ in choice.passed_over] == ["nvml", "rapl"]
     assert "no driver; install it" in choice.reason()
@@ -62,15 +71,15 @@ def test_made_up_energy_is_never_chosen(modules: dict[str, Any], tmp_path: Path)
     """When nothing works, that is said with all reasons; figures are not invented."""
     modules["nvml"] = _broken("no driver")
     with pytest.raises(SourceUnavailable, match=r"nvml: no driver; rapl: .*; cpu_estimate: no server"):
-        choose("auto", {"rapl": {"root": str(tmp_path)}}, {})
+        choose("auto", {"rapl": {"root": str(tmp_path)}}, Context())
 
 
 def test_a_named_source_is_taken_or_its_error_given(modules: dict[str, Any]) -> None:
     """A source that the user names is not replaced by another one."""
     modules["nvml"] = _broken("no driver; install it")
-    assert choose("fake", {"fake": {"gpus": 3}}, {}).devices[2].index == 2
+    assert choose("fake", {"fake": {"gpus": 3}}, Context()).devices[2].index == 2
     with pytest.raises(SourceUnavailable, match="no driver; install it"):
-        choose("nvml", {}, {"llm": [("127.0.0.1", 1)]})
+        choose("nvml", {}, SERVED)
 
 
 @pytest.mark.parametrize(
@@ -88,13 +97,13 @@ def test_wrong_options_name_the_key(modules: dict[str, Any], name: str, options:
     """A wrong setting is an error of the configuration, at its place."""
     modules["nvml"] = _module(ScriptedSource())
     with pytest.raises(ConfigError, match=rf"energy\.options\.{name}"):
-        create(name, options, {})
+        plugins.build(plugins.SOURCES, name, options)
 
 
 def test_an_unknown_source_names_the_choices() -> None:
     """A name that nobody knows is refused with the names there are."""
     with pytest.raises(PluginError, match="nvml"):
-        choose("nvlm", {}, {})
+        choose("nvlm", {}, Context())
 
 
 class Hanging(ScriptedSource):
@@ -120,7 +129,7 @@ def test_a_driver_that_hangs_is_passed_over(modules: dict[str, Any], hanging: Ha
     """A source that does not open in time is left behind, and joulegate starts without it."""
     modules["nvml"] = _module(hanging)
     began = time.monotonic()
-    choice = choose("auto", {}, {"llm": [("127.0.0.1", 1)]}, patience=1.0)
+    choice = choose("auto", {}, SERVED, patience=1.0)
     assert time.monotonic() - began < 5
     assert choice.passed_over[0][0] == "nvml"
     assert "hangs" in choice.passed_over[0][1]
@@ -134,7 +143,7 @@ def test_a_fault_of_a_plugin_is_a_reason(modules: dict[str, Any]) -> None:
             raise ZeroDivisionError
 
     modules["nvml"] = _module(Faulty())
-    choice = choose("auto", {}, {"llm": [("127.0.0.1", 1)]})
+    choice = choose("auto", {}, SERVED)
     assert "ZeroDivisionError" in dict(choice.passed_over)["nvml"]
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from msgspec import Struct
 
@@ -62,9 +63,10 @@ def response(refusal: Refusal, dialect: str, *, method: str, close: bool, extra:
 @cache
 def form_of(dialect: str) -> Form | None:
     """Return how the protocol or the server of this name writes errors; ``None`` is a line of text."""
-    for kind in ("protocols", "servers"):
+    kinds: tuple[plugins.Kind[Any], ...] = (plugins.PROTOCOLS, plugins.SERVERS)
+    for kind in kinds:
         if dialect in plugins.names(kind):
-            plugin = plugins.load(kind, dialect).Plugin()
+            plugin = plugins.build(kind, dialect)
             if isinstance(plugin, WritesErrors):
                 return plugin.error
     return None

@@ -42,8 +42,10 @@ T = TypeVar("T")
 
 @cache
 def every() -> Servers:
-    """Return the plug-in of every server there is, built in or installed, imitators first."""
-    found = {name: plugins.load("servers", name).Plugin() for name in plugins.names("servers")}
+    """Return the plug-in of every server there is, imitators first; of a broken one, log why."""
+    found, broken = plugins.build_all(plugins.SERVERS)
+    for problem in broken:
+        logger("plugins").error("plugin.broken", problem=str(problem))
     return MappingProxyType(in_order(found))
 
 

@@ -4,6 +4,7 @@ An observer's exception is counted and ends the observation; the exchange goes o
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeVar, cast
 
 from msgspec import Struct
@@ -31,6 +32,12 @@ from joulegate.units import Nanoseconds
 T = TypeVar("T")
 GENERIC = "generic"
 """The protocol that is asked last."""
+
+
+@lru_cache(maxsize=256)
+def _tells_jobs(observer: type[Observer]) -> bool:
+    """Whether observers of a class are ``JobObserver``; kept, because asking takes longer than a chunk."""
+    return issubclass(observer, JobObserver)
 
 
 class SilentObserver:
@@ -144,7 +151,7 @@ class Observation:
         """Looking into the request cost more than its budget."""
         self.failed = False
         """The observer raised; from then on it hears nothing."""
-        self.learns_of_jobs = hasattr(observer, "jobs")
+        self.learns_of_jobs = _tells_jobs(type(observer))
         """The observer may have something to say of jobs."""
 
     def unfold(self, *, request: Decoder | None = None, answer: Decoder | None = None) -> None:
@@ -249,7 +256,7 @@ class Observation:
     @property
     def hears_messages(self) -> bool:
         """The observer listens to a websocket."""
-        return hasattr(self._observer, "message") and not self.failed
+        return not self.failed and isinstance(self._observer, WebsocketObserver)
 
     def message(self, t: Nanoseconds, message: Message, *, from_client: bool) -> None:
         """Accept a message of a websocket."""

@@ -30,6 +30,8 @@ class _LastCorrected(Struct):
 class Calibrated:
     """Gives corrected readings of another source; devices without a calibration stay as they are.
 
+    It reads and does nothing else: optional abilities are asked of the source itself.
+
     The corrected counter is ``gain x counter + offset x time``, rounded down to a microjoule once and never
     summed up, so it does not drift. Time is that of the host's monotonic clock, so that two meters after
     one another on one boot continue the same counter. It moves only when the device's own counter moves,
@@ -40,12 +42,6 @@ class Calibrated:
         self._source = source
         self._calibrations = calibrations
         self._last: dict[DeviceId, _LastCorrected] = {}
-        locator = getattr(source, "devices_of", None)
-        if locator is not None:
-            self.devices_of = locator  # a ProcessLocator too, if the source is one
-        observer = getattr(source, "processes", None)
-        if observer is not None:
-            self.processes = observer  # and a ProcessObserver
 
     def open(self) -> Sequence[Device]:
         """Find the devices; those with a calibration say so in their note."""

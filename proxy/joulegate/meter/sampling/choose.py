@@ -1,25 +1,20 @@
 """Finds the energy source: the one that the user names, or the best that works here."""
 
-import inspect
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from joulegate import plugins
-from joulegate.errors import ConfigError, JoulegateError, SourceUnavailable
+from joulegate.errors import JoulegateError, PluginError, SourceUnavailable
 from joulegate.model import Device
 from joulegate.ports import EnergySource
+from joulegate.ports.plugins import Context, Preferred
 
-BEST_FIRST = ("nvml", "rapl", "cpu_estimate")
-"""Sources that ``auto`` tries: measured before modelled. Made-up ones are never among them."""
 PATIENCE = 10.0
 """Seconds that a source has to open; a driver that hangs must not keep joulegate from starting."""
 
-Upstreams = Mapping[str, Sequence[tuple[str, int]]]
-"""Host and port of each replica, by upstream."""
 Settings = Mapping[str, Mapping[str, Any]]
 """Options of each source by its name."""
 
@@ -41,20 +36,20 @@ class Choice(Struct, frozen=True):
         return f"{self.name}, the best that works here ({others})"
 
 
-def choose(name: str, options: Settings, upstreams: Upstreams, *, patience: float = PATIENCE) -> Choice:
+def choose(name: str, options: Settings, context: Context, *, patience: float = PATIENCE) -> Choice:
     """Open the source ``name``, or for ``auto`` the best that opens. Blocks; not for an event loop.
 
     Raises ``SourceUnavailable`` with the remedy (for ``auto``: those of all), ``ConfigError`` for wrong
     options and ``PluginError`` for a name that nobody knows.
     """
     if name != "auto":
-        source, devices = _open(name, options.get(name, {}), upstreams, patience)
+        source, devices = _open(name, options.get(name, {}), context, patience)
         return Choice(name, source, devices)
-    passed_over: list[tuple[str, str]] = []
-    for candidate in BEST_FIRST:
+    candidates, passed_over = preferred()
+    for candidate in candidates:
         try:
-            source, devices = _open(candidate, options.get(candidate, {}), upstreams, patience)
-        except SourceUnavailable as error:
+            source, devices = _open(candidate, options.get(candidate, {}), context, patience)
+        except (SourceUnavailable, PluginError) as error:
             passed_over.append((candidate, str(error)))
         else:
             return Choice(candidate, source, devices, tuple(passed_over))
@@ -62,31 +57,25 @@ def choose(name: str, options: Settings, upstreams: Upstreams, *, patience: floa
     raise SourceUnavailable(f"no energy source works here: {reasons}", code="no_source")
 
 
-def create(name: str, options: Mapping[str, Any], upstreams: Upstreams) -> EnergySource:
-    """Return a source with its settings, not yet open. Raises ``ConfigError`` that names the key."""
-    module = plugins.load("sources", name)
-    settings: list[Any] = []
-    if hasattr(module, "Options"):
+def preferred() -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the sources that ``auto`` tries, the best first, and those that are broken with the reason."""
+    ranked: list[tuple[int, str]] = []
+    broken: list[tuple[str, str]] = []
+    for name in plugins.names(plugins.SOURCES):
         try:
-            settings.append(msgspec.convert(dict(options), module.Options))
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"energy.options.{name}: {error}") from error
-    elif options:
-        raise ConfigError(f"energy.options.{name}: this source has no settings")
-    knows_upstreams = "upstreams" in inspect.signature(module.Plugin).parameters
-    try:
-        source: EnergySource = module.Plugin(
-            *settings, **({"upstreams": upstreams} if knows_upstreams else {})
-        )
-    except ConfigError as error:
-        raise ConfigError(f"energy.options.{name}: {error}") from error
-    return source
+            plugin = plugins.load(plugins.SOURCES, name).Plugin
+        except PluginError as error:
+            broken.append((name, str(error)))
+        else:
+            if isinstance(plugin, Preferred):
+                ranked.append((plugin.order, name))
+    return [name for _, name in sorted(ranked)], broken
 
 
 def _open(
-    name: str, options: Mapping[str, Any], upstreams: Upstreams, patience: float
+    name: str, options: Mapping[str, Any], context: Context, patience: float
 ) -> tuple[EnergySource, Sequence[Device]]:
-    source = create(name, options, upstreams)
+    source = plugins.build(plugins.SOURCES, name, options, context)
     return source, _within(patience, source, name)
 
 

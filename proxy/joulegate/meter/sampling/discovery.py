@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from joulegate.errors import ConfigError
 from joulegate.model import Component, Device, DeviceId
-from joulegate.ports import EnergySource
+from joulegate.ports import EnergySource, ProcessLocator
 from joulegate.processes import Serving, relatives, serving, serving_any, with_children
 
 
@@ -49,10 +49,9 @@ def locate(
     where = ", ".join(f"{host}:{port}" for host, port in addresses)
     numbers = ", ".join(map(str, found.pids[:8]))
     known = f"{where} is process {numbers}" if len(addresses) == 1 else f"{where} are processes {numbers}"
-    locator = getattr(source, "devices_of", None)  # a ProcessLocator too, or not
-    if locator is None:
+    if not isinstance(source, ProcessLocator):
         return Located(everything, f"{known}; its source cannot tell devices apart: all of them")
-    used = set(locator(pids))
+    used = set(source.devices_of(pids))
     if not used:
         return Located(everything, f"{known}; none of its processes is seen on a device: all of them")
     return Located(

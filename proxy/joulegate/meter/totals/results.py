@@ -9,7 +9,7 @@ from joulegate.log import logger
 from joulegate.meter.requests.settlement import Settlements
 from joulegate.meter.totals.totals import DeviceTotals, Totals
 from joulegate.model import Balance, Device, DeviceId, Labels, SpanClosed, SpanOpened, alike
-from joulegate.ports import DeviceHealth, Exporter
+from joulegate.ports import Continuous, DeviceHealth, Exporter, Summing
 from joulegate.units import Microwatts
 
 SERIES = 10_000
@@ -96,8 +96,8 @@ class Results:
         for group in groups:
             self.totals.add(group.sums)
         for exporter in self._exporters:
-            if together := getattr(exporter, "settled_together", None):  # ports.Summing
-                together(groups)
+            if isinstance(exporter, Summing):
+                exporter.settled_together(groups)
             else:
                 for entry in entries:
                     exporter.settled(entry.record)
@@ -124,5 +124,5 @@ class Results:
 
     def _open_counters(self, balances: Sequence[Balance]) -> None:
         for exporter in self._exporters:
-            if restore := getattr(exporter, "restore", None):  # ports.Continuous
-                restore(balances)
+            if isinstance(exporter, Continuous):
+                exporter.restore(balances)

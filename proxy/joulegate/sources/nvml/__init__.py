@@ -64,6 +64,8 @@ class _Board:
 class Plugin:
     """Reads the energy counter and the power of every NVIDIA GPU of this host."""
 
+    order = 10
+
     def __init__(self, *, clock: Callable[[], Nanoseconds] = monotonic) -> None:
         self._clock = clock
         self._boards: dict[DeviceId, _Board] = {}
