@@ -13,7 +13,7 @@ from joulegate.errors import ConfigError, PluginError
 
 
 @pytest.mark.parametrize("kind", plugins.KINDS, ids=lambda kind: kind.name)
-def test_every_module_of_the_folder_is_a_plugin(kind: plugins.Kind[Any]) -> None:
+def test_every_module_of_the_folder_is_a_plugin(kind: plugins.PluginKind[Any]) -> None:
     """What is listed can be loaded and has the one class that makes it a plug-in."""
     names = plugins.names(kind)
     assert names

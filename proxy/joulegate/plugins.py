@@ -31,7 +31,7 @@ NOT_PLUGINS = {"catalogue", "emissions"}
 NO_CONTEXT = Context()
 
 
-class Kind(Generic[T]):
+class PluginKind(Generic[T]):
     """One kind of plug-in: where its modules are, where its options stand, and what each must offer."""
 
     def __init__(
@@ -72,21 +72,21 @@ def _is_exporter(plugin: object) -> TypeGuard[Exporter]:
     return isinstance(plugin, Exporter)
 
 
-PROTOCOLS = Kind("protocols", "joulegate.protocols", ("protocols",), "InferenceProtocol", _is_protocol)
-SERVERS = Kind("servers", "joulegate.servers", ("servers",), "servers.Server", _is_server)
-SOURCES = Kind("sources", "joulegate.sources", ("energy", "options"), "EnergySource", _is_source)
-CARBON = Kind("carbon", "joulegate.carbon", ("carbon", "options"), "CarbonSource", _is_carbon)
-EXPORTERS = Kind("exporters", "joulegate_exporters", ("exporter",), "Exporter", _is_exporter)
-KINDS: tuple[Kind[Any], ...] = (PROTOCOLS, SERVERS, SOURCES, CARBON, EXPORTERS)
+PROTOCOLS = PluginKind("protocols", "joulegate.protocols", ("protocols",), "InferenceProtocol", _is_protocol)
+SERVERS = PluginKind("servers", "joulegate.servers", ("servers",), "servers.Server", _is_server)
+SOURCES = PluginKind("sources", "joulegate.sources", ("energy", "options"), "EnergySource", _is_source)
+CARBON = PluginKind("carbon", "joulegate.carbon", ("carbon", "options"), "CarbonSource", _is_carbon)
+EXPORTERS = PluginKind("exporters", "joulegate_exporters", ("exporter",), "Exporter", _is_exporter)
+KINDS: tuple[PluginKind[Any], ...] = (PROTOCOLS, SERVERS, SOURCES, CARBON, EXPORTERS)
 
 
-def names(kind: Kind[Any]) -> list[str]:
+def names(kind: PluginKind[Any]) -> list[str]:
     """Return the names of all plug-ins of a kind, built-in and third-party, without importing any."""
     return sorted({*_built_in(kind), *(point.name for point in entry_points(group=kind.group))})
 
 
 def build(
-    kind: Kind[T], name: str, options: Mapping[str, Any] | None = None, context: Context = NO_CONTEXT
+    kind: PluginKind[T], name: str, options: Mapping[str, Any] | None = None, context: Context = NO_CONTEXT
 ) -> T:
     """Return a plug-in with its options.
 
@@ -115,7 +115,7 @@ def build(
     return plugin
 
 
-def build_all(kind: Kind[T], context: Context = NO_CONTEXT) -> tuple[dict[str, T], list[PluginError]]:
+def build_all(kind: PluginKind[T], context: Context = NO_CONTEXT) -> tuple[dict[str, T], list[PluginError]]:
     """Return every plug-in of a kind that can be built without options, and why the others cannot."""
     built: dict[str, T] = {}
     broken = []
@@ -127,7 +127,7 @@ def build_all(kind: Kind[T], context: Context = NO_CONTEXT) -> tuple[dict[str, T
     return built, broken
 
 
-def load(kind: Kind[Any], name: str) -> PluginModule:
+def load(kind: PluginKind[Any], name: str) -> PluginModule:
     """Import the module of one plug-in. Raises ``PluginError`` that names the choices."""
     points = list(entry_points(group=kind.group, name=name))
     built_in = name in _built_in(kind)
@@ -167,7 +167,7 @@ def option_problems(config: Config) -> Iterator[Problem]:
                 yield Problem(place, str(error))
 
 
-def _built_in(kind: Kind[Any]) -> set[str]:
+def _built_in(kind: PluginKind[Any]) -> set[str]:
     spec = find_spec(kind.package)
     paths = spec.submodule_search_locations if spec else None
     return {

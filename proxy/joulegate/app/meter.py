@@ -54,9 +54,7 @@ async def _serve(config: Config, socket: Path) -> None:
     mapper = Mapper(config, energy)
     served = await mapper.look()
     ledger = Ledger.open(ledger_path(config), keep=config.ledger.keep_requests)
-    exporters = [
-        plugins.build(plugins.EXPORTERS, name, config.exporter.get(name)) for name in config.exporters
-    ]
+    exporters = _exporters(config)
     setup = MeterSetup(
         devices=tuple(energy.devices),
         upstreams=tuple(served),
@@ -129,6 +127,10 @@ def _sampler(config: Config, energy: Energy, mapper: Mapper, deliver: Deliver) -
     if not isinstance(energy.driver, ProcessObserver):
         return sampler
     return ForeignProcesses(sampler, energy.driver, energy.devices, mapper.owned, deliver)
+
+
+def _exporters(config: Config) -> list[Exporter]:
+    return [plugins.build(plugins.EXPORTERS, name, config.exporter.get(name)) for name in config.exporters]
 
 
 def _page(exporters: Sequence[Exporter]) -> Exporter | None:

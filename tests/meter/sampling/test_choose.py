@@ -25,7 +25,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Sources by name, in place of the folder."""
     modules: dict[str, Any] = {"cpu_estimate": cpu_estimate, "rapl": rapl, "fake": fake}
 
-    def load(_kind: plugins.Kind[Any], name: str) -> Any:
+    def load(_kind: plugins.PluginKind[Any], name: str) -> Any:
         if name not in modules:
             raise PluginError(f"sources: no plug-in {name!r}")
         return modules[name]

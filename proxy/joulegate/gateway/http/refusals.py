@@ -63,7 +63,7 @@ def response(refusal: Refusal, dialect: str, *, method: str, close: bool, extra:
 @cache
 def form_of(dialect: str) -> Form | None:
     """Return how the protocol or the server of this name writes errors; ``None`` is a line of text."""
-    kinds: tuple[plugins.Kind[Any], ...] = (plugins.PROTOCOLS, plugins.SERVERS)
+    kinds: tuple[plugins.PluginKind[Any], ...] = (plugins.PROTOCOLS, plugins.SERVERS)
     for kind in kinds:
         if dialect in plugins.names(kind):
             plugin = plugins.build(kind, dialect)
