@@ -1,11 +1,12 @@
-"""What the relay costs, as ratios to nginx and to a plain aiohttp relay in one alternated run.
+"""What the relay costs, as ratios to nginx, to Envoy and to a plain aiohttp relay in one alternated run.
 
     python bench/relay.py [--rounds 5] [--write]
 
 Each proxy is pinned to one processor, the scripted server and the load to the other. In every round each
 proxy carries the same load in turn, so that a drift of the machine meets all of them. Figures are
 processor time of the whole process tree for one unit of work, read from the operating system. ``--write``
-puts the tables into ``docs/performance.md``. Needs two processors, nginx and joulegate's own environment.
+puts the tables into ``docs/performance.md``. Needs two processors, nginx, and the environment of
+joulegate's tests, which holds Envoy on x86_64.
 """
 
 import argparse
@@ -88,7 +89,7 @@ def main() -> None:
     os.sched_setaffinity(0, {LOAD_CPU})
     with ExitStack() as stack:
         upstream = stack.enter_context(_mock())
-        peers = [stack.enter_context(start(upstream)) for start in (_nginx, _aiohttp, _joulegate)]
+        peers = [stack.enter_context(start(upstream)) for start in (_nginx, _envoy, _aiohttp, _joulegate)]
         held: dict[str, float] = {}
         for peer in peers:  # first: later loads find room of earlier ones
             held |= uvloop.run(_hold(peer))
@@ -174,6 +175,22 @@ def _nginx(upstream: int) -> Iterator[Peer]:
 
 
 @contextmanager
+def _envoy(upstream: int) -> Iterator[Peer]:
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    program = shutil.which("envoy", path=path)
+    if program is None:
+        raise SystemExit("Envoy is not installed: it is part of requirements/test.txt on x86_64")
+    port = _free_port()
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as config:
+        text = (HERE / "peers" / "envoy.json").read_text()
+        config.write(text.replace("PORT", str(port)).replace("UPSTREAM", str(upstream)))
+        config.flush()
+        command = [program, "-c", config.name, "--concurrency", "1", "--use-dynamic-base-id", "-l", "off"]
+        with _process(command, port, PROXY_CPU) as process:
+            yield Peer("Envoy", process, port)
+
+
+@contextmanager
 def _aiohttp(upstream: int) -> Iterator[Peer]:
     port = _free_port()
     command = [sys.executable, str(HERE / "peers" / "aiohttp_relay.py"), str(port), str(upstream)]
@@ -226,8 +243,13 @@ def _free_port() -> int:
 
 
 def _page(rounds: list[dict[str, dict[str, float]]], held: dict[str, float]) -> str:
-    names = ["nginx", "plain aiohttp", "joulegate", GATES]
-    ratios = [("joulegate", "nginx"), ("joulegate", "plain aiohttp"), (GATES, "plain aiohttp")]
+    names = ["nginx", "Envoy", "plain aiohttp", "joulegate", GATES]
+    ratios = [
+        ("joulegate", "nginx"),
+        ("joulegate", "Envoy"),
+        ("joulegate", "plain aiohttp"),
+        (GATES, "plain aiohttp"),
+    ]
     rows = [["figure (median of rounds)", *names, *(" / ".join(pair) for pair in ratios)]]
     for figure in (REQUEST, LATENCY, CHUNK, DELAY):
         medians = [_median([each[name].get(figure) for each in rounds], 0) for name in names]
