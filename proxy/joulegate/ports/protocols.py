@@ -206,4 +206,5 @@ class Described(Protocol):
 
 def about(protocol: InferenceProtocol) -> About:
     """Return what a protocol says of itself, if it does."""
-    return protocol.about if isinstance(protocol, Described) else About()
+    found: object = protocol.about if isinstance(protocol, Described) else None
+    return found if isinstance(found, About) else About()
