@@ -10,6 +10,7 @@ from joulegate.errors import SourceUnavailable
 from joulegate.meter.sampling.choose import choose
 from joulegate.meter.sampling.sampler import Sampler
 from joulegate.model import Device, DeviceId, EnergySample, SourceFailure
+from joulegate.ports.plugins import Context
 from joulegate.sources.nvml import Plugin
 from joulegate.testing.nvml import Call, Control, Gpu
 from joulegate.units import Nanoseconds
@@ -122,7 +123,7 @@ def test_a_driver_that_hangs_at_its_start_is_passed_over(fake: Callable[..., Con
 def test_the_real_source_is_chosen_first(fake: Callable[..., Control]) -> None:
     """With a GPU that answers, the automatic choice measures it."""
     fake(Gpu("GPU-a"))
-    choice = choose("auto", {}, {"llm": ("127.0.0.1", 1)})
+    choice = choose("auto", {}, Context({"llm": (("127.0.0.1", 1),)}))
     assert (choice.name, [device.id for device in choice.devices]) == ("nvml", [A])
     choice.source.close()
 
@@ -130,6 +131,6 @@ def test_the_real_source_is_chosen_first(fake: Callable[..., Control]) -> None:
 def test_without_a_driver_the_reason_is_given(fake: Callable[..., Control]) -> None:
     """A driver that is not loaded is passed over with the remedy."""
     fake(Gpu("GPU-a")).error(Call.INIT, pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
-    choice = choose("auto", {}, {"llm": ("127.0.0.1", 1)})
+    choice = choose("auto", {}, Context({"llm": (("127.0.0.1", 1),)}))
     assert choice.name != "nvml"
     assert "nvidia-smi" in dict(choice.passed_over)["nvml"]

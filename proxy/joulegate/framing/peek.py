@@ -58,7 +58,11 @@ class JsonPeek:
         self._found = None
         self._parts.append(chunk)
         self._size += len(chunk)
-        if self._size > DECODED and not (len(self._parts) == 1 and self._decode()):
+        if self._size <= DECODED:
+            return
+        if len(self._parts) == 1:
+            self.found()
+        if not self._whole:
             self._scanner = Scanner(self._wanted, self._counted, self._heads)
             parts, self._parts = self._parts, []
             for part in parts:
@@ -68,27 +72,26 @@ class JsonPeek:
         """Return what is known so far: of a broken or unfinished document, what precedes the break."""
         if self._scanner:
             return self._scanner.found
-        if self._found is None and not self._decode():
-            scanner = Scanner(self._wanted, self._counted, self._heads)
-            self._found = scanner.found
-            with suppress(TooMuchWork):
-                for part in self._parts:
-                    scanner.feed(part)
-        return self._found or Found({}, {})
+        if self._found is None:
+            plan = _plan(self._wanted, self._counted, self._heads)
+            text = b"".join(self._parts)
+            try:
+                whole: msgspec.Struct | None = msgspec.json.decode(text, type=plan.shape)
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
+                whole = decode(text, plan.shape)
+            if whole is None:
+                self._found = self._scanned(text)
+            else:
+                self._found = plan.pick(whole)
+                self._whole, self._parts = True, []  # A request may be open for long after its body was read.
+        return self._found
 
-    def _decode(self) -> bool:
-        """Read what has come as one document; return whether it is one."""
-        plan = _plan(self._wanted, self._counted, self._heads)
-        text = b"".join(self._parts)
-        try:
-            whole: msgspec.Struct | None = msgspec.json.decode(text, type=plan.shape)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            whole = decode(text, plan.shape)
-        if whole is None:
-            return False
-        self._found = plan.pick(whole)
-        self._whole, self._parts = True, []  # A request may be open for long after its body was read.
-        return True
+    def _scanned(self, text: bytes) -> Found:
+        """Return what a broken or unfinished document says, as far as it is worth the work."""
+        scanner = Scanner(self._wanted, self._counted, self._heads)
+        with suppress(TooMuchWork):
+            scanner.feed(text)
+        return scanner.found
 
 
 class HeadPeek(JsonPeek):
