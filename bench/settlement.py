@@ -23,6 +23,7 @@ from joulegate.channel.frames import VERSION, Events, Hello, pack_event
 from joulegate.channel.gathering import Gathering
 from joulegate.channel.register import GateRegister
 from joulegate.ledger.sqlite import Ledger
+from joulegate.meter.requests.open_requests import OpenRequests
 from joulegate.meter.requests.record_writer import RecordWriter
 from joulegate.meter.requests.settlement import Settlement
 from joulegate.meter.totals.results import Results
@@ -168,12 +169,11 @@ class Books:
         self._attributor = attributor
         self._results = Results(self.ledger, Budgets(()), [plugins.build(plugins.EXPORTERS, "prometheus")])
         writer = RecordWriter({}, {}, lambda *_: None)
-        began = ns(-1)
-        self.settlement = Settlement(
-            attributor, writer, boot="bench", settled_before=self.ledger.settled, began=began
-        )
-        self.register = GateRegister(self, self.ledger.settled, began=began)
-        self.ledger.start(self.register.settled)
+        requests = OpenRequests(self.ledger.settled, began=ns(-1))
+        self.settlement = Settlement(attributor, writer, requests, boot="bench")
+        self.register = GateRegister(self)
+        self._written: list[SpanId] = []
+        self.ledger.start(self._written.extend)
 
     def gate_connected(self, report: GateReport) -> None:
         """There is one gate."""
@@ -184,10 +184,15 @@ class Books:
     def gate_lost(self, gate: str) -> None:
         """It does not die."""
 
-    def event(self, gate: str, event: SpanEvent) -> None:
-        self.settlement.event(gate, event)
+    def event(self, gate: str, event: SpanEvent, earliest: Nanoseconds | None = None) -> bool:
+        return self.settlement.event(gate, event, earliest)
+
+    def is_settled(self, id_: SpanId) -> bool:
+        return self.settlement.requests.is_settled(id_)
 
     def advance(self, now: float) -> None:
+        written, self._written[:] = list(self._written), []
+        self.register.settled(self.settlement.written(written))
         self._results.take(self.settlement.advance(ns(now), ns(now)), {GPU: self._attributor.health(GPU)})
 
 

@@ -36,8 +36,8 @@ class Notes:
         self.lost: list[str] = []
         self.events: list[tuple[str, SpanEvent]] = []
         self.settled: set[SpanId] = set()
-        self.asked: list[SpanId] = []
         self.fails_on: set[str] = set()
+        self.earliest: list[Nanoseconds | None] = []
         self._news = asyncio.Event()
 
     def gate_connected(self, report: GateReport) -> None:
@@ -52,14 +52,17 @@ class Notes:
         self.lost.append(gate)
         self._news.set()
 
-    def event(self, gate: str, event: SpanEvent) -> None:
+    def event(self, gate: str, event: SpanEvent, earliest: Nanoseconds | None = None) -> bool:
+        self.earliest.append(earliest)
         if event.id in self.fails_on:
             raise ArithmeticError(event.id)
+        if event.id in self.settled:
+            return True
         self.events.append((gate, event))
         self._news.set()
+        return False
 
     def is_settled(self, id_: SpanId) -> bool:
-        self.asked.append(id_)
         return id_ in self.settled
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -101,7 +104,7 @@ class Bench:
     @asynccontextmanager
     async def meter(self, notes: Notes, **options: Any) -> AsyncIterator[EventServer]:
         """A meter that lives as long as the block; like a killed one, it says no farewell."""
-        server = EventServer(self.listener(), notes, is_settled=notes.is_settled, **options)
+        server = EventServer(self.listener(), notes, **options)
         await server.start()
         try:
             yield server

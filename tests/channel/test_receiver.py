@@ -276,7 +276,7 @@ async def test_settled_spans_leave_the_gate(bench: Any, make_notes: Any, words: 
             gate.emit(event)
         await notes.until(lambda: len(notes.events) == 3)
         assert gate.retained_spans == 1
-        meter.settled([SpanId("a")])
+        meter.settled({"gate-0": [SpanId("a")]})
         async with asyncio.timeout(5):
             while gate.retained_spans:
                 await asyncio.sleep(0)
@@ -286,7 +286,7 @@ async def test_a_meter_that_cannot_listen_says_why(make_notes: Any, socket_path:
     """The error names the path, and stopping what never started does nothing."""
     socket_path.write_text("")
     notes = make_notes()
-    server = EventServer(UnixListener(socket_path), notes, is_settled=notes.is_settled)
+    server = EventServer(UnixListener(socket_path), notes)
     with pytest.raises(ConfigError, match=str(socket_path)):
         await server.start()
     await server.stop()

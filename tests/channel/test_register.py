@@ -51,7 +51,7 @@ def notes(make_notes: Any) -> Any:
 
 @pytest.fixture
 def register(notes: Any) -> GateRegister:
-    return GateRegister(notes, notes.is_settled)
+    return GateRegister(notes)
 
 
 def join(register: GateRegister, wire: Wire, name: str = "gate-0", instance: str = "one") -> ConnectedGate:
@@ -97,48 +97,29 @@ def test_settled_spans_are_told_to_their_gate_alone(register: GateRegister, word
     gates = [join(register, wire, f"gate-{number}", f"{number}") for number, wire in enumerate(wires)]
     register.events(gates[0], batch([*words.span("a"), *words.span("b")]))
     register.events(gates[1], batch(words.span("c")))
-    register.settled([SpanId("c"), SpanId("a"), SpanId("unknown")])
-    register.settled([SpanId("a")])
+    register.settled({"gate-1": [SpanId("c")], "gate-0": [SpanId("a")], "unknown": [SpanId("d")]})
     assert [wire.settled() for wire in wires] == [["a"], ["c"]]
 
 
 def test_a_span_that_an_earlier_meter_settled_is_not_counted_again(
     register: GateRegister, notes: Any, words: Any
 ) -> None:
-    """After a restart the meter answers for what its ledger holds, and asks once for each new span."""
+    """After a restart the gate hears at once of what the meter need not count."""
     notes.settled.add("a")
     wire = Wire()
     register.events(join(register, wire), batch([*words.span("a"), *words.span("b")]))
     assert {event.id for _, event in notes.events} == {"b"}
     assert wire.settled() == ["a"]
-    assert notes.asked.count("b") == 1
 
 
-def test_the_ledger_is_not_asked_for_what_no_other_meter_can_have_settled(notes: Any, words: Any) -> None:
-    """A request that was opened under this meter costs no look into the ledger."""
-    register = GateRegister(notes, notes.is_settled, began=words.opened("a").t)
-    register.events(join(register, Wire()), batch(words.span("a")))
-    assert len(notes.events) == 3
-    assert notes.asked == []
-
-
-def test_the_ledger_is_asked_for_what_was_opened_before_the_meter_began(notes: Any, words: Any) -> None:
-    """What an earlier meter settled is told again to a later one, and never counted twice."""
-    register = GateRegister(notes, notes.is_settled, began=Nanoseconds(words.opened("a").t + 1))
-    notes.settled.add("a")
-    wire = Wire()
-    register.events(join(register, wire), batch(words.span("a")))
-    assert (wire.settled(), notes.events) == (["a"], [])
-
-
-def test_the_ledger_is_asked_for_what_comes_again_or_late(notes: Any, words: Any) -> None:
+def test_what_comes_late_for_a_settled_span_is_answered(
+    register: GateRegister, notes: Any, words: Any
+) -> None:
     """A gate that was given up comes back: its settled span is known as such, whatever part of it comes."""
-    register = GateRegister(notes, notes.is_settled, began=Nanoseconds(0))
     gate = join(register, Wire())
     register.events(gate, batch([words.opened("a")]))
     register.left(gate, gate.connections)
     notes.settled.add("a")
-    register.settled([SpanId("a")])
     wire = Wire()
     gate = join(register, wire)
     register.events(gate, batch([words.opened("a")]))
@@ -155,7 +136,7 @@ def test_a_gate_that_was_away_at_settlement_hears_of_it_when_it_is_back(
     register.events(gate, batch(words.span("a")))
     register.left(gate, gate.connections)
     notes.settled.add("a")
-    register.settled([SpanId("a")])
+    register.settled({"gate-0": [SpanId("a")]})
     wire = Wire()
     register.events(join(register, wire), batch(words.span("a")))
     assert wire.settled() == ["a"]
@@ -201,17 +182,15 @@ def test_a_gate_that_came_back_can_die_again(register: GateRegister, notes: Any)
 
 
 def test_gates_that_are_gone_are_forgotten(register: GateRegister, notes: Any, words: Any) -> None:
-    """Gates that are restarted again and again under new names take no memory, and their spans settle."""
+    """Gates that are restarted again and again under new names take no memory."""
     for number in range(3 * LOST_GATES):
         name = f"gate-{number}"
         gate = join(register, Wire(), name, name)
         register.events(gate, batch([words.opened(name)]))
         register.left(gate, gate.connections)
         register.lose(gate)
-        register.settled([SpanId(name)])
     assert notes.lost == [f"gate-{number}" for number in range(3 * LOST_GATES)]
     assert len(register._gates) == LOST_GATES
-    assert register._owners == {}
 
 
 def test_a_gate_that_said_goodbye_is_forgotten_at_once(register: GateRegister, notes: Any) -> None:
@@ -281,12 +260,10 @@ class RemoteGate:
 
     AHEAD = 86_400 * NANO
 
-    def __init__(self, notes: Any, *, began: int | None = None) -> None:
+    def __init__(self, notes: Any) -> None:
         self.now = 10 * NANO
         self.register = GateRegister(
             notes,
-            notes.is_settled,
-            began=None if began is None else Nanoseconds(began),
             now=lambda: Nanoseconds(self.now),
             clock_id="here",
         )
@@ -316,7 +293,7 @@ def test_events_of_another_clock_come_at_the_meter_s_times(notes: Any, words: An
     opened = remote.opened(words, 5)
     remote.tells(Whole(opened, SpanClosed(opened.id, Nanoseconds(opened.t + 3), Outcome.OK)))
     assert [event.t for _, event in notes.events] == [5, 8]
-    remote.register.settled([opened.id])
+    remote.register.settled({"far": [opened.id]})
     assert remote.wire.settled() == [opened.id]
 
 
@@ -335,13 +312,26 @@ def test_an_answer_to_a_later_question_is_refused(notes: Any) -> None:
         remote.register.answered(remote.gate, Pong(Nanoseconds(remote.now + 1), Nanoseconds(1)))
 
 
-def test_the_ledger_is_asked_unless_the_clocks_leave_no_doubt(notes: Any, words: Any) -> None:
-    """A remote request that may have begun before this meter might have been settled by another one."""
-    remote = RemoteGate(notes, began=10 * NANO)
+def test_a_remote_request_comes_with_the_earliest_time_of_its_beginning(notes: Any, words: Any) -> None:
+    """It may have begun before this meter, and an earlier one have settled it."""
+    remote = RemoteGate(notes)
     remote.answer(round_trip=2_000_000)
-    surely, perhaps = 10 * NANO + 1_100_000, 10 * NANO + 900_000
-    remote.tells(remote.opened(words, surely), remote.opened(words, perhaps))
-    assert notes.asked == [f"at-{perhaps}"]
+    opened = remote.opened(words, 10 * NANO + 1_100_000)
+    remote.tells(opened, SpanClosed(opened.id, opened.t, Outcome.OK))
+    earliest, none = notes.earliest
+    assert 10 * NANO < earliest < 10 * NANO + 200_000
+    assert none is None
+
+
+def test_no_offset_is_kept_of_a_settled_request(notes: Any, words: Any) -> None:
+    """Neither of one that an earlier meter settled nor of one that this meter did."""
+    remote = RemoteGate(notes)
+    remote.answer()
+    notes.settled.add("at-5")
+    remote.tells(remote.opened(words, 5), remote.opened(words, 6))
+    remote.register.settled({"far": [SpanId("at-6")]})
+    assert remote.gate.clock is not None
+    assert remote.gate.clock._offsets == {}
 
 
 def test_the_meter_s_own_clock_is_not_estimated(register: GateRegister, notes: Any, words: Any) -> None:

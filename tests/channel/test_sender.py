@@ -83,7 +83,7 @@ async def test_a_new_meter_gets_every_unsettled_span_and_no_settled_one(
                     gate.emit(event)
             gate.emit(words.opened("open"))
             await first.until(lambda: len(first.events) == 10)
-            meter.settled([SpanId("a")])
+            meter.settled({"gate-0": [SpanId("a")]})
             first.settled.add("a")
             await first.until(lambda: True)
             async with asyncio.timeout(5):
@@ -174,7 +174,7 @@ async def test_an_outage_beyond_the_bounds_is_counted_and_said_once(
             async with bench.meter(notes) as meter:
                 await notes.until(lambda: ids(notes)[-1:] == ["s49"])
                 assert notes.connected[0].dropped_events == dropped > 0
-                meter.settled({SpanId(id_) for id_ in ids(notes)})
+                meter.settled({"gate-0": {SpanId(id_) for id_ in ids(notes)}})
                 await retains(gate, 0)
     kept = sorted(set(ids(notes)), key=lambda id_: int(id_[1:]))
     assert kept == [f"s{number}" for number in range(50 - len(kept), 50)]
@@ -442,9 +442,7 @@ async def test_a_gate_of_another_authority_says_why_it_has_no_meter(
     """A meter that does not believe the gate, and one that the gate does not believe, are told apart."""
     other = make_authority()
     notes = make_notes()
-    server = EventServer(
-        TlsListener("127.0.0.1", port, authority.files("127.0.0.1")), notes, is_settled=notes.is_settled
-    )
+    server = EventServer(TlsListener("127.0.0.1", port, authority.files("127.0.0.1")), notes)
     await server.start()
     stranger = other.files("127.0.0.1", trusted=authority)
     doubter = other.files("127.0.0.1")

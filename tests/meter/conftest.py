@@ -7,6 +7,7 @@ import pytest
 
 from joulegate.cli.record import take
 from joulegate.cli.trace_files import SAMPLES, SETUP, TRACE, trace_files
+from joulegate.meter.requests.open_requests import OpenRequests
 from joulegate.meter.requests.record_writer import RecordWriter
 from joulegate.meter.requests.settlement import Settlement
 from joulegate.model import (
@@ -29,6 +30,7 @@ from joulegate.model import (
     SpanEvent,
     SpanFirstByte,
     SpanId,
+    SpanJob,
     SpanOpened,
     Task,
     TaskFacts,
@@ -100,6 +102,9 @@ class Words:
     def closed(self, id_: str, t: float = 2, **words: object) -> SpanClosed:
         known = {"outcome": Outcome.OK, "status": 200, "facts": TaskFacts(completion_tokens=Fact(5))}
         return SpanClosed(id=SpanId(id_), t=at(t), **(known | words))  # type: ignore[arg-type]
+
+    def running(self, id_: str, t: float) -> SpanJob:
+        return SpanJob(SpanId(id_), at(t), JobState.RUNNING)
 
     def noted(
         self, id_: str, t: float, state: JobState, *, job: str = "j", own: bool = False, **sign: object
@@ -174,11 +179,10 @@ def read_back() -> Callable[[bytes, Path], Trace]:
     return read_lines
 
 
-def make_settlement(attributor: FakeAttributor, began: Nanoseconds | None = None) -> Settlement:
+def make_settlement(attributor: FakeAttributor) -> Settlement:
     writer = RecordWriter({GPU: Component.GPU}, {"llm": "configured"}, lambda settled, wall: None)
-    return Settlement(
-        attributor, writer, boot="boot", settled_before=lambda id_: id_ == "before", began=began
-    )
+    requests = OpenRequests(lambda id_: id_ == "before")
+    return Settlement(attributor, writer, requests, boot="boot")
 
 
 def at(t: float) -> Nanoseconds:

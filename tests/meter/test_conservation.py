@@ -19,6 +19,7 @@ from joulegate.channel.register import ConnectedGate as Peer
 from joulegate.channel.register import GateRegister
 from joulegate.channel.retained import Bounds, Retained
 from joulegate.ledger.sqlite import Ledger
+from joulegate.meter.requests.open_requests import OpenRequests
 from joulegate.meter.requests.record_writer import RecordWriter
 from joulegate.meter.requests.settlement import Settlement, Settlements
 from joulegate.meter.totals.results import Results
@@ -138,12 +139,11 @@ class Meter:
         self.results = Results(self.ledger, Budgets(()), ())
         self.results.restore(DEVICES)
         writer = RecordWriter({}, {}, lambda *_: None)
-        self.settlement = Settlement(
-            self.attributor, writer, boot="b", settled_before=self.ledger.settled, began=ns(now)
-        )
+        requests = OpenRequests(self.ledger.settled, began=ns(now))
+        self.settlement = Settlement(self.attributor, writer, requests, boot="b")
         for reading in self.ledger.reader.readings():
             self.settlement.sample(EnergySample(reading.device, reading.t, counter=reading.counter))
-        self.register = GateRegister(self, self.ledger.settled, began=ns(now))
+        self.register = GateRegister(self)
         self._gates = gates
         self._acknowledged: list[SpanId] = []
         self.ledger.start(self._acknowledged.extend)
@@ -178,8 +178,8 @@ class Meter:
         if not dies:
             self.results.take(new, {one.id: self.attributor.health(one.id) for one in DEVICES})
         ids, self._acknowledged[:] = list(self._acknowledged), []
-        for gate in self._gates.values():
-            gate.retained.settle(ids)
+        for name, own in self.settlement.written(ids).items():
+            self._gates[name].retained.settle(own)
 
     def gate_connected(self, report: GateReport) -> None:
         """Nothing comes of it here."""
@@ -189,8 +189,11 @@ class Meter:
     def gate_lost(self, gate: str) -> None:
         self.settlement.gate_lost(gate, ns(self.now))
 
-    def event(self, gate: str, event: SpanEvent) -> None:
-        self.settlement.event(gate, event)
+    def event(self, gate: str, event: SpanEvent, earliest: Nanoseconds | None = None) -> bool:
+        return self.settlement.event(gate, event, earliest)
+
+    def is_settled(self, id_: SpanId) -> bool:
+        return self.settlement.requests.is_settled(id_)
 
 
 class Campaign:

@@ -1,7 +1,7 @@
 """The whole meter: readings and events in, balanced books on disk out, also after it was killed."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -128,8 +128,13 @@ def host(words: Any) -> Host:
 @asynccontextmanager
 async def running(meter: Meter, heard: list[SpanId] | None = None) -> Any:
     stop = asyncio.Event()
+
+    def acknowledge(spans: Mapping[str, Sequence[SpanId]]) -> None:
+        for ids in spans.values() if heard is not None else ():
+            heard.extend(ids)
+
     async with asyncio.TaskGroup() as group:
-        group.create_task(meter.run(stop, (heard if heard is not None else []).extend))
+        group.create_task(meter.run(stop, acknowledge))
         async with asyncio.timeout(20):
             while not meter.status().ready:
                 await asyncio.sleep(0)

@@ -24,16 +24,15 @@ class Mapper:
         self._addresses = addresses(config)
         self._energy = energy
         self._served: dict[str, Served] = {}
+        self.setups: dict[str, UpstreamSetup] = {}
+        """What settlement must know of each upstream, as of the last look."""
         self._log = logger("meter")
-
-    def setup(self, served: Served) -> UpstreamSetup:
-        """Return what settlement must know of an upstream."""
-        return UpstreamSetup(work_of(served.kind), served.devices, self._upstreams[served.name].concurrency)
 
     async def look(self) -> Sequence[Served]:
         """Find the devices of every upstream now. Raises ``ConfigError`` for a device that is not here."""
         found = [await asyncio.to_thread(self._find, upstream) for upstream in self._upstreams.values()]
         self._served = {served.name: served for served in found}
+        self.setups.update((served.name, self._setup(served)) for served in found)
         return found
 
     async def watch(self, assign: Callable[[Served, UpstreamSetup], None]) -> None:
@@ -44,13 +43,16 @@ class Mapper:
             before = self._served
             for served in await self.look():
                 if served.devices != before[served.name].devices:
-                    assign(served, self.setup(served))
+                    assign(served, self.setups[served.name])
                     self._log.info("upstream.mapped", upstream=served.name, devices=list(served.devices))
 
     def owned(self, device: DeviceId, pids: Sequence[int]) -> frozenset[int] | None:
         """Return which of the processes on a device belong to the upstreams there; ``None`` if not known."""
         there = [name for name, served in self._served.items() if device in served.devices]
         return owned([one for name in there for one in self._addresses[name]], pids)
+
+    def _setup(self, served: Served) -> UpstreamSetup:
+        return UpstreamSetup(work_of(served.kind), served.devices, self._upstreams[served.name].concurrency)
 
     def _find(self, upstream: UpstreamConfig) -> Served:
         located = self._located(upstream)

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
@@ -28,10 +28,8 @@ from joulegate.meter.meter import Deliver, Meter
 from joulegate.meter.recording.recorder import Recorder
 from joulegate.meter.sampling.foreign_processes import ForeignProcesses
 from joulegate.meter.sampling.sampler import Sampler, Sampling
-from joulegate.meter.state.meter_state import MeterSetup
-from joulegate.model import DeviceId, UpstreamSetup
+from joulegate.meter.state.meter_state import MeterSetup, Served
 from joulegate.ports import Exporter, ProcessObserver
-from joulegate.units import Microwatts
 
 YIELDING = 10
 """Niceness: where gates and meter share a processor, traffic comes first. Readings carry their own time."""
@@ -55,27 +53,28 @@ async def _serve(config: Config, socket: Path) -> None:
     served = await mapper.look()
     ledger = Ledger.open(ledger_path(config), keep=config.ledger.keep_requests)
     exporters = _exporters(config)
-    setup = MeterSetup(
-        devices=tuple(energy.devices),
-        upstreams=tuple(served),
-        method=config.attribution.method if config.attribution.method != "auto" else attribution.BEST,
-        pue=config.carbon.pue,
-        degraded=energy.problem,
-        boot=boot(),
-        models=config.model,
+    setup = _setup(config, energy, served)
+    setups = mapper.setups
+    attributor = attribution.build(
+        config.attribution.method,
+        setups,
+        setup.devices,
+        settle=config.attribution.settle,
+        idle_power=ledger.reader.idle_power(),
     )
-    setups = {one.name: mapper.setup(one) for one in served}
-    recorder = _recorder(config, setup, setups, ledger.reader.idle_power())
     meter = Meter(
         setup,
-        recorder,
+        attributor,
         ledger,
         sampler=lambda deliver: _sampler(config, energy, mapper, deliver),
         exporters=exporters,
         budgets=Budgets(config.budget),
         carbon=carbon_source(config.carbon),
     )
-    server = _channel(socket, meter)
+    recorder = Recorder(
+        meter.settlement, setup.devices, setups, method=setup.method, health=attributor.health
+    )
+    server = EventServer(UnixListener(socket), meter, clock_id=clock_id())
     runner = web.AppRunner(application(meter, ledger.reader, _page(exporters), recorder), access_log=None)
     await runner.setup()
     try:
@@ -96,27 +95,17 @@ async def _serve(config: Config, socket: Path) -> None:
         await runner.cleanup()
 
 
-def _channel(socket: Path, meter: Meter) -> EventServer:
-    """Return where the gates of this host connect."""
-    listener = UnixListener(socket)
-    return EventServer(listener, meter, is_settled=meter.is_settled, began=meter.began, clock_id=clock_id())
-
-
-def _recorder(
-    config: Config,
-    setup: MeterSetup,
-    upstreams: Mapping[str, UpstreamSetup],
-    idle_power: Mapping[DeviceId, Microwatts],
-) -> Recorder:
-    """Return the attributor, with the recorder around it."""
-    attributor = attribution.build(
-        config.attribution.method,
-        upstreams,
-        setup.devices,
-        settle=config.attribution.settle,
-        idle_power=idle_power,
+def _setup(config: Config, energy: Energy, served: Sequence[Served]) -> MeterSetup:
+    """Return what is known before the meter begins."""
+    return MeterSetup(
+        devices=tuple(energy.devices),
+        upstreams=tuple(served),
+        method=config.attribution.method if config.attribution.method != "auto" else attribution.BEST,
+        pue=config.carbon.pue,
+        degraded=energy.problem,
+        boot=boot(),
+        models=config.model,
     )
-    return Recorder(attributor, setup.devices, upstreams, method=setup.method)
 
 
 def _sampler(config: Config, energy: Energy, mapper: Mapper, deliver: Deliver) -> Sampling:

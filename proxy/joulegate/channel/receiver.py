@@ -1,7 +1,7 @@
 """The meter's end of the channel: listens for gates."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Mapping
 from typing import assert_never
 
 from joulegate import clock
@@ -25,7 +25,6 @@ from joulegate.channel.transports import GateListener
 from joulegate.log import logger
 from joulegate.model import ChannelStatus, Figures, Limits, SpanId
 from joulegate.ports import EventHandler
-from joulegate.units import Nanoseconds
 
 COME_BACK_WITHIN = 2.0
 """Seconds that a gate of this host has for a new connection before it counts as dead and its requests are
@@ -41,10 +40,7 @@ REASONS = 16
 class EventServer:
     """Takes the connections of gates and keeps each gate's place while it reconnects.
 
-    ``is_settled`` says whether a span was settled for good, also by a meter before this one, as far as
-    its ledger knows; it is asked once for each span that is new to this meter, but not for one that was
-    opened after ``began``, when this meter began. It must be true for every span that was given to
-    ``settled``. ``clock_id`` names the clock of this process.
+    ``clock_id`` names the clock of this process.
     """
 
     def __init__(
@@ -52,8 +48,6 @@ class EventServer:
         listener: GateListener,
         handler: EventHandler,
         *,
-        is_settled: Callable[[SpanId], bool],
-        began: Nanoseconds | None = None,
         clock_id: str = "",
         come_back_within: float = COME_BACK_WITHIN,
         remote_come_back_within: float = REMOTE_COME_BACK_WITHIN,
@@ -63,7 +57,7 @@ class EventServer:
         self._refused = dict.fromkeys(RefusalReason, 0)
         self._ignored_parts = 0
         self._listener = listener
-        self._register = GateRegister(handler, is_settled, began=began, clock_id=clock_id)
+        self._register = GateRegister(handler, clock_id=clock_id)
         self._come_back_within = come_back_within
         self._remote_come_back_within = remote_come_back_within
         self._hello_within = hello_within
@@ -106,9 +100,9 @@ class EventServer:
         """Wait until no gate is connected or expected back: a meter that ends waits for its gates first."""
         await self._alone.wait()
 
-    def settled(self, ids: Iterable[SpanId]) -> None:
-        """Let the gates forget these spans; call it on the loop, once they are safe in the ledger."""
-        self._register.settled(ids)
+    def settled(self, spans: Mapping[str, Collection[SpanId]]) -> None:
+        """Let each gate forget its spans; call it on the loop, once they are safe in the ledger."""
+        self._register.settled(spans)
 
     def send(self, frame: Figures | Limits, gate: str | None = None) -> None:
         """Send a frame to one gate by its name, or to all; one that is away does not get it."""

@@ -1,7 +1,6 @@
 """What a meter knows of its gates: who is there, what came, who waits for which span. No transport."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping
 from uuid import uuid4
 
 from msgspec import Raw, Struct
@@ -64,30 +63,23 @@ class ConnectedGate(Struct, eq=False):
 class GateRegister:
     """Hands each event on once per gate process, in the order in which that gate emitted it.
 
-    ``began`` is when this meter began: no other one can have settled a span that was opened later, so nobody
-    is asked for it. ``None``: everybody is asked for. Times of gates that read another clock than the
-    meter's, ``clock_id``, are moved to the meter's.
+    Times of gates that read another clock than the meter's, ``clock_id``, are moved to the meter's.
     """
 
     def __init__(
         self,
         handler: EventHandler,
-        is_settled: Callable[[SpanId], bool],
         *,
-        began: Nanoseconds | None = None,
         now: Callable[[], Nanoseconds] = clock.monotonic,
         clock_id: str = "",
     ) -> None:
         self.rejected_events = 0
         """Events that could not be read or that the handler refused with an error."""
         self._handler = handler
-        self._is_settled = is_settled
-        self._began = began
         self._now = now
         self._clock_id = clock_id
         self._instance = uuid4().hex
         self._gates: dict[str, ConnectedGate] = {}
-        self._owners: dict[SpanId, str] = {}
         self._log = logger("channel")
 
     def connected(self) -> int:
@@ -178,20 +170,13 @@ class GateRegister:
                 )
             gate.latest = sequence
             self._event(gate, sequence, packed, settled)
-        self._tell(gate, settled)
+        self._send_settled(gate, settled)
 
-    def settled(self, ids: Iterable[SpanId]) -> None:
-        """Tell each gate which of its spans it may forget; one that is away asks again when it is back."""
-        by_gate: defaultdict[str, list[SpanId]] = defaultdict(list)
-        for id_ in ids:
-            owner = self._owners.pop(id_, None)
-            if owner is not None:
-                by_gate[owner].append(id_)
-        for name, own in by_gate.items():
-            if gate := self._gates.get(name):
-                if gate.clock is not None:
-                    gate.clock.forget(own)
-                self._tell(gate, own)
+    def settled(self, spans: Mapping[str, Collection[SpanId]]) -> None:
+        """Tell gates which spans they may forget; one that is away asks again when it is back."""
+        for name, ids in spans.items():
+            if name in self._gates:
+                self._send_settled(self._gates[name], ids)
 
     def send(self, frame: Figures | Limits, gate: str | None = None) -> None:
         """Send a frame to one gate by its name, or to all; one that is away does not get it."""
@@ -221,27 +206,30 @@ class GateRegister:
     def _event(self, gate: ConnectedGate, sequence: int, packed: Raw, settled: dict[SpanId, None]) -> None:
         try:
             event = unpack_event(packed)
-            is_new = sequence > gate.received
-            if event.id not in self._owners:
-                if not (is_new and self._begins(gate, event)) and self._is_settled(event.id):
-                    settled[event.id] = None
-                    return
-                self._owners[event.id] = gate.id
-            if is_new:
+            if sequence <= gate.received:
+                may_forget = self._handler.is_settled(event.id)
+            else:
                 gate.received = sequence
-                for part in (event.opened, event.closed) if isinstance(event, Whole) else (event,):
-                    self._handler.event(gate.id, part if gate.clock is None else gate.clock.moved(part))
+                may_forget = self._hand_on(gate, event)
+            if may_forget:
+                settled[event.id] = None
         except Exception:  # one bad event must not cut a gate off, or be sent again for ever
             self._reject()
 
-    def _begins(self, gate: ConnectedGate, event: SpanEvent | Whole) -> bool:
-        """Whether a span begins with this event, under this meter without any doubt."""
-        opened = event.opened if isinstance(event, Whole) else event
-        if not isinstance(opened, SpanOpened) or self._began is None:
-            return False
-        return (opened.t if gate.clock is None else gate.clock.earliest(opened.t)) >= self._began
+    def _hand_on(self, gate: ConnectedGate, event: SpanEvent | Whole) -> bool:
+        """Pass an event to the handler; return whether the gate may forget its span."""
+        may_forget = False
+        for part in (event.opened, event.closed) if isinstance(event, Whole) else (event,):
+            if gate.clock is None:
+                may_forget = self._handler.event(gate.id, part)
+            else:
+                earliest = gate.clock.earliest(part.t) if isinstance(part, SpanOpened) else None
+                may_forget = self._handler.event(gate.id, gate.clock.moved(part), earliest)
+        return may_forget
 
-    def _tell(self, gate: ConnectedGate, ids: Iterable[SpanId]) -> None:
+    def _send_settled(self, gate: ConnectedGate, ids: Collection[SpanId]) -> None:
+        if gate.clock is not None:
+            gate.clock.forget(ids)
         if gate.send is None:
             return
         for frame in settled_frames(ids):

@@ -45,7 +45,11 @@ class Attributor(Protocol):
         ...
 
     def event(self, event: SpanEvent) -> None:
-        """Accept one span event; one that is already known changes nothing."""
+        """Accept one span event.
+
+        Of each request the first is its beginning; beginning, first byte and end come once, and nothing
+        comes after its final figure.
+        """
         ...
 
     def advance(self, now: Nanoseconds) -> tuple[Sequence[Settled], Sequence[WindowBooks]]:

@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from joulegate.model import Figures, GateReport, Limits, SpanEvent
+from joulegate.model import Figures, GateReport, Limits, SpanEvent, SpanId
+from joulegate.units import Nanoseconds
 
 
 class EventSink(Protocol):
@@ -40,6 +41,14 @@ class EventHandler(Protocol):
         """Notify that a gate died: its open spans will not be closed by anyone else."""
         ...
 
-    def event(self, gate: str, event: SpanEvent) -> None:
-        """Accept one event; after a reconnection the same event may come again."""
+    def event(self, gate: str, event: SpanEvent, earliest: Nanoseconds | None = None) -> bool:
+        """Accept one event; return whether the gate may forget its span: its record is on disk already.
+
+        A gate tells a meter that is new to it of spans that an earlier one has settled. ``earliest`` is when
+        the span may have begun at the earliest, where the event's own time is not exact.
+        """
+        ...
+
+    def is_settled(self, id_: SpanId) -> bool:
+        """Whether the record of a span is on disk; asked for events that come again over a new connection."""
         ...

@@ -78,9 +78,7 @@ def test_a_late_event_of_a_settled_request_changes_nothing(bench: Any, make: Any
     for t in range(10):
         one.advance(t)
     before = one.run.settled["a"]
-    one.feed(
-        [make.opened("a", 1.0), make.chunks("a", [4.0]), make.closed("a", 9.0, outcome=Outcome.CANCELLED)]
-    )
+    one.feed([make.chunks("a", [4.0]), make.closed("a", 9.0, outcome=Outcome.CANCELLED)])
     run = one.drain(30)
 
     assert run.settled["a"] == before

@@ -28,15 +28,6 @@ def test_repeated_events_change_nothing(make: Any) -> None:
     assert one.response_bytes == 16
 
 
-def test_the_first_end_counts(make: Any) -> None:
-    """A request ends once."""
-    one = span(make)
-    one.take(make.closed("a", 3.0))
-    one.take(make.closed("a", 9.0))
-
-    assert one.end == 3.0
-
-
 def test_an_end_before_the_start_is_the_start(make: Any) -> None:
     """Clocks of two hosts may differ a little: no request has a negative length."""
     one = span(make)

@@ -13,16 +13,23 @@ from joulegate.ledger.sqlite import Ledger
 from joulegate.meter.admin.api import application
 from joulegate.meter.admin.record_route import NAME, RecordRoute
 from joulegate.meter.recording.recorder import Recorder
+from joulegate.meter.requests.settlement import Settlement
 from joulegate.model import EnergySample, UpstreamSetup
 from joulegate.units import NANO, Microjoules, Nanoseconds
 
 
 @pytest.fixture
-def recorder(attributor: Any, words: Any, clock: Any) -> Recorder:
-    setups = {"llm": UpstreamSetup("llm", (words.gpu,))}
-    recorder = Recorder(attributor, [words.device], setups, method="tokens", now=clock.now, queued=2 << 20)
-    recorder.sample(words.sample(1_000, 5_000))
-    return recorder
+def recorder(settlement: Settlement, attributor: Any, words: Any, clock: Any) -> Recorder:
+    settlement.sample(words.sample(1_000, 5_000))
+    return Recorder(
+        settlement,
+        [words.device],
+        {"llm": UpstreamSetup("llm", (words.gpu,))},
+        method="tokens",
+        health=attributor.health,
+        now=clock.now,
+        queued=2 << 20,
+    )
 
 
 @pytest.fixture
@@ -74,10 +81,13 @@ async def test_a_recording_is_streamed_and_ends_in_time(
     assert b'"reason":"done","seconds":10.0,"requests":1' in text.splitlines()[-1]
 
 
-async def test_without_an_energy_source_a_recording_is_a_503(attributor: Any, tmp_path: Path) -> None:
+async def test_without_an_energy_source_a_recording_is_a_503(
+    settlement: Settlement, attributor: Any, tmp_path: Path
+) -> None:
     """The answer says what is missing."""
     ledger = Ledger.open(tmp_path / "l.db")
-    app = application(NoMeter(), ledger.reader, None, Recorder(attributor, [], {}, method="tokens"))
+    recorder = Recorder(settlement, [], {}, method="tokens", health=attributor.health)
+    app = application(NoMeter(), ledger.reader, None, recorder)
     async with TestClient(TestServer(app)) as client, asyncio.timeout(30):
         answer = await client.get("/v1/record")
         assert (answer.status, "no energy source" in (await answer.json())["error"]) == (503, True)

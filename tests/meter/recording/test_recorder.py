@@ -10,9 +10,11 @@ import pytest
 from joulegate import attribution
 from joulegate.meter.recording.recorder import NothingToRecord, Recorder, TooMany
 from joulegate.meter.recording.recording import Reason, Recording
+from joulegate.meter.requests.open_requests import OpenRequests
+from joulegate.meter.requests.record_writer import RecordWriter
+from joulegate.meter.requests.settlement import Settlement, Settlements
 from joulegate.model import (
     Asked,
-    DeviceLoad,
     EnergySample,
     Fact,
     Outcome,
@@ -34,9 +36,11 @@ SETTLE = Nanoseconds(5 * NANO)
 
 
 @pytest.fixture
-def recorder(attributor: Any, words: Any, clock: Any) -> Recorder:
+def recorder(settlement: Settlement, attributor: Any, words: Any, clock: Any) -> Recorder:
     setups = {"llm": UpstreamSetup("llm", (words.gpu,))}
-    return Recorder(attributor, [words.device], setups, method="tokens", now=clock.now)
+    return Recorder(
+        settlement, [words.device], setups, method="tokens", health=attributor.health, now=clock.now
+    )
 
 
 def rows(recording: Recording) -> list[str]:
@@ -44,19 +48,16 @@ def rows(recording: Recording) -> list[str]:
     return recording.fetch(MOST).decode().splitlines()
 
 
-def test_everything_goes_on_to_attribution(recorder: Recorder, attributor: Any, words: Any) -> None:
-    """With a recording and without one."""
-    for _ in range(2):
-        recorder.event(words.opened("a"))
-        recorder.sample(words.sample(1, 5))
-        recorder.load(DeviceLoad(words.gpu, words.at(0), words.at(1), own=1, foreign=2))
-        recorder.begin(SETTLE)
-    assert (len(attributor.events), len(attributor.samples), len(attributor.loads)) == (2, 2, 2)
-    attributor.give([words.settled("a")], [words.window(0, 1)])
-    assert recorder.advance(words.at(3)) == ([words.settled("a")], [words.window(0, 1)])
-    recorder.assign("new", UpstreamSetup())
-    assert attributor.assigned == ("new", UpstreamSetup())
-    assert recorder.health(words.gpu) == attributor.health(words.gpu)
+def test_it_listens_while_there_is_a_recording(recorder: Recorder, settlement: Settlement) -> None:
+    """Without one it costs nothing and keeps nothing."""
+    assert settlement.listeners == []
+    first, second = (recorder.begin(SETTLE)[0] for _ in range(2))
+    assert settlement.listeners == [recorder]
+    recorder.release(first)
+    recorder.release(first)
+    assert settlement.listeners == [recorder]
+    recorder.release(second)
+    assert settlement.listeners == []
 
 
 def test_so_many_run_at_once_and_no_more(recorder: Recorder) -> None:
@@ -72,15 +73,17 @@ def test_so_many_run_at_once_and_no_more(recorder: Recorder) -> None:
     recorder.begin(SETTLE)
 
 
-def test_without_a_source_there_is_nothing_to_record(attributor: Any) -> None:
+def test_without_a_source_there_is_nothing_to_record(settlement: Settlement, attributor: Any) -> None:
     """It says so at once."""
     with pytest.raises(NothingToRecord, match="no energy source"):
-        Recorder(attributor, [], {}, method="tokens").begin(SETTLE)
+        Recorder(settlement, [], {}, method="tokens", health=attributor.health).begin(SETTLE)
 
 
-def test_a_recording_begins_with_the_last_reading(recorder: Recorder, words: Any, clock: Any) -> None:
+def test_a_recording_begins_with_the_last_reading(
+    recorder: Recorder, settlement: Settlement, words: Any, clock: Any
+) -> None:
     """So that the energy from its first moment on is known; an old reading is no beginning."""
-    recorder.sample(words.sample(999.9, 5_000))
+    settlement.sample(words.sample(999.9, 5_000))
     _, recording = recorder.begin(SETTLE)
     assert [row for row in rows(recording) if "nvml" in row] == ['{"nvml":{"t":0.0,"gpu":0,"energy_mj":5}}']
     clock.t += 2 * NANO
@@ -88,13 +91,15 @@ def test_a_recording_begins_with_the_last_reading(recorder: Recorder, words: Any
     assert [row for row in rows(late) if "nvml" in row] == []
 
 
-def test_requests_under_way_are_there_from_the_start(recorder: Recorder, words: Any) -> None:
+def test_requests_under_way_are_there_from_the_start(
+    recorder: Recorder, settlement: Settlement, words: Any
+) -> None:
     """Those that ended are not; those whose answer had begun have no prompt left."""
-    recorder.sample(words.sample(999.9, 5_000))
+    settlement.sample(words.sample(999.9, 5_000))
     for id_ in ("waits", "answers", "over"):
-        recorder.event(words.opened(id_, 990, body_bytes=77))
-    recorder.event(words.first_byte("answers", 995))
-    recorder.event(words.closed("over", 996))
+        settlement.event("gate", words.opened(id_, 990, body_bytes=77))
+    settlement.event("gate", words.first_byte("answers", 995))
+    settlement.event("gate", words.closed("over", 996))
     _, recording = recorder.begin(SETTLE)
     starts = [row for row in rows(recording) if '"start"' in row]
     assert [('"waits"' in row, '"body_bytes":77' in row, '"clipped":true' in row) for row in starts] == [
@@ -114,27 +119,34 @@ def test_a_recording_ends_when_its_time_is_over(recorder: Recorder, clock: Any) 
     assert recording.ended
 
 
-def test_a_meter_that_stops_ends_its_recordings(recorder: Recorder, words: Any) -> None:
+def test_a_meter_that_stops_ends_its_recordings(
+    recorder: Recorder, settlement: Settlement, words: Any
+) -> None:
     """Whoever reads gets the rest and need not wait."""
     _, recording = recorder.begin(SETTLE)
-    recorder.drain(words.at(1_001))
+    settlement.drain(words.at(1_001), words.at(1_001))
     assert '"reason":"meter_stopped"' in recording.fetch(MOST).decode()
 
 
 def test_a_fault_of_a_recording_ends_that_one_only(
-    recorder: Recorder, attributor: Any, words: Any, capsys: pytest.CaptureFixture[str]
+    recorder: Recorder,
+    settlement: Settlement,
+    attributor: Any,
+    words: Any,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Metering never suffers from being watched; nor does watching from a fault in metering."""
     _, recording = recorder.begin(SETTLE)
-    recorder.sample(words.sample(1_000, 5))
-    recorder.event(SpanClosed(SpanId("a"), "noon", Outcome.OK))  # type: ignore[arg-type]
-    assert len(attributor.events) == 1
+    settlement.sample(words.sample(1_000, 5))
+    settlement.event("gate", words.opened("a"))
+    settlement.event("gate", SpanClosed(SpanId("a"), "noon", Outcome.OK))  # type: ignore[arg-type]
+    assert len(attributor.events) == 2
     assert '"reason":"failed"' in recording.fetch(MOST).decode()
     assert "recording.failed" in capsys.readouterr().out
     _, other = recorder.begin(SETTLE)
     attributor.events = None
     with pytest.raises(AttributeError):
-        recorder.event(words.opened("b", 1_001))
+        settlement.event("gate", words.opened("b", 1_001))
     assert any('"id":"b"' in row for row in rows(other))
 
 
@@ -147,7 +159,16 @@ class Live:
     def __init__(self, method: str, words: Any, clock: Any, settle: Nanoseconds) -> None:
         setups = {"llm": UpstreamSetup("llm", (words.gpu,))}
         attributor = attribution.build(method, setups, [words.device], settle=settle, idle_power={})
-        self.recorder = Recorder(attributor, [words.device], setups, method=method, now=clock.now)
+        writer = RecordWriter({}, {}, lambda *_: None)
+        self.settlement = Settlement(attributor, writer, OpenRequests(lambda _: False), boot="boot")
+        self.recorder = Recorder(
+            self.settlement,
+            [words.device],
+            setups,
+            method=method,
+            health=attributor.health,
+            now=clock.now,
+        )
         self.clock, self.gpu = clock, words.gpu
         self.figures: dict[str, Settled] = {}
         self.books: list[WindowBooks] = []
@@ -161,18 +182,18 @@ class Live:
             while events and events[0][0] <= self.clock.t:
                 event = events.pop(0)[1]
                 self._energy += 300_000 * len(event.times) if isinstance(event, SpanChunks) else 0
-                self.recorder.event(event)
+                self.settlement.event("gate", event)
             if self.clock.t % (NANO // 10) == 0:
                 reading = EnergySample(
                     self.gpu, self.clock.now(), Microjoules(self._energy), Microwatts(60_000_000)
                 )
-                self.recorder.sample(reading)
+                self.settlement.sample(reading)
             if self.clock.t % (NANO // 2) == 0:
-                self.note(self.recorder.advance(self.clock.now()))
+                self.note(self.settlement.advance(self.clock.now(), self.clock.now()))
 
-    def note(self, found: tuple[Any, Any]) -> None:
-        self.figures.update({figure.id: figure for figure in found[0] if figure.final})
-        self.books += found[1]
+    def note(self, found: Settlements) -> None:
+        self.figures.update({record.id: record.settled for record in found.records})
+        self.books += found.books
 
 
 def traffic(begin: int, rng: random.Random) -> list[tuple[int, Any]]:
@@ -207,7 +228,7 @@ def test_a_recording_settles_to_the_live_figures(
     _, recording = live.recorder.begin(Nanoseconds(50 * NANO))
     live.pass_time(55, traffic(clock.t + NANO, random.Random(7)))
     live.recorder.poll(recording)
-    live.note(live.recorder.drain(clock.now()))
+    live.note(live.settlement.drain(clock.now(), clock.now()))
     result = replay(read_back(recording.fetch(MOST), tmp_path), method, SETTLE)
 
     (books,) = result.books

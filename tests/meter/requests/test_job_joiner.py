@@ -112,7 +112,7 @@ def test_the_order_in_which_gates_tell_does_not_matter(seed: int) -> None:
     assert ends[0].t in (ns(7), ns(8)), "the end of the first gate that told of it"
     assert ("first", SpanJob(ME, SUBMITTED.t, ACCEPTED)) in joined
     joiner.settled([ME])
-    assert set(joiner.freed()) == {EAR, OTHER}
+    assert set(joiner.freed()) == {("first", EAR), ("first", OTHER)}
 
 
 def test_what_gates_heard_is_kept_until_the_record_is_on_disk() -> None:
@@ -121,9 +121,9 @@ def test_what_gates_heard_is_kept_until_the_record_is_on_disk() -> None:
     tell(joiner, OPENED, SUBMITTED, ENDED, heard(2, RUNNING), heard(3, DONE))
     assert joiner.freed() == []
     joiner.settled([ME])
-    assert joiner.freed() == [EAR]
+    assert joiner.freed() == [("first", EAR)]
     assert tell(joiner, heard(4, DONE, by=OTHER)) == []
-    assert joiner.freed() == [OTHER]
+    assert joiner.freed() == [("first", OTHER)]
 
 
 def test_a_job_whose_end_nobody_saw_ends_where_it_was_last_heard_of() -> None:
@@ -141,7 +141,7 @@ def test_notes_of_a_job_that_nobody_submitted_here_are_forgotten() -> None:
     joiner = JobJoiner()
     tell(joiner, heard(2, RUNNING))
     assert joiner.advance(Nanoseconds(ns(2) + UNCLAIMED)) == []
-    assert joiner.freed() == [EAR]
+    assert joiner.freed() == [("first", EAR)]
     assert closed(tell(joiner, OPENED, SUBMITTED, ENDED)) == []
 
 
@@ -190,4 +190,4 @@ def test_there_is_a_bound_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> No
     tell(joiner, *(SpanClosed(SpanId(f"s{number}"), ns(5), Outcome.OK) for number in (2, 3)))
     assert len(closed(tell(joiner, heard(6, DONE, job="j2"), heard(6, DONE, job="j3")))) == 2
     joiner.settled([SpanId("s0"), SpanId("s1"), SpanId("s2"), SpanId("s3")])
-    assert joiner.freed() == [EAR, EAR]
+    assert joiner.freed() == [("first", EAR)] * 2

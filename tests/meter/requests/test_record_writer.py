@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from joulegate.meter.requests.record_writer import OpenRequest, RecordWriter, orphaned
+from joulegate.meter.requests.open_requests import OpenRequest
+from joulegate.meter.requests.record_writer import RecordWriter
 from joulegate.model import (
     Component,
     DeviceEnergy,
@@ -16,7 +17,7 @@ from joulegate.model import (
     TaskFacts,
     WorkClass,
 )
-from joulegate.units import Micrograms, Microjoules, Nanoseconds
+from joulegate.units import Micrograms, Microjoules
 
 OFFSET = 1_000 * 10**9
 
@@ -36,21 +37,9 @@ def span(words: Any, settled: Settled | None = None, **closed: object) -> OpenRe
         words.first_byte("a", 3),
         words.opened("a", 2, client_request_id="x\ny"),
     ):
-        found.take(event)
+        found.add(event)
     found.settle(settled or words.settled("a"))
     return found
-
-
-def test_an_end_may_bring_the_first_byte(words: Any) -> None:
-    """Of a request that a gate told of in one event."""
-    one = OpenRequest(SpanId("a"), "gate")
-    one.take(words.opened("a", 2))
-    one.take(words.closed("a", 5, first_byte=3 * 10**9))
-    one.settle(words.settled("a"))
-    record = writer().record(one, OFFSET)
-
-    assert record is not None
-    assert record.first_byte == 10**9
 
 
 def test_events_in_any_order_make_the_record(words: Any) -> None:
@@ -100,22 +89,3 @@ def test_energy_adds_up_by_component(words: Any) -> None:
     )
     assert record is not None
     assert dict(record.components) == {Component.GPU: 7, Component.CPU: 5}
-
-
-def test_a_final_figure_stays(words: Any) -> None:
-    """A provisional one gives way to it; nothing follows it."""
-    found = span(words, words.settled("a", 1, final=False))
-    for energy in (2, 3):
-        found.settle(words.settled("a", energy))
-    assert found.settled == words.settled("a", 2)
-
-
-def test_only_open_requests_of_the_dead_gate_are_orphans(words: Any) -> None:
-    """What another gate has open, or this one closed, goes on."""
-    open_, closed, other, unknown = (OpenRequest(SpanId(name), "dead") for name in "abcd")
-    other.gate = "alive"
-    for one in (open_, closed, other):
-        one.take(words.opened(one.id, 4))
-    closed.take(words.closed("b"))
-    (end,) = orphaned(iter([open_, closed, other, unknown]), "dead", Nanoseconds(3))
-    assert (end.id, end.t, end.outcome) == ("a", 4 * 10**9, Outcome.ORPHANED)

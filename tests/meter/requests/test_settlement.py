@@ -76,17 +76,6 @@ def test_a_request_that_is_in_the_ledger_is_left_alone(
     assert (attributor.events, settlement.pending) == ([], 0)
 
 
-def test_the_ledger_is_asked_only_for_requests_that_are_older_than_the_meter(
-    attributor: Any, words: Any, new_settlement: Any
-) -> None:
-    """A request that began later cannot be in the ledger, so it costs no look there."""
-    settlement = new_settlement(attributor, began=words.at(1))
-    tell(settlement, words.opened("before", t=0.9), words.closed("before"))
-    assert attributor.events == []
-    tell(settlement, words.opened("before", t=1))
-    assert attributor.events == [words.opened("before", t=1)]
-
-
 def test_open_requests_of_a_dead_gate_end_as_orphans(
     settlement: Settlement, attributor: Any, words: Any
 ) -> None:
@@ -173,7 +162,7 @@ def test_a_job_is_one_request_from_its_submission_to_its_real_end(
         ("KSampler", words.at(2), 7),
         ("VAEDecode", words.at(1), 3),
     ]
-    assert settlement.recorded([record.id]) == ["a", "ear"]
+    assert settlement.written([record.id]) == {"gate": ["a"], "other": ["ear"]}
 
 
 def test_a_job_is_found_by_the_servers_id(settlement: Settlement, attributor: Any, words: Any) -> None:

@@ -1,6 +1,6 @@
 """The settler: events and readings in, figures and books out."""
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from joulegate.attribution.booking.account import Account
@@ -29,10 +29,6 @@ from joulegate.model import (
 from joulegate.ports import DeviceHealth
 from joulegate.units import Microwatts, Nanoseconds, nanoseconds
 
-MAX_EARLY = 10_000
-"""Events of requests that are not known yet: kept so many, for the channel may reorder them."""
-MAX_REMEMBERED = 100_000
-"""Settled requests whose repeated events are still known as such."""
 UNMAPPED_WAIT = nanoseconds(5)
 """How long a request waits for its upstream to be found on a device."""
 
@@ -64,8 +60,6 @@ class Settler:
         """Those without a final figure."""
         self._unmapped: list[Account] = []
         """Those whose upstream is not known to work on a device."""
-        self._early: OrderedDict[SpanId, list[SpanEvent]] = OrderedDict()
-        self._done: OrderedDict[SpanId, None] = OrderedDict()
         self._settled: list[Settled] = []
         self._books: list[WindowBooks] = []
 
@@ -85,15 +79,11 @@ class Settler:
         self._foreign.add(load)
 
     def event(self, event: SpanEvent) -> None:
-        """Accept one span event; one that is already known changes nothing."""
-        if event.id in self._done:
-            return
+        """Accept one span event: each comes once, and that of the beginning first."""
         if isinstance(event, SpanOpened):
             self._open(event)
         elif (account := self._accounts.get(event.id)) is not None:
             self._take(account.request, event)
-        else:
-            self._keep(event)
 
     def advance(self, now: Nanoseconds) -> tuple[Sequence[Settled], Sequence[WindowBooks]]:
         """Settle what is due at ``now``."""
@@ -131,15 +121,11 @@ class Settler:
     # --- requests
 
     def _open(self, event: SpanOpened) -> None:
-        if event.id in self._accounts:
-            return
         self._start(event.t)
         account = Account(RequestInput(event, self._origin or Nanoseconds(0), self._opened))
         self._opened += 1
         self._accounts[event.id] = account
         self._add(account)
-        for late in self._early.pop(event.id, []):
-            self._take(account.request, late)
 
     def _add(self, account: Account) -> None:
         group = self._group_of.get(account.request.opened.upstream)
@@ -149,15 +135,10 @@ class Settler:
             group.add(account)
 
     def _take(self, request: RequestInput, event: SpanEvent) -> None:
-        ends = isinstance(event, SpanClosed) and request.closed is None
         request.take(event)
+        ends = isinstance(event, SpanClosed)
         if ends and (group := self._group_of.get(request.opened.upstream)) is not None:
             group.builder.ended(request)
-
-    def _keep(self, event: SpanEvent) -> None:
-        self._early.setdefault(event.id, []).append(event)
-        while len(self._early) > MAX_EARLY:
-            self._early.popitem(last=False)
 
     def _settle_unmapped(self, now: Nanoseconds, wait: Nanoseconds) -> None:
         waiting: list[Account] = []
@@ -234,9 +215,6 @@ class Settler:
         for figure in settled:
             if figure.final:
                 self._accounts.pop(figure.id, None)
-                self._done[figure.id] = None
-        while len(self._done) > MAX_REMEMBERED:
-            self._done.popitem(last=False)
         return settled, books
 
 

@@ -101,12 +101,12 @@ class RequestInput(Struct, eq=False, gc=False):
         self.drawn = bool(opened.asked.steps or opened.asked.width)
 
     def take(self, event: SpanEvent) -> None:
-        """Accept an event of this request; a second one of the same kind changes nothing."""
+        """Record an event of this request: its end comes once, its first byte once."""
         self.known_row = None
         match event:
             case SpanChunks():
                 self._take_chunks(event.times, event.sizes)
-            case SpanClosed() if self.closed is None:
+            case SpanClosed():
                 self._close(event)
             case SpanFirstByte() if self.first_byte is None:
                 self.first_byte = self._seconds(event.t)

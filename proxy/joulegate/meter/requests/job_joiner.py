@@ -33,7 +33,7 @@ class JobJoiner:
         self._spans: dict[SpanId, JobRecord] = {}
         self._over: OrderedDict[SpanId, JobRecord] = OrderedDict()
         self._past: dict[Key, SpanId] = {}
-        self._free: list[SpanId] = []
+        self._free: list[tuple[str, SpanId]] = []
 
     def __contains__(self, id_: object) -> bool:
         """Whether a request is a job that is under way."""
@@ -76,15 +76,16 @@ class JobJoiner:
                 job.recorded = True
                 self._forget(job)
 
-    def freed(self) -> list[SpanId]:
-        """Return what gates may forget since the last call."""
+    def freed(self) -> list[tuple[str, SpanId]]:
+        """Return the ids of notes that gates may forget since the last call, each with its gate."""
         free, self._free = self._free, []
         return free
 
     def _note(self, gate: str, note: JobNote) -> Iterator[Joined]:
         job = self._job(note)
         if job.span in self._over:
-            job.ears.update({note.id} - {job.span})
+            if note.id != job.span:
+                job.keepers[note.id] = gate
             if job.recorded:
                 self._forget(job)
             return
@@ -114,8 +115,8 @@ class JobJoiner:
         return self._jobs[key]
 
     def _forget(self, job: JobRecord) -> None:
-        self._free += job.ears
-        job.ears.clear()
+        self._free += [(gate, id_) for id_, gate in job.keepers.items()]
+        job.keepers.clear()
 
     def _finished(self, job: JobRecord) -> Iterator[Joined]:
         if job.span is None or job.held is None or job.end is None or job.outcome is None:

@@ -91,8 +91,8 @@ class JobRecord(Struct, gc=False):
     marks: list[tuple[Nanoseconds, str]] = []
     """When each step began."""
     skipped: set[str] = set()
-    ears: set[SpanId] = set()
-    """What gates keep notes of it under, beside its request."""
+    keepers: dict[SpanId, str] = {}
+    """Ids under which gates keep notes of it, beside its request, each with its gate."""
     recorded: bool = False
     """Its record is on disk."""
 
@@ -103,7 +103,7 @@ class JobRecord(Struct, gc=False):
         if note.own:
             self.span, self.gate = note.id, gate
         elif note.id != self.span:
-            self.ears.add(note.id)
+            self.keepers[note.id] = gate
         self._place(note)
         self.facts = _merged(self.facts, sign.facts)
         self.timings = _merged(self.timings, sign.timings)

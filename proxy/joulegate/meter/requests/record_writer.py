@@ -1,28 +1,21 @@
-"""What the meter knows of requests that are not settled yet. Pure."""
+"""Turns a settled request into its record. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
-from msgspec import Struct
 
 from joulegate.attribution.maths.shares import split
+from joulegate.meter.requests.open_requests import OpenRequest
 from joulegate.meter.requests.text import clean
 from joulegate.model import (
     Asked,
     Component,
     DeviceId,
     Emissions,
-    Outcome,
     Part,
-    Phase,
     RequestRecord,
     Settled,
-    SpanChunks,
     SpanClosed,
-    SpanEvent,
-    SpanFirstByte,
-    SpanId,
-    SpanJob,
     SpanOpened,
     Stage,
 )
@@ -32,43 +25,8 @@ Emit = Callable[[Settled, Nanoseconds], Emissions | None]
 """Gives the emissions of a figure whose request ended at a wall-clock time."""
 
 
-class OpenRequest(Struct, gc=False):
-    """One request on its way: events as they come, in any order; the first of a kind counts."""
-
-    id: SpanId
-    gate: str
-    opened: SpanOpened | None = None
-    first_byte: Nanoseconds | None = None
-    closed: SpanClosed | None = None
-    settled: Settled | None = None
-    is_job: bool = False
-    """Its server works on it after the answer: the end of its gate is not its own."""
-
-    def take(self, event: SpanEvent) -> None:
-        """Record an event."""
-        match event:
-            case SpanChunks():
-                pass
-            case SpanOpened():
-                self.opened = self.opened or event
-            case SpanClosed():
-                self.closed = self.closed or event
-                self.first_byte = self.first_byte or event.first_byte
-            case SpanFirstByte():
-                self.first_byte = self.first_byte or event.t
-            case SpanJob():
-                self.is_job = True
-            case _:
-                pass
-
-    def settle(self, settled: Settled) -> None:
-        """Record a figure; a final one stays."""
-        if self.settled is None or not self.settled.final:
-            self.settled = settled
-
-
 class RecordWriter:
-    """Turns a settled span into its record."""
+    """Knows what a record holds beside what gates and attribution say: models, components, emissions."""
 
     def __init__(
         self, components: Mapping[DeviceId, Component], models: Mapping[str, str | None], emit: Emit
@@ -77,17 +35,17 @@ class RecordWriter:
         self._models = models
         self._emit = emit
 
-    def record(self, span: OpenRequest, offset: int) -> RequestRecord | None:
+    def record(self, request: OpenRequest, offset: int) -> RequestRecord | None:
         """Return the record; ``None`` while something of it is missing.
 
         ``offset`` is wall clock minus monotonic clock, now.
         """
-        opened, closed, settled = span.opened, span.closed, span.settled
+        opened, closed, settled = request.opened, request.closed, request.settled
         if opened is None or closed is None or settled is None:
             return None
         ended = max(closed.t, opened.t)
         return RequestRecord(
-            id=span.id,
+            id=request.id,
             upstream=opened.upstream,
             protocol=opened.protocol,
             task=opened.task,
@@ -104,7 +62,7 @@ class RecordWriter:
             tenant=clean(opened.tenant),
             status=closed.status,
             client_request_id=clean(opened.client_request_id),
-            first_byte=_time_to(opened, span.first_byte),
+            first_byte=_time_to(opened, request.first_byte),
             overhead_request=closed.overhead_request,
             overhead_response=closed.overhead_response,
             job=closed.job,
@@ -124,15 +82,6 @@ class RecordWriter:
             component = self._components.get(part.device, Component.GPU)
             sums[component] = Microjoules(sums.get(component, 0) + part.energy)
         return tuple(sums.items())
-
-
-def orphaned(spans: Iterator[OpenRequest], gate: str, t: Nanoseconds) -> list[SpanClosed]:
-    """Return the ends of all open requests of a gate that died; jobs go on at their server."""
-    return [
-        SpanClosed(id=span.id, t=max(t, span.opened.t), outcome=Outcome.ORPHANED, phase=Phase.RESPONSE)
-        for span in spans
-        if span.gate == gate and span.opened is not None and span.closed is None and not span.is_job
-    ]
 
 
 def _harmless(asked: Asked) -> Asked:
