@@ -22,6 +22,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from joulegate.ledger.reader import LedgerReader
+from joulegate.model import Balance, WorkClass
 
 T = TypeVar("T")
 PATIENCE = 90.0
@@ -202,7 +203,8 @@ class Joulegate:
         def look() -> dict[str, Any] | None:
             status = self.status()
             done = sum(total["requests"] for total in status["totals"])
-            return status if not status["pending"] and done >= requests else None
+            waiting = status["pending"] or (status["ledger"] or {}).get("backlog")
+            return status if not waiting and done >= requests else None
 
         return eventually(look, f"{requests} requests are settled: {self.status()['totals']}")
 
@@ -213,6 +215,16 @@ class Joulegate:
             return True if self.ledger_rows() >= rows and not self.status()["pending"] else None
 
         eventually(look, f"{rows} requests are in the ledger")
+
+    def totals(self, requests: int) -> list[Balance]:
+        """Wait until the sums of the ledger hold so many inference requests; give them."""
+
+        def look() -> list[Balance] | None:
+            with closing(LedgerReader.open(str(self.ledger))) as ledger:
+                rows = [row for row in ledger.totals() if row.work is WorkClass.INFERENCE]
+            return rows if sum(row.requests for row in rows) >= requests else None
+
+        return eventually(look, f"{requests} requests are in the sums of the ledger")
 
     def tokens(self) -> Tokens:
         """Give the tokens in the ledger, and see that the metrics show the same."""

@@ -8,7 +8,7 @@ import base64
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import openai
@@ -16,7 +16,6 @@ import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
-from joulegate.ledger.reader import LedgerReader
 from joulegate.model import Task
 
 pytestmark = pytest.mark.e2e
@@ -75,11 +74,10 @@ class Books(NamedTuple):
         self.gate.settled(done)
         self.gate.check_books()
         found: dict[str, Usage] = {}
-        with closing(LedgerReader.open(str(self.gate.ledger))) as ledger:
-            for row in ledger.totals():
-                prompt, output = found.get(row.task.value, Usage(0))
-                task = row.task.value
-                found[task] = Usage(prompt + row.prompt_tokens, output + row.completion_tokens)
+        for row in self.gate.totals(done):
+            prompt, output = found.get(row.task.value, Usage(0))
+            task = row.task.value
+            found[task] = Usage(prompt + row.prompt_tokens, output + row.completion_tokens)
         return found
 
     def grown(self, task: Task, before: dict[str, Usage], requests: int = 1) -> Usage:
