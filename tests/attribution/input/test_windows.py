@@ -40,6 +40,21 @@ def test_a_slow_device_is_waited_for(make: Any) -> None:
     assert cutter.closed(5 * NANO)[-1].end > 4 * NANO
 
 
+def test_energy_of_a_device_that_comes_to_light_late_is_counted(make: Any) -> None:
+    """Its first readings are older than the beginning of the windows that did not wait for it any longer."""
+    early, late = lines(make, 2)
+    early.add(make.reading(1.0, 0.0))
+    cutter = Cutter([early, late])
+    assert cutter.closed(60 * NANO) == []
+    late.add(make.reading(0.5, 0.0, 1))
+    late.add(make.reading(0.9, 7.0, 1))
+    for i in range(20):
+        early.add(make.reading(1.1 + i / 10, 1.0 + i))
+        late.add(make.reading(1.1 + i / 10, 7.0 + i, 1))
+    windows = [*cutter.closed(60 * NANO), *cutter.rest()]
+    assert sum(window.energy[late.device.id] for window in windows) == (7 + 19) * MICRO
+
+
 def test_a_restart_is_a_bound(make: Any) -> None:
     """No window runs across a gap; the gap is one by itself."""
     line = lines(make, 1)[0]

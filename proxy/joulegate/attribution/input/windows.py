@@ -80,6 +80,9 @@ class Cutter:
         known = [start for start in starts if start is not None]
         if known and (len(known) == len(starts) or now - min(known) > STALLED_AFTER):
             self.cursor = min(known)
+            for line in self._lines:
+                if line.known_from() is None:
+                    line.cut(self.cursor)  # what comes to light of it later counts after that
 
     def _close(self, start: Nanoseconds, cut: Nanoseconds) -> Window:
         lead = self._lead()
