@@ -187,3 +187,11 @@ def test_inside_of_a_chunk_nothing_is_one(before: bytes) -> None:
     chunks = Chunks()
     chunks.feed(before)
     assert chunks.alone(b"2\r\nab\r\n") == b""
+
+
+def test_the_beginning_of_the_last_chunk_does_not_pass_as_it_came() -> None:
+    """A piece that ends within the last chunk is not whole chunks: the gate writes an end of its own."""
+    for cut in range(len(LAST_CHUNK)):
+        chunks = Chunks()
+        assert chunks.feed(b"5\r\nhello\r\n" + LAST_CHUNK[:cut]) == b"hello"
+        assert chunks.plain == (cut == 0)

@@ -138,7 +138,7 @@ class Chunks:
         at = 0
         while at < len(data) and not self.ended:
             at = self._content(data, at, parts) if self._left else self._line(data, at)
-        self.plain = self.plain and not self._left and not self._held
+        self.plain = self.plain and not self._left and not self._held and self._size < 0
         self.rest = data[at:] if self.ended else b""
         if self.rest:
             self.plain = False
