@@ -1,7 +1,7 @@
 """An inference server of one's own: the example of docs/plugins.md.
 
 It says what it is at ``GET /about``, how many requests it works on at ``GET /load``, and works on after its
-client has left until ``DELETE /work/<id>``, where the client has chosen the id.
+client has left until ``DELETE /jobs/<id>``, where the client has chosen the id.
 """
 
 from urllib.parse import quote
@@ -31,7 +31,7 @@ class Plugin:
     def stop(self, left: AbandonedRequest) -> StopCall | None:
         """Return the call that ends this request, or ``None`` where closing its connection is enough."""
         number = left.fields.get(b"x-work-id")
-        return StopCall("DELETE", f"/work/{quote(number.decode('latin-1'), safe='')}") if number else None
+        return StopCall("DELETE", f"/jobs/{quote(number.decode('latin-1'), safe='')}") if number else None
 
     def error(self, status: int, code: str, message: str) -> object:
         """Return the document of an error of joulegate's own, as this server's clients read them."""

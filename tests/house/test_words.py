@@ -37,9 +37,6 @@ REPEATED = {
     "Plugin": "the class that makes a module a plug-in",
     "Options": "the settings of a plug-in, read beside its ``Plugin``",
     "Rule": "the class that makes a module a rule of attribution",
-    "Event": "an event of a request's life, and a message of a protocol's websocket",
-    "Stage": "where a job stands, and where an exchange stands",
-    "Upstreams": "those of a gate, and those that a meter has heard of",
 }
 """Names that more than one class in production has, each with its reason. The list should only shrink."""
 

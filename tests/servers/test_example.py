@@ -67,7 +67,7 @@ def run(root: Path, tmp_path: Path) -> Run:
 def test_an_installed_server_is_recognised_read_and_stopped(run: Run) -> None:
     """Nothing of joulegate's own is changed for it."""
     result = run("-c", RECOGNISED)
-    told = "captioner Captioner 2.1 ('blip',) 3 /work/7%2F8"
+    told = "captioner Captioner 2.1 ('blip',) 3 /jobs/7%2F8"
     error = '{"failed": {"status": 502, "why": "joulegate: why", "code": "c"}}'
     assert result.stdout.splitlines() == [told, error], result.stderr
 

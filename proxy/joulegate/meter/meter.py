@@ -23,7 +23,7 @@ from joulegate.meter.state.meter_state import (
     Gates,
     MeterSetup,
     Served,
-    Upstreams,
+    UpstreamStates,
     boundary,
     carbon_status,
     degraded,
@@ -94,7 +94,7 @@ class Meter:
         self._now, self._wall = now, wall
         self._log = logger("meter")
         self._gates = Gates()
-        self._upstreams = Upstreams(setup.upstreams)
+        self._upstreams = UpstreamStates(setup.upstreams)
         self._writer = RecordWriter(
             {device.id: device.component for device in setup.devices},
             self._upstreams.models(),

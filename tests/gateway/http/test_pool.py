@@ -100,27 +100,21 @@ async def test_a_connection_that_takes_too_long_is_a_timeout(serve: Any, target:
     assert late.value.outcome == Outcome.UPSTREAM_TIMEOUT
 
 
-async def test_a_dead_address_of_a_name_holds_nobody_up(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_dead_address_of_a_name_holds_nobody_up(serve: Any) -> None:
     """Of several addresses the first that answers is taken, wherever it stands in the list."""
     upstream = await serve(listen)
-    loop = asyncio.get_running_loop()
 
-    async def both(host: str, port: int, **_: Any) -> Any:
-        # 192.0.2.1 answers nobody (RFC 5737); ::1 refuses, since only 127.0.0.1 listens.
+    async def both(host: str, port: int, **_: Any) -> list[Any]:
+        """Give ::1, where nobody listens, before the address of the server."""
+        del host
         kind = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
         return [
             (socket.AF_INET6, *kind, ("::1", port, 0, 0)),
             (socket.AF_INET, *kind, ("127.0.0.1", port)),
         ]
 
-    class Resolving:
-        """The running loop, with two addresses for every name."""
-
-        def __getattr__(self, name: str) -> Any:
-            return both if name == "getaddrinfo" else getattr(loop, name)
-
-    monkeypatch.setattr(asyncio, "get_running_loop", Resolving)
-    pool = Pool(Endpoint("http", "two.example", upstream.port), lambda: Nanoseconds(0), nanoseconds(5))
+    endpoint = Endpoint("http", "two.example", upstream.port)
+    pool = Pool(endpoint, lambda: Nanoseconds(0), nanoseconds(5), resolve=both)
     connection = await pool.connect()
     assert connection.usable
     connection.abort()

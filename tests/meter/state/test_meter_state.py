@@ -12,7 +12,7 @@ from joulegate.meter.state.meter_state import (
     LATE,
     Gates,
     Served,
-    Upstreams,
+    UpstreamStates,
     boundary,
     carbon_status,
     degraded,
@@ -81,7 +81,9 @@ def test_the_last_request_says_whether_a_server_answers(
     words: Any, outcomes: list[Outcome], up: bool | None
 ) -> None:
     """A server that answers with an error is there; a client that left says nothing about it."""
-    upstreams = Upstreams([Served("llm", "http://127.0.0.1:1", devices=(DeviceId("GPU-0"),), note="by port")])
+    upstreams = UpstreamStates(
+        [Served("llm", "http://127.0.0.1:1", devices=(DeviceId("GPU-0"),), note="by port")]
+    )
     for outcome in outcomes:
         upstreams.closed("llm", words.closed("a", outcome=outcome))
     (status,) = upstreams.status(Gates())
@@ -90,14 +92,14 @@ def test_the_last_request_says_whether_a_server_answers(
 
 def test_an_upstream_may_move(words: Any) -> None:
     """What is found out later about a server replaces what was known."""
-    upstreams = Upstreams([Served("llm", "http://127.0.0.1:1")])
+    upstreams = UpstreamStates([Served("llm", "http://127.0.0.1:1")])
     upstreams.change(Served("llm", "http://127.0.0.1:1", model="gemma"))
     assert upstreams.models() == {"llm": "gemma"}
 
 
 def test_replicas_show_what_all_gates_send_them() -> None:
     """Up is what the last gate with news said; in flight is the sum over the gates that are there."""
-    gates, upstreams = Gates(), Upstreams([Served("llm", "http://h:1")])
+    gates, upstreams = Gates(), UpstreamStates([Served("llm", "http://h:1")])
     known = (ReplicaReport("h:1", up=True, models=("m",)), ReplicaReport("h:2", up=False, note="odd"))
     for gate, flying in (("a", 2), ("b", 3), ("c", 4)):
         busy = (("llm", "h:1", flying), ("llm", "h:2", 0), ("other", "h:1", 9))
@@ -185,7 +187,7 @@ def told(*reports: UpstreamReport) -> GateReport:
 
 def test_what_gates_found_out_of_servers_is_shown() -> None:
     """Kind, version and models come from the gates; news is told once, and a question open stays open."""
-    gates, upstreams = Gates(), Upstreams([Served("llm", "http://127.0.0.1:1")])
+    gates, upstreams = Gates(), UpstreamStates([Served("llm", "http://127.0.0.1:1")])
     vllm = UpstreamReport("llm", True, "vllm", "0.33", ("qwen",))
     for one, news in (
         (UpstreamReport("llm"), []),
@@ -204,14 +206,14 @@ def test_what_gates_found_out_of_servers_is_shown() -> None:
 
 def test_an_unknown_server_is_shown_as_configured() -> None:
     """Before any gate has asked, the kind is the configured one and nothing else is known."""
-    (status,) = Upstreams([Served("llm", "http://127.0.0.1:1", kind="tgi")]).status(Gates())
+    (status,) = UpstreamStates([Served("llm", "http://127.0.0.1:1", kind="tgi")]).status(Gates())
     assert (status.up, status.kind, status.version, status.keeps_working) == (None, "tgi", "", None)
 
 
 def test_what_the_power_says_stands_where_no_gate_knows(words: Any) -> None:
     """A server that stays busy without a client is told once; a gate's own finding goes before."""
     gates, gpu = Gates(), DeviceId("GPU-0")
-    upstreams = Upstreams([Served("llm", "http://127.0.0.1:1", devices=(gpu,))])
+    upstreams = UpstreamStates([Served("llm", "http://127.0.0.1:1", devices=(gpu,))])
 
     def look(second: int, watts: int) -> list[str]:
         return upstreams.look(Nanoseconds(second * 10**9), {gpu: Microwatts(watts * 10**6)}, gates)

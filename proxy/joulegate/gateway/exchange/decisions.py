@@ -23,7 +23,7 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """RFC 9110, sections 9.2.1 and 9.2.2."""
 
 
-class Stage(Enum):
+class ExchangeStage(Enum):
     """How far an exchange has come."""
 
     SENDING = auto()
@@ -47,17 +47,17 @@ class Stage(Enum):
 
 
 _PHASES = {
-    Stage.SENDING: Phase.REQUEST,
-    Stage.WAITING: Phase.WAITING,
-    Stage.ABANDONED_WAITING: Phase.WAITING,
-    Stage.ANSWERING: Phase.RESPONSE,
-    Stage.ABANDONED: Phase.RESPONSE,
-    Stage.SWITCHED: Phase.RESPONSE,
-    Stage.OVER: Phase.DONE,
+    ExchangeStage.SENDING: Phase.REQUEST,
+    ExchangeStage.WAITING: Phase.WAITING,
+    ExchangeStage.ABANDONED_WAITING: Phase.WAITING,
+    ExchangeStage.ANSWERING: Phase.RESPONSE,
+    ExchangeStage.ABANDONED: Phase.RESPONSE,
+    ExchangeStage.SWITCHED: Phase.RESPONSE,
+    ExchangeStage.OVER: Phase.DONE,
 }
 
 
-class Event(Enum):
+class ExchangeEvent(Enum):
     """What can happen to an exchange beside that its bytes pass."""
 
     STALE = auto()
@@ -118,50 +118,50 @@ _STOPPED = Step(Action.STOP, Outcome.CANCELLED)
 _FINISHING = Step(Action.FINISH)
 _NOTHING = Step(Action.NOTHING)
 
-TABLE: dict[Stage, dict[Event, Step]] = {
-    Stage.SENDING: {
-        Event.STALE: _REFUSED,
-        Event.FAILED: _REFUSED,
-        Event.LEFT: _CANCELLED,
-        Event.LEFT_TO_FINISH: _CANCELLED,
-        Event.GAVE_UP: _REFUSED,
+TABLE: dict[ExchangeStage, dict[ExchangeEvent, Step]] = {
+    ExchangeStage.SENDING: {
+        ExchangeEvent.STALE: _REFUSED,
+        ExchangeEvent.FAILED: _REFUSED,
+        ExchangeEvent.LEFT: _CANCELLED,
+        ExchangeEvent.LEFT_TO_FINISH: _CANCELLED,
+        ExchangeEvent.GAVE_UP: _REFUSED,
     },
-    Stage.WAITING: {
-        Event.STALE: Step(Action.SEND_AGAIN),
-        Event.USAGE_REFUSED: Step(Action.SEND_PLAIN),
-        Event.FAILED: _REFUSED,
-        Event.LEFT: _STOPPED,
-        Event.LEFT_TO_FINISH: _FINISHING,
-        Event.GAVE_UP: _REFUSED,
+    ExchangeStage.WAITING: {
+        ExchangeEvent.STALE: Step(Action.SEND_AGAIN),
+        ExchangeEvent.USAGE_REFUSED: Step(Action.SEND_PLAIN),
+        ExchangeEvent.FAILED: _REFUSED,
+        ExchangeEvent.LEFT: _STOPPED,
+        ExchangeEvent.LEFT_TO_FINISH: _FINISHING,
+        ExchangeEvent.GAVE_UP: _REFUSED,
     },
-    Stage.ANSWERING: {
-        Event.FAILED: _CUT,
-        Event.ENDED: _CLOSED,
-        Event.FAILED_WITHIN: Step(Action.CLOSE, Outcome.UPSTREAM_ERROR),
-        Event.SATISFIED: _CLOSED,
-        Event.LEFT: _STOPPED,
-        Event.LEFT_TO_FINISH: _FINISHING,
-        Event.GAVE_UP: _CUT,
+    ExchangeStage.ANSWERING: {
+        ExchangeEvent.FAILED: _CUT,
+        ExchangeEvent.ENDED: _CLOSED,
+        ExchangeEvent.FAILED_WITHIN: Step(Action.CLOSE, Outcome.UPSTREAM_ERROR),
+        ExchangeEvent.SATISFIED: _CLOSED,
+        ExchangeEvent.LEFT: _STOPPED,
+        ExchangeEvent.LEFT_TO_FINISH: _FINISHING,
+        ExchangeEvent.GAVE_UP: _CUT,
     },
-    Stage.SWITCHED: {
-        Event.FAILED: _CLOSED,
-        Event.ENDED: _CLOSED,
-        Event.LEFT: _CANCELLED,
-        Event.LEFT_TO_FINISH: _CANCELLED,
-        Event.GAVE_UP: _CLOSED,
+    ExchangeStage.SWITCHED: {
+        ExchangeEvent.FAILED: _CLOSED,
+        ExchangeEvent.ENDED: _CLOSED,
+        ExchangeEvent.LEFT: _CANCELLED,
+        ExchangeEvent.LEFT_TO_FINISH: _CANCELLED,
+        ExchangeEvent.GAVE_UP: _CLOSED,
     },
-    Stage.ABANDONED_WAITING: {
-        Event.STALE: _CANCELLED,
-        Event.FAILED: _CANCELLED,
-        Event.GAVE_UP: _CLOSED,
+    ExchangeStage.ABANDONED_WAITING: {
+        ExchangeEvent.STALE: _CANCELLED,
+        ExchangeEvent.FAILED: _CANCELLED,
+        ExchangeEvent.GAVE_UP: _CLOSED,
     },
-    Stage.ABANDONED: {
-        Event.FAILED: _CANCELLED,
-        Event.ENDED: _CANCELLED,
-        Event.FAILED_WITHIN: _CANCELLED,
-        Event.GAVE_UP: _CLOSED,
+    ExchangeStage.ABANDONED: {
+        ExchangeEvent.FAILED: _CANCELLED,
+        ExchangeEvent.ENDED: _CANCELLED,
+        ExchangeEvent.FAILED_WITHIN: _CANCELLED,
+        ExchangeEvent.GAVE_UP: _CLOSED,
     },
-    Stage.OVER: {},
+    ExchangeStage.OVER: {},
 }
 """What is not here changes nothing: a client leaves once, and what is over stays so."""
 
@@ -173,18 +173,20 @@ def outcome_of(status: int | None) -> Outcome:
     return Outcome.CLIENT_ERROR if status < 500 else Outcome.UPSTREAM_ERROR
 
 
-def decide(stage: Stage, event: Event) -> Step:
+def decide(stage: ExchangeStage, event: ExchangeEvent) -> Step:
     """Return what is to be done."""
-    if event is Event.SHUT_DOWN:
-        return _NOTHING if stage is Stage.OVER else Step(Action.ABORT, Outcome.ORPHANED)
+    if event is ExchangeEvent.SHUT_DOWN:
+        return _NOTHING if stage is ExchangeStage.OVER else Step(Action.ABORT, Outcome.ORPHANED)
     return TABLE[stage].get(event, _NOTHING)
 
 
-def failed(outcome: Outcome, connection: UpstreamConnection, method: str, waited: Nanoseconds) -> Event:
+def failed(
+    outcome: Outcome, connection: UpstreamConnection, method: str, waited: Nanoseconds
+) -> ExchangeEvent:
     """Return what the failure of an attempt on a kept connection is, for a request that can be sent again.
 
     ``waited`` is the time since it was sent.
     """
     patience = STALE if method in _IDEMPOTENT else STALE_AT_ONCE + 3 * connection.round_trip
     fresh = waited < patience and not connection.answered
-    return Event.STALE if fresh and outcome is Outcome.UPSTREAM_RESET else Event.FAILED
+    return ExchangeEvent.STALE if fresh and outcome is Outcome.UPSTREAM_RESET else ExchangeEvent.FAILED

@@ -9,7 +9,14 @@ from contextlib import aclosing
 
 from joulegate.errors import UpstreamError
 from joulegate.gateway.exchange.answer import REFUSALS, Answer
-from joulegate.gateway.exchange.decisions import Action, Event, Stage, decide, failed, outcome_of
+from joulegate.gateway.exchange.decisions import (
+    Action,
+    ExchangeEvent,
+    ExchangeStage,
+    decide,
+    failed,
+    outcome_of,
+)
 from joulegate.gateway.exchange.tunnel import Tunnel, join
 from joulegate.gateway.exchange.upstream_request import onward_head, rewritten_request, whole_request
 from joulegate.gateway.gate_context import GateContext
@@ -67,7 +74,7 @@ class Exchange:
         """The whole body, as long as it can be sent again."""
         self._upload = None if isinstance(body, bytes) else body
         self._arrived = Nanoseconds(0)
-        self._stage = Stage.SENDING
+        self._stage = ExchangeStage.SENDING
         self._sent = False
         """The request is with the upstream whole."""
         self._keep_alive = head.keep_alive
@@ -103,7 +110,7 @@ class Exchange:
 
     def shut_down(self) -> None:
         """End because the gate goes away."""
-        self._happened(Event.SHUT_DOWN, Outcome.ORPHANED)
+        self._happened(ExchangeEvent.SHUT_DOWN, Outcome.ORPHANED)
 
     def broken(self) -> None:
         """End because of a fault of the gate's own."""
@@ -112,7 +119,7 @@ class Exchange:
 
     def check(self, now: Nanoseconds) -> None:
         """Do what is due."""
-        if self._stage is Stage.OVER:
+        if self._stage is ExchangeStage.OVER:
             return
         self._answer.listen()
         self._span.check(now)
@@ -147,21 +154,21 @@ class Exchange:
 
     def client_left(self) -> None:
         """Stop the upstream's work at once, or let it finish without the client."""
-        if self._stage is Stage.OVER or self._span.client_left is not None:
+        if self._stage is ExchangeStage.OVER or self._span.client_left is not None:
             return
         self._answer.leave()
         self._keep_alive = False
-        if self._stage is Stage.ANSWERING:
+        if self._stage is ExchangeStage.ANSWERING:
             self._answer.listen()
             conclusion = self._span.observation.conclusion()
             if conclusion is not Conclusion.NONE:
                 complete = conclusion is Conclusion.COMPLETE
                 outcome = outcome_of(self._answer.status) if complete else Outcome.UPSTREAM_ERROR
-                self._happened(Event.SATISFIED, outcome)
+                self._happened(ExchangeEvent.SATISFIED, outcome)
                 return
         self._span.client_left = self._context.clock()
         finish = self._upstream.target.on_client_leave == "finish"
-        self._happened(Event.LEFT_TO_FINISH if finish else Event.LEFT, Outcome.CANCELLED)
+        self._happened(ExchangeEvent.LEFT_TO_FINISH if finish else ExchangeEvent.LEFT, Outcome.CANCELLED)
 
     # --- the upstream's connection -----------------------------------------------------------------------
 
@@ -169,7 +176,7 @@ class Exchange:
         """Pass a 1xx on, except the 100 for an expectation that the gate has met itself."""
         if head.status != 100 and not self._head.http10:
             self._answer.interim(head)
-        if self._stage is Stage.WAITING:  # The server is there and at work.
+        if self._stage is ExchangeStage.WAITING:  # The server is there and at work.
             self._since = self._context.clock()
 
     def answer_head(self, t: Nanoseconds, head: ResponseHead) -> BodySink:
@@ -197,9 +204,9 @@ class Exchange:
         """Finish the answer."""
         answer = self._answer
         if answer.withheld:
-            if self._stage is Stage.WAITING and answer.refuses_usage():
+            if self._stage is ExchangeStage.WAITING and answer.refuses_usage():
                 self._connection = None
-                self._happened(Event.USAGE_REFUSED)
+                self._happened(ExchangeEvent.USAGE_REFUSED)
                 return
             self._release(t)
         answer.end()
@@ -209,13 +216,13 @@ class Exchange:
         answer.listen()
         good = answer.status is not None and answer.status < 400
         within = good and self._span.observation.conclusion() is Conclusion.FAILED
-        self._happened(Event.FAILED_WITHIN if within else Event.ENDED)
+        self._happened(ExchangeEvent.FAILED_WITHIN if within else ExchangeEvent.ENDED)
 
     def answer_failed(self, t: Nanoseconds, outcome: Outcome, detail: str) -> None:
         """Cut the answer if it has begun; else send the request again, or answer in the upstream's place."""
         connection, self._connection = self._connection, None
-        event = Event.FAILED
-        waits = self._stage is Stage.WAITING and self._small is not None
+        event = ExchangeEvent.FAILED
+        waits = self._stage is ExchangeStage.WAITING and self._small is not None
         if waits and self._kept and connection is not None:
             waited = Nanoseconds(t - self._since)
             event = failed(outcome, connection, self._head.method, waited)
@@ -233,7 +240,7 @@ class Exchange:
         self._connection = None
         self._keep_alive = False
         self._patience = None
-        self._stage = Stage.SWITCHED
+        self._stage = ExchangeStage.SWITCHED
         self._answer.switch(head)
         upstream = connection.detach()
         try:
@@ -241,7 +248,7 @@ class Exchange:
             self._tunnel = join(self._client, upstream, rest, self._tunnel_ended, listening)
         except ConnectionResetError:
             upstream.abort()
-            self._happened(Event.LEFT, Outcome.CANCELLED)
+            self._happened(ExchangeEvent.LEFT, Outcome.CANCELLED)
 
     # --- an attempt ------------------------------------------------------------------------------------
 
@@ -255,7 +262,7 @@ class Exchange:
         connection = await self._opened()
         if connection is None:
             return
-        if self._stage is Stage.OVER:
+        if self._stage is ExchangeStage.OVER:
             connection.abort()
             return
         self._arrived = Nanoseconds(self._arrived + context.clock() - before)
@@ -273,7 +280,7 @@ class Exchange:
             except UpstreamError as error:
                 replica.unreached(str(error))
                 if not self._move():
-                    self._happened(Event.FAILED, Outcome(error.outcome), self._reason(str(error)))
+                    self._happened(ExchangeEvent.FAILED, Outcome(error.outcome), self._reason(str(error)))
                     return None
             else:
                 if replica.up is not True:
@@ -282,7 +289,7 @@ class Exchange:
 
     def _move(self) -> bool:
         """Turn to a replica that has not been tried; return whether there is one and this may be done."""
-        if self._sent or self._stage is Stage.OVER:
+        if self._sent or self._stage is ExchangeStage.OVER:
             return False
         tried = self._tried = self._tried or set()
         tried.add(self._replica)
@@ -322,7 +329,7 @@ class Exchange:
         else:
             message = whole_request(head, self._replica, small)
         self._sent = True
-        self._stage = Stage.WAITING
+        self._stage = ExchangeStage.WAITING
         connection.begin(self, head.method, message, whole=True)
         span.open(now)
 
@@ -357,7 +364,7 @@ class Exchange:
                 if new:
                     span.observation.request_body(part)
                 if connection.full:
-                    if self._stage is Stage.SENDING:
+                    if self._stage is ExchangeStage.SENDING:
                         self._wait(first_byte, Outcome.UPSTREAM_TIMEOUT, clock())
                     await connection.drain()
                     self._wait_for_client()
@@ -367,8 +374,8 @@ class Exchange:
         self._sent = True
         now = clock()
         span.open(now)
-        if self._stage is Stage.SENDING:
-            self._stage = Stage.WAITING
+        if self._stage is ExchangeStage.SENDING:
+            self._stage = ExchangeStage.WAITING
             self._wait(first_byte, Outcome.UPSTREAM_TIMEOUT, now)
 
     def _wanted_rewrite(self) -> Rewrite | None:
@@ -398,7 +405,7 @@ class Exchange:
         span.overhead_response = Nanoseconds(max(0, context.clock() - t))
         if not span.opened:
             span.open(t)
-        self._stage = Stage.ANSWERING if span.client_left is None else Stage.ABANDONED
+        self._stage = ExchangeStage.ANSWERING if span.client_left is None else ExchangeStage.ABANDONED
         self._since, self._patience = t, context.settings.timeouts.idle
         self._expiry = Outcome.STREAM_IDLE_TIMEOUT
         self._small = self._rewrite = None
@@ -416,15 +423,15 @@ class Exchange:
     def _tunnel_ended(self, outcome: Outcome) -> None:
         if outcome is Outcome.CANCELLED:
             self._span.client_left = self._context.clock()
-            self._happened(Event.LEFT, outcome)
+            self._happened(ExchangeEvent.LEFT, outcome)
         else:
-            self._happened(Event.ENDED if outcome is Outcome.OK else Event.FAILED, outcome)
+            self._happened(ExchangeEvent.ENDED if outcome is Outcome.OK else ExchangeEvent.FAILED, outcome)
 
     # --- what happens ----------------------------------------------------------------------------------
 
     def _happened(
         self,
-        event: Event,
+        event: ExchangeEvent,
         outcome: Outcome | None = None,
         detail: str = "",
         refusal: Refusal | None = None,
@@ -456,21 +463,21 @@ class Exchange:
                 self._close(event, outcome)
 
     def _give_up(self, outcome: Outcome, refusal: Refusal) -> None:
-        self._happened(Event.GAVE_UP, outcome, refusal=refusal)
+        self._happened(ExchangeEvent.GAVE_UP, outcome, refusal=refusal)
 
     def _send_again(self, action: Action) -> None:
         if action is Action.SEND_PLAIN:
             self._answer.release()
             self._rewrite = None
             self._upstream.usage_refused(self._span.observation.route.name)
-        self._stage = Stage.SENDING
+        self._stage = ExchangeStage.SENDING
         self._patience = None
         self._connect()
 
     def _finish(self) -> None:
         """Let the upstream finish, for so long as it may take to begin."""
-        waits = self._stage is Stage.WAITING
-        self._stage = Stage.ABANDONED_WAITING if waits else Stage.ABANDONED
+        waits = self._stage is ExchangeStage.WAITING
+        self._stage = ExchangeStage.ABANDONED_WAITING if waits else ExchangeStage.ABANDONED
         left, patience = self._span.client_left, self._context.settings.timeouts.first_byte
         self._finish_by = Nanoseconds((left or 0) + patience)
         if self._connection is not None:
@@ -492,11 +499,11 @@ class Exchange:
         if replica.disconnects.take(replica.kind, left, now, depart):
             self._end()
         else:
-            self._close(Event.LEFT, outcome)
+            self._close(ExchangeEvent.LEFT, outcome)
 
-    def _refuse(self, event: Event, outcome: Outcome, detail: str, refusal: Refusal | None) -> None:
+    def _refuse(self, event: ExchangeEvent, outcome: Outcome, detail: str, refusal: Refusal | None) -> None:
         """Answer in the upstream's place."""
-        if event is Event.FAILED:
+        if event is ExchangeEvent.FAILED:
             self._upstream.failed(self._replica, outcome, detail)
         refusal = refusal or failure(outcome, detail)
         dialect = self._span.observation.route.dialect
@@ -506,20 +513,20 @@ class Exchange:
         self._answer.status = refusal.status
         self._close(event, outcome)
 
-    def _close(self, event: Event, outcome: Outcome) -> None:
+    def _close(self, event: ExchangeEvent, outcome: Outcome) -> None:
         """Tell the meter that the request is over, and end."""
-        switched = self._stage is Stage.SWITCHED and self._tunnel is not None
+        switched = self._stage is ExchangeStage.SWITCHED and self._tunnel is not None
         status = 101 if switched else self._answer.status
-        phase = Phase.DONE if event in {Event.ENDED, Event.SATISFIED} else self._stage.phase
+        phase = Phase.DONE if event in {ExchangeEvent.ENDED, ExchangeEvent.SATISFIED} else self._stage.phase
         if self._connection is not None:
             self._drop_upstream()
-        if event is not Event.ENDED:  # Then all of it has been heard.
+        if event is not ExchangeEvent.ENDED:  # Then all of it has been heard.
             self._answer.listen()
         self._span.close(self._context.clock(), outcome, phase, status)
         self._end()
 
     def _end(self) -> None:
-        self._stage = Stage.OVER
+        self._stage = ExchangeStage.OVER
         self._patience = self._finish_by = None
         task, self._task = self._task, None
         if task is not None and not task.done():
@@ -542,5 +549,5 @@ class Exchange:
 
     def _wait_for_client(self) -> None:
         """Wait for the client's next bytes: its own deadline counts, not the upstream's."""
-        if self._stage is Stage.SENDING:
+        if self._stage is ExchangeStage.SENDING:
             self._patience = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from typing import Any, Protocol
 
 from aiohappyeyeballs import start_connection
 
@@ -25,16 +26,32 @@ NEXT_ADDRESS = 0.25
 """Seconds until the next address of a name is tried beside the one before: RFC 8305, section 8."""
 
 
+class Resolve(Protocol):
+    """Looks up the addresses of a name, as ``loop.getaddrinfo`` does."""
+
+    async def __call__(self, host: str, port: int, *, type: int) -> list[Any]:  # noqa: A002 (asyncio's name)
+        """Return what ``socket.getaddrinfo`` does. Raises ``OSError``."""
+        ...
+
+
 class Pool:
     """Opens connections to one server and keeps idle ones for a short time.
 
-    Raises ``ConfigError`` if the authorities of ``ca_file`` cannot be read.
+    ``resolve`` looks names up, in place of the loop's ``getaddrinfo``. Raises ``ConfigError`` if the
+    authorities of ``ca_file`` cannot be read.
     """
 
     def __init__(
-        self, endpoint: Endpoint, clock: Clock, connect_timeout: Nanoseconds, ca_file: str | None = None
+        self,
+        endpoint: Endpoint,
+        clock: Clock,
+        connect_timeout: Nanoseconds,
+        ca_file: str | None = None,
+        *,
+        resolve: Resolve | None = None,
     ) -> None:
         self._endpoint = endpoint
+        self._resolve = resolve
         self._clock = clock
         self.connect_timeout = connect_timeout
         self.known: HeadCache[ResponseHead] = HeadCache(response_head)
@@ -81,7 +98,8 @@ class Pool:
         RFC 8305: an address that does not answer at once holds the others up for a moment only.
         """
         endpoint = self._endpoint
-        addresses = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+        resolve = self._resolve or loop.getaddrinfo
+        addresses = await resolve(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
         began = self._clock()
         found = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS, interleave=1, loop=loop)
         return found, Nanoseconds(self._clock() - began)

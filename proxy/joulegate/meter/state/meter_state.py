@@ -127,7 +127,7 @@ class Gates:
         return (report for gate, report in self._reports.items() if gate in self._connected)
 
 
-class Upstreams:
+class UpstreamStates:
     """The servers behind the gates, and what the last requests say of them."""
 
     def __init__(self, served: Iterable[Served]) -> None:

@@ -73,7 +73,7 @@ class Queue(Struct):
     queue_pending: list[list[Raw]] = []
 
 
-class Event(Struct):
+class ComfyuiEvent(Struct):
     """A message of the websocket."""
 
     type: str
@@ -84,7 +84,7 @@ def pushed(text: bytes) -> JobSign | None:
     """Read a message of the websocket; most say nothing of when a job runs."""
     if b'"exec' not in text:
         return None
-    event = decode(text, Event)
+    event = decode(text, ComfyuiEvent)
     told = decode(event.data, PromptEvent) if event else None
     if event is None or told is None or not told.prompt_id:
         return None
