@@ -3,7 +3,7 @@
 import pytest
 
 from joulegate.config.lines import Path
-from joulegate.config.problems import choices, dotted, is_secret, near, shown
+from joulegate.config.problems import choices, dotted, is_secret, near, one_of, shown, unique
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,17 @@ def test_secrets_and_credentials_are_not_shown() -> None:
 def test_long_values_are_cut() -> None:
     """A value of a megabyte does not fill the screen."""
     assert len(shown(("a",), "x" * 10**6)) == 60
+
+
+def test_unique() -> None:
+    """Each repetition is named with its first occurrence."""
+    (problem,) = unique("upstream", "name", ["a", "b", "a"])
+    assert problem.path == ("upstream", 2, "name")
+    assert "upstream[0].name" in problem.what
+
+
+def test_one_of() -> None:
+    """An unknown word comes with a near one and the list of all."""
+    (problem,) = one_of(("x",), "nvmll", ["nvml", "rapl"])
+    assert problem.what == "'nvmll' is not known (did you mean 'nvml'?); there are nvml, rapl"
+    assert not list(one_of(("x",), "nvml", ["nvml"]))

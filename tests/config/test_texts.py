@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from joulegate.config import texts
+from joulegate.config.quantities import duration
+from joulegate.config.texts import checked, filled, name
 from joulegate.errors import ConfigError
 
 
@@ -55,3 +57,30 @@ def test_what_may_be_a_key_is_never_repeated(parse: Callable[[str], str], text: 
     with pytest.raises(ConfigError) as refused:
         parse(text)
     assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["a", "team-a", "A.b_c-9", "x" * 64])
+def test_names(text: str) -> None:
+    """Plain words are names."""
+    assert name(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "-a", "a b", "a/b", "ä", "x" * 65, "a\n", "other", "unknown"])
+def test_refused_names(text: str) -> None:
+    """What would hurt a label or a path, or is reserved, is no name."""
+    with pytest.raises(ConfigError):
+        name(text)
+
+
+def test_checked_texts_stay_text() -> None:
+    """What another parser accepts is kept as it was written."""
+    assert checked(duration)("1 s") == "1 s"
+    with pytest.raises(ConfigError, match="unit"):
+        checked(duration)("1 week")
+
+
+def test_a_blank_text_says_what_to_write() -> None:
+    """An empty text never passes for a value."""
+    assert filled("name it")("x") == "x"
+    with pytest.raises(ConfigError, match="is empty: name it"):
+        filled("name it")(" ")

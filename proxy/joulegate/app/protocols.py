@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from joulegate import plugins
 from joulegate.config import Config
-from joulegate.config.routes import PLAIN
+from joulegate.config.validate import PLAIN
 from joulegate.errors import ConfigError
 from joulegate.gateway.http.refusals import form_of
 from joulegate.log import logger

@@ -1,6 +1,6 @@
 """What is wrong with a configuration, said so that it can be mended."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
 
 from msgspec import Struct
@@ -55,3 +55,17 @@ def is_secret(path: Path) -> bool:
     """Whether a key's name suggests a secret; ``…_env`` only names a variable."""
     names = [part.lower() for part in path if isinstance(part, str)]
     return any(word in name and not name.endswith("_env") for name in names for word in _SECRET_WORDS)
+
+
+def unique(section: str, key: str, texts: Iterable[str]) -> Iterator[Problem]:
+    """No two tables of a list may have the same value."""
+    first: dict[str, int] = {}
+    for index, text in enumerate(texts):
+        if first.setdefault(text, index) != index:
+            yield Problem((section, index, key), f"{text[:60]!r} is already {section}[{first[text]}].{key}")
+
+
+def one_of(path: Path, text: str, known: Collection[str]) -> Iterator[Problem]:
+    """The text must be one of the known words."""
+    if text not in known:
+        yield Problem(path, not_known(text, known))

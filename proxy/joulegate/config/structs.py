@@ -11,17 +11,18 @@ from joulegate.config.pointers import path_pattern, pointer
 from joulegate.config.quantities import Limit, duration_between, intensity_text
 from joulegate.config.quantities import intensity as intensity_of
 from joulegate.config.quantities import limit as limit_of
-from joulegate.config.rules import checked, filled
-from joulegate.config.rules import name as name_of
 from joulegate.config.texts import affinity as affinity_of
 from joulegate.config.texts import (
+    checked,
     client_path,
+    filled,
     header_value,
     http_method,
     known_path,
     path_prefix,
     variable_name,
 )
+from joulegate.config.texts import name as name_of
 from joulegate.config.texts import timezone as timezone_of
 from joulegate.config.texts import zone as zone_of
 from joulegate.model import Task

@@ -1,6 +1,7 @@
 """Settings that stay text but cannot be any text: parsers that return it or say what is wrong. Pure."""
 
 import re
+from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
 from joulegate.errors import ConfigError
@@ -11,6 +12,42 @@ _FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=\s*\S.*", re.ASCII)
 _CREDENTIALS = ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _ZONE = re.compile(r"[A-Z]{3}|WORLD", re.ASCII)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_RESERVED = {"other", "unknown"}
+"""Label values with a meaning of their own in the metrics."""
+
+
+def checked(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """Return a parser that refuses what another one refuses, and leaves the text as it is."""
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return check
+
+
+def filled(what: str) -> Callable[[str], str]:
+    """Return a parser that refuses an empty text and says what to do instead."""
+
+    def parse(text: str) -> str:
+        if not text.strip():
+            raise ConfigError(f"is empty: {what}")
+        return text
+
+    return parse
+
+
+def name(text: str) -> str:
+    """Return a name, which becomes a label, a part of a path and a word in messages."""
+    if not _NAME.fullmatch(text):
+        raise ConfigError(
+            f"{text[:60]!r} is no name: use letters, digits, '.', '_' and '-', at most 64, a letter first"
+        )
+    if text in _RESERVED:
+        raise ConfigError(f"{text!r} is reserved: it stands for what has no name; choose another one")
+    return text
 
 
 def path_prefix(text: str) -> str:

@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from joulegate.config.addresses import Address, Endpoint
 from joulegate.config.lines import Path
-from joulegate.config.problems import Problem, shown
-from joulegate.config.rules import one_of, unique
+from joulegate.config.problems import Problem, one_of, shown, unique
 from joulegate.config.structs import Config, UpstreamConfig
 
 WORK = ("auto", "llm", "image")
