@@ -1,6 +1,7 @@
 """Files and functions stay small enough to read at once."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 FILE_LINES = 400
@@ -40,3 +41,19 @@ def _texts(root: Path) -> list[tuple[str, str]]:
 
 def _lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+FOLDER_MODULES = 16
+LARGE_FOLDERS = {
+    "proxy/joulegate/cli": "a file a command",
+    "proxy/joulegate/protocols": "a file a protocol",
+    "proxy/joulegate/servers": "a file a server",
+}
+"""Folders with more modules, each with its reason: registries of plug-ins and commands."""
+
+
+def test_folders_have_wings_not_heaps(root: Path) -> None:
+    """A folder that outgrows the bound holds several subjects."""
+    modules = [Path(path) for path, _ in _texts(root) if not path.endswith("/__init__.py")]
+    sizes = Counter(str(path.parent) for path in modules)
+    assert {folder for folder, size in sizes.items() if size > FOLDER_MODULES} == set(LARGE_FOLDERS)

@@ -9,6 +9,7 @@ from joulegate.gateway.exchange.dispatcher import Dispatcher
 from joulegate.gateway.gate_context import GateContext
 from joulegate.gateway.http.body import BodyTerms
 from joulegate.gateway.http.client_connection import ClientServer
+from joulegate.gateway.http.refusals import forms
 from joulegate.gateway.jobs.job_poller import JobPoller
 from joulegate.gateway.policy.settings import GateSettings
 from joulegate.gateway.upstreams import Upstreams
@@ -63,6 +64,7 @@ class Gate:
             body_terms=BodyTerms(timeouts.body, clock.monotonic, context.watchdog),
             hangups=context.hangups,
         )
+        forms()  # Found now, not while a client waits for a refusal.
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             server, host, port, reuse_port=reuse_port or None, backlog=_BACKLOG

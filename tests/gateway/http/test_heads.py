@@ -346,6 +346,7 @@ def test_other_parsers_read_the_same_request(raw: bytes) -> None:
     except MalformedHead:
         return
     assume(request_problem(head.method, head.target) is None)
+    assume(head.target.isascii())  # llhttp takes no raw UTF-8, which curl sends and servers read
     names = [name.lower() for name, _ in head.headers]
     assume(len(names) == len(set(names)))  # aiohttp refuses some fields that come twice and decide nothing
     message = theirs(HttpRequestParser, raw)

@@ -128,7 +128,7 @@ class DisconnectMonitor:
                 if not mine or not isinstance(server, ConfirmsRequest):
                     return
                 shown = await call(self._pool, "GET", ending.before)
-                if not answer_of(server, partial(server.runs, left, shown), False):  # noqa: FBT003, RUF100
+                if not answer_of(server, partial(server.runs, left, shown), False):
                     return
             await call(self._pool, ending.method, ending.path, ending.body)
         except UpstreamError:
